@@ -1,0 +1,43 @@
+//! The time of day, passed in so that a test can choose it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+/// Tells the time of day in UTC. Cheap to clone.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> OffsetDateTime + Send + Sync>);
+
+impl Clock {
+    /// The clock of this machine.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the machine's clock")]
+    pub fn system() -> Self {
+        Self(Arc::new(OffsetDateTime::now_utc))
+    }
+
+    /// A clock that always shows `time`.
+    #[must_use]
+    pub fn fixed(time: OffsetDateTime) -> Self {
+        Self(Arc::new(move || time))
+    }
+
+    /// The time, cut to microseconds, which is what both databases keep.
+    #[must_use]
+    pub fn now(&self) -> OffsetDateTime {
+        truncate_to_microseconds((self.0)())
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Clock({})", self.now())
+    }
+}
+
+/// Cuts what is finer than a microsecond off `time`.
+#[must_use]
+pub fn truncate_to_microseconds(time: OffsetDateTime) -> OffsetDateTime {
+    time.replace_microsecond(time.microsecond()).unwrap_or(time)
+}

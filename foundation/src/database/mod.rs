@@ -1,0 +1,3 @@
+//! The database.
+mod url;
+pub use url::{DatabaseUrl, PostgresUrl, SslMode};

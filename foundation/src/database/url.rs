@@ -1,0 +1,279 @@
+//! Where a database is, in the spellings that people have in their environment already.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::settings::{DatabaseSettings, Setting};
+
+/// How much of TLS is wanted, with the meanings that libpq gives the words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SslMode {
+    /// Never.
+    Disable,
+    /// When the server can; the certificate is not checked.
+    #[default]
+    Prefer,
+    /// Always; the certificate is not checked.
+    Require,
+    /// Always, and a known authority signed the certificate.
+    VerifyCa,
+    /// Always, a known authority signed the certificate, and it names the host.
+    VerifyFull,
+}
+
+impl Setting for SslMode {
+    const EXPECTED: &'static str = "disable, prefer, require, verify-ca or verify-full";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "disable" => Ok(Self::Disable),
+            "allow" | "prefer" => Ok(Self::Prefer),
+            "require" => Ok(Self::Require),
+            "verify-ca" => Ok(Self::VerifyCa),
+            "verify-full" => Ok(Self::VerifyFull),
+            _ => Err("there is no such mode".to_owned()),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Disable => "disable",
+            Self::Prefer => "prefer",
+            Self::Require => "require",
+            Self::VerifyCa => "verify-ca",
+            Self::VerifyFull => "verify-full",
+        }
+        .to_owned()
+    }
+}
+
+/// The address of a database. Neither `Debug` nor `Display` shows its password.
+#[derive(Clone, PartialEq, Eq)]
+pub enum DatabaseUrl {
+    /// A PostgreSQL server, or several of which one is the primary.
+    Postgres(Box<PostgresUrl>),
+    /// A SQLite file.
+    Sqlite(PathBuf),
+}
+
+/// The address of a PostgreSQL database.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PostgresUrl {
+    pub(super) config: tokio_postgres::Config,
+    pub(super) ssl_mode: Option<SslMode>,
+    pub(super) ssl_root_cert: Option<PathBuf>,
+}
+
+impl DatabaseUrl {
+    /// A PostgreSQL database by the parts of its address.
+    #[must_use]
+    pub fn postgres(host: &str, port: u16, user: &str, password: Option<&str>, database: &str) -> Self {
+        let mut config = tokio_postgres::Config::new();
+        config.host(host).port(port).user(user).dbname(database);
+        if let Some(password) = password {
+            config.password(password);
+        }
+        Self::Postgres(Box::new(PostgresUrl { config, ssl_mode: None, ssl_root_cert: None }))
+    }
+
+    /// A SQLite file.
+    #[must_use]
+    pub fn sqlite(path: impl Into<PathBuf>) -> Self {
+        Self::Sqlite(path.into())
+    }
+
+    /// The same server, with another database of it. A SQLite file stays as it is.
+    #[must_use]
+    pub fn with_database(&self, name: &str) -> Self {
+        let mut other = self.clone();
+        if let Self::Postgres(url) = &mut other {
+            url.config.dbname(name);
+        }
+        other
+    }
+
+    /// The same server and database, with another role.
+    #[must_use]
+    pub fn with_user(&self, user: &str, password: &str) -> Self {
+        let mut other = self.clone();
+        if let Self::Postgres(url) = &mut other {
+            url.config.user(user).password(password);
+        }
+        other
+    }
+
+    /// The name of the database: what PostgreSQL calls it, or the file.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Postgres(url) => {
+                url.config.get_dbname().or(url.config.get_user()).unwrap_or_default().to_owned()
+            }
+            Self::Sqlite(path) => path.display().to_string(),
+        }
+    }
+
+    /// The hosts with their ports, or nothing for a file.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<String> {
+        match self {
+            Self::Postgres(url) => url.hosts(),
+            Self::Sqlite(_) => Vec::new(),
+        }
+    }
+
+    /// Fills in what the URL leaves open from the other settings.
+    pub(crate) fn complete(&mut self, settings: &DatabaseSettings) {
+        let Self::Postgres(url) = self else { return };
+        let ssl_mode = *url.ssl_mode.get_or_insert(settings.ssl_mode.unwrap_or_default());
+        if url.ssl_root_cert.is_none() {
+            url.ssl_root_cert.clone_from(&settings.ssl_root_cert);
+        }
+        let config = &mut url.config;
+        config.ssl_mode(match ssl_mode {
+            SslMode::Disable => tokio_postgres::config::SslMode::Disable,
+            SslMode::Prefer => tokio_postgres::config::SslMode::Prefer,
+            _ => tokio_postgres::config::SslMode::Require,
+        });
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(settings.connect_timeout);
+        }
+        config.keepalives_idle(settings.keepalive_idle);
+        // A peer that is gone without a word is noticed after the idle time and three probes.
+        config.keepalives_interval(std::time::Duration::from_secs(5)).keepalives_retries(3);
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(settings.keepalive_idle + std::time::Duration::from_secs(15));
+        }
+    }
+
+    /// Looks whether the files that the address names can be read.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Postgres(url) => match &url.ssl_root_cert {
+                Some(path) if std::fs::File::open(path).is_err() => {
+                    Err(format!("the file {} cannot be read", path.display()))
+                }
+                _ => Ok(()),
+            },
+            Self::Sqlite(_) => Ok(()),
+        }
+    }
+}
+
+impl PostgresUrl {
+    fn hosts(&self) -> Vec<String> {
+        let ports = self.config.get_ports();
+        let port_of = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+        let hosts = self.config.get_hosts().iter().enumerate();
+        hosts
+            .map(|(index, host)| match host {
+                tokio_postgres::config::Host::Tcp(name) if name.contains(':') => {
+                    format!("[{name}]:{}", port_of(index))
+                }
+                tokio_postgres::config::Host::Tcp(name) => format!("{name}:{}", port_of(index)),
+                tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
+            })
+            .collect()
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Postgres(url) => {
+                let user = url.config.get_user().unwrap_or("postgres");
+                let password = if url.config.get_password().is_some() { ":[redacted]" } else { "" };
+                write!(formatter, "postgresql://{user}{password}@{}/{}", url.hosts().join(","), self.name())?;
+                url.ssl_mode.map_or(Ok(()), |mode| write!(formatter, "?sslmode={}", mode.show()))
+            }
+            Self::Sqlite(path) => write!(formatter, "sqlite:///{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+impl Setting for DatabaseUrl {
+    const EXPECTED: &'static str = "postgresql://user:password@host:5432/name or sqlite:///./file.db, special characters percent-encoded";
+    const SECRET: bool = true;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let (scheme, rest) = text.split_once("://").ok_or("this is not a URL")?;
+        match scheme.split('+').next().unwrap_or_default() {
+            "postgresql" | "postgres" => parse_postgres(rest),
+            "sqlite" => parse_sqlite(rest),
+            _ => Err("it starts with neither postgresql:// nor sqlite://".to_owned()),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::parse(text)
+    }
+}
+
+/// `rest` is what follows `postgresql://`. The TLS parameters are ours: tokio-postgres knows only
+/// three of the five modes. What it says of a bad URL could repeat a part of the password, so its
+/// words are not passed on.
+fn parse_postgres(rest: &str) -> Result<DatabaseUrl, String> {
+    let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let base = format!("postgresql://{address}");
+    let mut config = tokio_postgres::Config::from_str(&base)
+        .map_err(|_| "the user, password, hosts or database in it are malformed".to_owned())?;
+    if config.get_hosts().is_empty() {
+        config.host("localhost");
+    }
+    let (mut ssl_mode, mut ssl_root_cert, mut kept) = (None, None, Vec::new());
+    for parameter in query.split('&').filter(|it| !it.is_empty()) {
+        let (name, value) =
+            parameter.split_once('=').ok_or("a parameter after the ? has no value".to_owned())?;
+        match name {
+            "sslmode" | "ssl" => {
+                let mode = SslMode::parse(value);
+                ssl_mode = Some(mode.map_err(|it| format!("{name}: {it} ({})", SslMode::EXPECTED))?);
+            }
+            "sslrootcert" => ssl_root_cert = Some(PathBuf::from(value)),
+            _ => {
+                tokio_postgres::Config::from_str(&format!("{base}?{parameter}"))
+                    .map_err(|_| format!("its parameter {name} is unknown, or its value is malformed"))?;
+                kept.push(parameter);
+            }
+        }
+    }
+    if !kept.is_empty() {
+        let separator = if config.get_hosts().is_empty() { "" } else { "?" };
+        config = tokio_postgres::Config::from_str(&format!("{base}{separator}{}", kept.join("&")))
+            .map_err(|_| "its parameters are malformed".to_owned())?;
+        if config.get_hosts().is_empty() {
+            config.host("localhost");
+        }
+    }
+    Ok(DatabaseUrl::Postgres(Box::new(PostgresUrl { config, ssl_mode, ssl_root_cert })))
+}
+
+/// `rest` is what follows `sqlite://`, as SQLAlchemy reads it: one more slash and a path relative to
+/// the working folder, two more and an absolute one. Parameters are SQLAlchemy's own and dropped.
+fn parse_sqlite(rest: &str) -> Result<DatabaseUrl, String> {
+    let path = rest.split('?').next().unwrap_or_default();
+    let path =
+        path.strip_prefix('/').ok_or("a SQLite URL has three slashes, or four for an absolute path")?;
+    if path.is_empty() || path == ":memory:" {
+        return Err("a database in memory is gone before the service could serve it; name a file".to_owned());
+    }
+    if path.ends_with('/') || Path::new(path).is_dir() {
+        return Err("this is a folder; name a file in it".to_owned());
+    }
+    Ok(DatabaseUrl::Sqlite(PathBuf::from(path)))
+}

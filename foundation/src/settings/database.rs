@@ -1,0 +1,114 @@
+//! Which database, and how it is reached.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{ApplicationSettings, Environment, Mode, Origin, Secret};
+use crate::database::{DatabaseUrl, SslMode};
+
+/// The SQLite file that is used when nothing is configured, relative to the working folder.
+const FALLBACK_URL: &str = "sqlite:///./bedplate.db";
+
+crate::settings! {
+    /// How the database is reached.
+    pub struct DatabaseSettings("DATABASE_") {
+        /// The database: `postgresql://user:password@host:5432/name?sslmode=require` (several hosts with
+        /// commas), or `sqlite:///./file.db` (three slashes relative to the working folder, four
+        /// absolute). SQLAlchemy's spellings such as `postgresql+asyncpg://` are understood. Not set: the
+        /// `POSTGRES_*` parts, or `sqlite:///./bedplate.db`.
+        url: Option<DatabaseUrl> = "",
+        /// How TLS is used when the URL does not say: `disable`, `prefer`, `require`, `verify-ca` or
+        /// `verify-full`.
+        ssl_mode: Option<SslMode> = "",
+        /// A PEM file with the authorities that may have signed the server's certificate. Not set: those
+        /// of the operating system.
+        ssl_root_cert: Option<PathBuf> = "",
+        /// Connections that are kept.
+        pool_size: NonZeroU32 = "10",
+        /// Connections above `DATABASE_POOL_SIZE` that are opened under load and closed when idle.
+        max_overflow: u32 = "5",
+        /// How long a connection may be idle before it is checked at its next use, and how long one above
+        /// `DATABASE_POOL_SIZE` is kept.
+        idle_timeout: Duration = "30s",
+        /// How long one attempt to reach one host may take.
+        connect_timeout: Duration = "5s",
+        /// How long a request waits for a free connection of the pool.
+        wait_timeout: Duration = "5s",
+        /// How long opening a connection of the pool may take, all hosts together.
+        create_timeout: Duration = "10s",
+        /// How long the check of an idle connection may take.
+        recycle_timeout: Duration = "2s",
+        /// How long one statement of the service may run.
+        statement_timeout: Duration = "30s",
+        /// How long a connection is silent before TCP asks whether the server is still there.
+        keepalive_idle: Duration = "30s",
+        /// Logs each statement with its time and row count, never its values.
+        echo: bool = "false",
+    }
+}
+
+crate::settings! {
+    /// The parts of a PostgreSQL address, as the `postgres` image names them. Read when `DATABASE_URL`
+    /// is not set and at least one of them is.
+    pub struct PostgresParts("POSTGRES_") {
+        /// The host. Not set: `localhost`.
+        host: Option<String> = "",
+        /// The port.
+        port: u16 = "5432",
+        /// The role. Not set: `postgres`.
+        user: Option<String> = "",
+        /// The role's password.
+        password: Option<Secret> = "",
+        /// The name of the database. Not set: the name of the role.
+        db: Option<String> = "",
+    }
+}
+
+impl PostgresParts {
+    fn url(&self) -> Option<DatabaseUrl> {
+        let given =
+            self.host.is_some() || self.user.is_some() || self.password.is_some() || self.db.is_some();
+        let host = self.host.as_deref().unwrap_or("localhost");
+        let user = self.user.as_deref().unwrap_or("postgres");
+        let password = self.password.as_ref().map(Secret::expose);
+        given.then(|| {
+            DatabaseUrl::postgres(host, self.port, user, password, self.db.as_deref().unwrap_or(user))
+        })
+    }
+}
+
+impl DatabaseSettings {
+    /// The database that the settings name: `DATABASE_URL`, else the `POSTGRES_*` parts, else, not in
+    /// production, a SQLite file in the working folder.
+    pub fn resolve(
+        &self,
+        environment: &mut Environment,
+        application: &ApplicationSettings,
+        parts: &PostgresParts,
+    ) -> DatabaseUrl {
+        let mut url = match (&self.url, parts.url()) {
+            (Some(url), _) => url.clone(),
+            (None, Some(url)) => {
+                environment.derived("DATABASE_URL", &url, Origin::Derived("POSTGRES_*"));
+                url
+            }
+            (None, None) => {
+                if application.env == Mode::Production {
+                    environment.problem(
+                        "DATABASE_URL",
+                        "not set, and production does not fall back to a SQLite file; set it, DATABASE_URL_FILE or POSTGRES_HOST",
+                    );
+                }
+                let url = DatabaseUrl::sqlite(FALLBACK_URL.trim_start_matches("sqlite:///"));
+                environment.derived("DATABASE_URL", &url, Origin::Default);
+                url
+            }
+        };
+        url.complete(self);
+        if let Err(detail) = url.check() {
+            environment.problem("DATABASE_SSL_ROOT_CERT", detail);
+        }
+        url
+    }
+}

@@ -1,0 +1,335 @@
+//! The variables of the process, and everything that is wrong with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fmt::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Setting, Variable};
+
+/// What is wrong with one variable or file, and what is expected instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The full name of the variable, or the file.
+    pub name: String,
+    /// The sentence about it. Never holds a secret.
+    pub detail: String,
+}
+
+/// Something odd that does not keep the program from starting.
+pub type Warning = Problem;
+
+/// Everything that is wrong with the settings.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct SettingsError {
+    /// At least one.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.problems.len();
+        write!(formatter, "{count} {} with the settings:", if count == 1 { "problem" } else { "problems" })?;
+        self.problems
+            .iter()
+            .try_for_each(|problem| write!(formatter, "\n  {}: {}", problem.name, problem.detail))
+    }
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Nobody set it.
+    #[default]
+    Default,
+    /// The environment of the process.
+    Environment,
+    /// The `.env` file in the working folder.
+    DotEnv,
+    /// The file that `NAME_FILE` names.
+    File(PathBuf),
+    /// Other variables.
+    Derived(&'static str),
+    /// An option on the command line.
+    CommandLine,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => formatter.write_str("default"),
+            Self::Environment => formatter.write_str("environment"),
+            Self::DotEnv => formatter.write_str(".env"),
+            Self::File(path) => write!(formatter, "file {}", path.display()),
+            Self::Derived(from) => formatter.write_str(from),
+            Self::CommandLine => formatter.write_str("command line"),
+        }
+    }
+}
+
+/// A setting as it is in force.
+#[derive(Clone, Debug, Serialize)]
+pub struct Effective {
+    /// The full name of the variable.
+    pub name: String,
+    /// Its value, secrets redacted; empty when it has none.
+    pub value: String,
+    /// Where that came from.
+    pub origin: Origin,
+}
+
+/// The variables of the process, read by the sections one after the other.
+#[derive(Debug, Default)]
+pub struct Environment {
+    values: BTreeMap<String, (OsString, Origin)>,
+    prefixes: BTreeSet<&'static str>,
+    known: BTreeSet<String>,
+    effective: Vec<Effective>,
+    problems: Vec<Problem>,
+}
+
+impl Environment {
+    /// The environment of this process and, unless `BEDPLATE_ENV` says `production`, the file `.env`
+    /// in the working folder, which never overrides a variable that is set.
+    #[must_use]
+    pub fn from_process() -> Self {
+        Self::from_variables(std::env::vars_os(), Path::new(".env"))
+    }
+
+    /// These variables, and those of the file `dot_env` where it exists.
+    pub fn from_variables(variables: impl IntoIterator<Item = (OsString, OsString)>, dot_env: &Path) -> Self {
+        let mut environment = Self::default();
+        for (name, value) in variables {
+            if let Ok(name) = name.into_string()
+                && !value.is_empty()
+            {
+                environment.values.insert(name, (value, Origin::Environment));
+            }
+        }
+        let production =
+            environment.values.get("BEDPLATE_ENV").is_some_and(|(value, _)| value == "production");
+        if !production && dot_env.exists() {
+            environment.load(dot_env);
+        }
+        environment
+    }
+
+    /// These variables and nothing else.
+    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let variables = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
+        Self::from_variables(variables, Path::new(""))
+    }
+
+    fn load(&mut self, dot_env: &Path) {
+        let name = dot_env.display().to_string();
+        let text = match std::fs::read_to_string(dot_env) {
+            Ok(text) => text,
+            Err(error) => return self.problem(name, format!("it cannot be read ({error})")),
+        };
+        for item in dotenvy::from_read_iter(text.as_bytes()) {
+            match item {
+                Ok((_, value)) if value.is_empty() => {}
+                Ok((name, value)) => {
+                    self.values.entry(name).or_insert((value.into(), Origin::DotEnv));
+                }
+                Err(error) => {
+                    let detail = format!(
+                        "{} is not of the form NAME=value, or a quote in it is not closed; mend it or put the value in single quotes",
+                        line_of(&text, &error)
+                    );
+                    return self.problem(name, detail);
+                }
+            }
+        }
+    }
+
+    /// Adds a problem, to be reported by [`finish`](Self::finish).
+    pub fn problem(&mut self, name: impl Into<String>, detail: impl Into<String>) {
+        self.problems.push(Problem { name: name.into(), detail: detail.into() });
+    }
+
+    /// Whether the variable was given, and where. Unknown until its section was read.
+    #[must_use]
+    pub fn origin(&self, name: &str) -> Origin {
+        self.effective.iter().find(|it| it.name == name).map_or(Origin::Default, |it| it.origin.clone())
+    }
+
+    /// Says that an option on the command line overrides a variable.
+    pub fn overridden(&mut self, name: &str, value: &impl Setting) {
+        self.derived(name, value, Origin::CommandLine);
+    }
+
+    /// Says what a variable that was left open came to.
+    pub fn derived(&mut self, name: &str, value: &impl Setting, origin: Origin) {
+        if let Some(effective) = self.effective.iter_mut().find(|it| it.name == name) {
+            effective.value = value.show();
+            effective.origin = origin;
+        }
+    }
+
+    /// The variables of a section as text. For [`settings!`](crate::settings!).
+    #[doc(hidden)]
+    pub fn raw<Raw: DeserializeOwned>(&mut self, prefix: &'static str, variables: &[Variable]) -> Raw {
+        self.prefixes.insert(prefix);
+        let mut texts = Vec::new();
+        for variable in variables {
+            self.known.insert(variable.name.clone());
+            let (text, origin) = self.text_of(variable).unwrap_or_default();
+            let (value, name) = (String::new(), variable.name.clone());
+            self.effective.push(Effective { name: name.clone(), value, origin });
+            if !text.is_empty() {
+                texts.push((name, text));
+            }
+        }
+        // Every field is an Option<String>, which envy fills from any text: this cannot fail.
+        envy::prefixed(prefix).from_iter(texts).unwrap_or_else(|error| unreachable!("{error}"))
+    }
+
+    fn text_of(&mut self, variable: &Variable) -> Option<(String, Origin)> {
+        let name = &variable.name;
+        let given = self.values.get(name).filter(|(value, _)| !injected_by_kubernetes(name, value)).cloned();
+        let file_name = format!("{name}_FILE");
+        let file = variable.secret.then(|| self.values.get(&file_name).cloned()).flatten();
+        if variable.secret {
+            self.known.insert(file_name.clone());
+        }
+        match (given, file) {
+            (Some(_), Some(_)) => {
+                self.problem(name, format!("both it and {file_name} are set; keep one of them"));
+                None
+            }
+            (None, Some((path, _))) => self.secret_from(&file_name, PathBuf::from(path)),
+            (Some((value, origin)), None) => match value.into_string() {
+                Ok(text) => Some((text, origin)),
+                Err(_) => {
+                    self.problem(name, format!("it is not UTF-8; expected {}", variable.expected));
+                    None
+                }
+            },
+            (None, None) => None,
+        }
+    }
+
+    fn secret_from(&mut self, file_name: &str, path: PathBuf) -> Option<(String, Origin)> {
+        match std::fs::read_to_string(&path) {
+            Ok(text) if text.trim_end_matches(['\r', '\n']).is_empty() => {
+                self.problem(file_name, format!("the file {} is empty", path.display()));
+                None
+            }
+            Ok(text) => Some((text.trim_end_matches(['\r', '\n']).to_owned(), Origin::File(path))),
+            Err(error) => {
+                self.problem(file_name, format!("the file {} cannot be read ({error})", path.display()));
+                None
+            }
+        }
+    }
+
+    /// The value of the next variable. For [`settings!`](crate::settings!).
+    #[doc(hidden)]
+    pub fn convert<'a, T: Setting>(
+        &mut self,
+        variables: &mut impl Iterator<Item = &'a Variable>,
+        text: Option<String>,
+    ) -> T {
+        let variable = variables.next().unwrap_or_else(|| unreachable!("one variable for each field"));
+        let value = match text.map(|text| (T::parse(&text), text)) {
+            Some((Ok(value), _)) => value,
+            Some((Err(detail), text)) => {
+                let shown = if T::SECRET { String::new() } else { format!(" (it is {text:?})") };
+                self.problem(&variable.name, format!("{detail}{shown}; expected {}", variable.expected));
+                default_of(variable)
+            }
+            None => default_of(variable),
+        };
+        if let Some(effective) = self.effective.iter_mut().rfind(|it| it.name == variable.name) {
+            effective.value = value.show();
+        }
+        value
+    }
+
+    /// Ends the reading: what is in force, and what is odd about the names under our prefixes.
+    ///
+    /// # Errors
+    /// Every problem there is, also a name that looks like a misspelt one of ours.
+    pub fn finish(mut self) -> Result<(Vec<Effective>, Vec<Warning>), SettingsError> {
+        let mut warnings = Vec::new();
+        let leftovers: Vec<String> = self
+            .values
+            .iter()
+            .filter(|(name, (value, _))| !injected_by_kubernetes(name, value) && *name != "HTTP_PROXY")
+            .map(|(name, _)| name.clone())
+            .filter(|name| self.prefixes.iter().any(|prefix| name.starts_with(prefix)))
+            .filter(|name| !self.known.contains(name))
+            .collect();
+        for name in leftovers {
+            // OpenTelemetry's names are not ours: there are many that this program does not read.
+            match self.nearest(&name) {
+                Some(near) if !name.starts_with("OTEL_") => {
+                    self.problem(&name, format!("no such setting; did you mean {near}?"));
+                }
+                _ => warnings.push(Problem { name, detail: "no such setting; it is ignored".to_owned() }),
+            }
+        }
+        if self.problems.is_empty() {
+            Ok((self.effective, warnings))
+        } else {
+            Err(SettingsError { problems: self.problems })
+        }
+    }
+
+    fn nearest(&self, name: &str) -> Option<String> {
+        self.known
+            .iter()
+            .map(|known| (strsim::damerau_levenshtein(known, name), known))
+            .filter(|(distance, _)| *distance <= 3)
+            .min()
+            .map(|(_, known)| known.clone())
+    }
+}
+
+fn default_of<T: Setting>(variable: &Variable) -> T {
+    if variable.default.is_empty()
+        && let Some(value) = T::absent()
+    {
+        return value;
+    }
+    T::parse(variable.default)
+        .unwrap_or_else(|error| unreachable!("the default of {}: {error}", variable.name))
+}
+
+/// Names the line that dotenvy could not read, without showing what stands after the `=`.
+fn line_of(text: &str, error: &dotenvy::Error) -> String {
+    let dotenvy::Error::LineParse(broken, _) = error else {
+        return "a line of it".to_owned();
+    };
+    let first = broken.lines().next().unwrap_or_default();
+    match text.lines().position(|line| line == first) {
+        Some(index) => format!("line {}", index + 1),
+        None => "a line of it".to_owned(),
+    }
+}
+
+/// Kubernetes describes each service of the namespace to each container: a service named `postgres`
+/// gives `POSTGRES_PORT=tcp://10.0.0.7:5432`, `POSTGRES_SERVICE_HOST` and more.
+fn injected_by_kubernetes(name: &str, value: &std::ffi::OsStr) -> bool {
+    let is_address = value.to_str().is_some_and(|it| it.starts_with("tcp://") || it.starts_with("udp://"));
+    name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || (name.ends_with("_PORT") && is_address)
+        || name.contains("_PORT_") && ["_TCP", "_UDP"].iter().any(|it| name.contains(it))
+}
+
+/// The settings in force as a table for people.
+#[must_use]
+pub fn format_effective(effective: &[Effective]) -> String {
+    let width = |of: fn(&Effective) -> usize| effective.iter().map(of).max().unwrap_or(0);
+    let (names, values) = (width(|it| it.name.len()), width(|it| it.value.len()).min(60));
+    effective.iter().fold(String::new(), |mut table, it| {
+        let _infallible = writeln!(table, "{:names$}  {:values$}  {}", it.name, it.value, it.origin);
+        table
+    })
+}
