@@ -9,7 +9,7 @@ use foundation::clock::Clock;
 use foundation::entropy::Entropy;
 use foundation::exit::Exit;
 use foundation::settings::{Effective, Environment, SettingsError, Setting, Warning, format_effective};
-use foundation::telemetry::Telemetry;
+use foundation::telemetry::{Program, Telemetry};
 use serde::Serialize;
 use serde_json::json;
 
@@ -181,7 +181,10 @@ impl Cli {
         if let Command::CheckConfig = command {
             return output.effective(&configured);
         }
-        let telemetry = match Telemetry::start("migrator", env!("CARGO_PKG_VERSION"), &configured.settings.foundation) {
+        let (clock, entropy) = (Clock::system(), Entropy::system());
+        let program = Program { name: "migrator", version: env!("CARGO_PKG_VERSION"), clock, entropy };
+        let foundation = &configured.settings.foundation;
+        let telemetry = match Telemetry::start(&program, &foundation.log, &foundation.open_telemetry) {
             Ok(telemetry) => telemetry,
             Err(error) => return output.failure("start", &MigratorError::Settings(error.to_string())),
         };
@@ -189,7 +192,7 @@ impl Cli {
             tracing::warn!(setting = warning.name, "{}", warning.detail);
         }
         let exit = output.command(command, &configured.settings).await;
-        telemetry.shutdown().await;
+        tokio::task::block_in_place(|| telemetry.shutdown());
         exit
     }
 }
