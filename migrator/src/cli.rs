@@ -228,7 +228,7 @@ impl Output {
             Command::Up { to } => self.up("up", &migrator.up(to).await?),
             Command::Reset { yes, i_know_this_deletes_everything: known } => {
                 confirm_reset(settings, yes, known)?;
-                self.up("reset", &migrator.reset().await?)
+                self.up("reset", &migrator.reset().await?);
             }
             Command::Down { to, steps } => {
                 let report = match to {

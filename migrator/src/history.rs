@@ -2,8 +2,11 @@
 //!
 //! refinery panics on a row that it does not understand, so the history is read by statements of our own.
 
+use std::hash::{Hash, Hasher};
+
 use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Row, Statement, Value};
 use serde::Serialize;
+use siphasher::sip::SipHasher13;
 use time::OffsetDateTime;
 
 use crate::source::{Migration, Version};
@@ -60,11 +63,30 @@ impl Applied {
         })
     }
 
+    /// Whether the row stands for this migration, with the checksum that refinery computes with or
+    /// without its feature `int8-versions`.
+    #[must_use]
+    pub fn is(&self, migration: &Migration) -> bool {
+        self.version == migration.version()
+            && self.name == migration.name()
+            && (self.checksum == migration.checksum().to_string()
+                || narrow_checksum(migration).is_some_and(|it| self.checksum == it.to_string()))
+    }
+
     /// `V3__add_index`.
     #[must_use]
     pub fn display(&self) -> String {
         format!("V{}__{}", self.version, self.name)
     }
+}
+
+/// The checksum that refinery computes where versions have 32 bits; nothing where this one has more.
+fn narrow_checksum(migration: &Migration) -> Option<u64> {
+    let mut hasher = SipHasher13::new();
+    migration.name().hash(&mut hasher);
+    i32::try_from(migration.version()).ok()?.hash(&mut hasher);
+    migration.sql().hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 /// What is applied, in the order of versions; nothing when the database has no history yet.

@@ -7,26 +7,26 @@ use crate::source::{Catalog, Migration, Version};
 
 /// How what is applied goes together with a release's migrations.
 #[derive(Debug)]
-pub struct Plan<'a> {
+pub struct Plan<'catalog, 'history> {
     /// Embedded and not applied, in order.
-    pub pending: Vec<&'a Migration>,
+    pub pending: Vec<&'catalog Migration>,
     /// Applied and not embedded, newer than everything embedded: a newer release was here.
-    pub newer: Vec<&'a Applied>,
+    pub newer: Vec<&'history Applied>,
     /// What does not go together, in words.
     pub conflicts: Vec<String>,
 }
 
-impl<'a> Plan<'a> {
+impl<'catalog, 'history> Plan<'catalog, 'history> {
     /// Compares the two.
     #[must_use]
-    pub fn new(catalog: &'a Catalog, applied: &'a [Applied]) -> Self {
+    pub fn new(catalog: &'catalog Catalog, applied: &'history [Applied]) -> Self {
         let newest = catalog.newest();
         let newest_applied = applied.last().map_or(0, |it| it.version);
         let by_version: BTreeMap<Version, &Applied> = applied.iter().map(|it| (it.version, it)).collect();
         let (mut pending, mut conflicts) = (Vec::new(), Vec::new());
         for migration in catalog.iter() {
             match by_version.get(&migration.version()) {
-                Some(applied) if migration.was_applied_as(&applied.name, &applied.checksum) => {}
+                Some(applied) if applied.is(migration) => {}
                 Some(applied) => conflicts.push(format!(
                     "{} was changed after it was applied ({}): restore the file as it was and write a new migration",
                     migration.display(),

@@ -132,7 +132,7 @@ impl StatusReport {
         url: &DatabaseUrl,
         catalog: &Catalog,
         applied: &[Applied],
-        plan: &Plan<'_>,
+        plan: &Plan<'_, '_>,
         journal: &[JournalEntry],
     ) -> Self {
         let applied_lines = applied.iter().map(|it| StatusLine {

@@ -12,7 +12,7 @@ use crate::source::Version;
 
 /// How far `down` goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Down {
+enum Down {
     /// Takes back that many.
     Steps(usize),
     /// Takes back everything above the version; 0 is back to the base.
@@ -72,7 +72,7 @@ impl Migrator {
     fn undo(&self, applied: &Applied, journal: &[JournalEntry]) -> Result<Change, String> {
         let title = applied.display();
         let sql = match self.catalog.get(applied.version) {
-            Some(migration) if !migration.was_applied_as(&applied.name, &applied.checksum) => {
+            Some(migration) if !applied.is(migration) => {
                 return Err(format!("{title} was changed after it was applied, so its undo file may not fit it"));
             }
             Some(migration) => match (&migration.instructions().irreversible, migration.undo()) {

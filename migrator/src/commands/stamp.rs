@@ -45,6 +45,6 @@ impl Migrator {
     fn knows(&self, applied: &Applied) -> bool {
         self.catalog
             .get(applied.version)
-            .is_some_and(|migration| migration.was_applied_as(&applied.name, &applied.checksum))
+            .is_some_and(|migration| applied.is(migration))
     }
 }

@@ -54,7 +54,7 @@ impl Migrator {
         Ok(report)
     }
 
-    fn pending(&self, applied: &[Applied], to: Option<Version>) -> Vec<&Migration> {
+    fn pending<'a>(&'a self, applied: &[Applied], to: Option<Version>) -> Vec<&'a Migration> {
         let plan = Plan::new(&self.catalog, applied);
         plan.pending.into_iter().filter(|it| to.is_none_or(|to| it.version() <= to)).collect()
     }

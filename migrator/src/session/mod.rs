@@ -58,7 +58,7 @@ impl Context {
     }
 
     /// Sleeps, unless the run is to stop.
-    async fn pause(&self, duration: Duration) -> Result<(), MigratorError> {
+    pub(crate) async fn pause(&self, duration: Duration) -> Result<(), MigratorError> {
         tokio::select! {
             () = self.stop.requested() => Err(MigratorError::Stopped),
             () = tokio::time::sleep(duration) => Ok(()),
