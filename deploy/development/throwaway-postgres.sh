@@ -228,18 +228,20 @@ launch() {
   done
 }
 
-# forget_killed DIR: a process that was killed and is never reaped would keep the next server from starting.
-# All other cases are left to PostgreSQL, which looks for processes that still use the data.
+# forget_killed DIR: ends what is left of a server whose first process is gone. Its pid file goes too when
+# that process is not reaped yet, because PostgreSQL would take it for running.
 forget_killed() {
-  local pid= tries=0
+  local pid='' cwd
   read -r pid 2>/dev/null <"$1/data/postmaster.pid" || return 0
-  while kill -0 "$pid" 2>/dev/null; do
-    if [ $((tries += 1)) -gt 20 ]; then
-      rm -f "$1/data/postmaster.pid" "$1"/.s.PGSQL.*
-      return
+  for cwd in /proc/[0-9]*/cwd; do
+    if [ "$cwd" -ef "$1/data" ]; then
+      cwd=${cwd#/proc/}
+      kill -KILL "${cwd%/cwd}" 2>/dev/null || true
     fi
-    sleep 0.1
   done
+  if kill -0 "$pid" 2>/dev/null; then
+    rm -f "$1/data/postmaster.pid" "$1"/.s.PGSQL.*
+  fi
 }
 
 start() {
