@@ -67,7 +67,7 @@ COPY --from=build /out/service /usr/local/bin/service
 ENV HTTP_ADDRESS=0.0.0.0:8080 \
     TELEMETRY_PROMETHEUS_ADDRESS=0.0.0.0:9464
 EXPOSE 8080 9464
-HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
     CMD ["/usr/local/bin/service", "healthcheck"]
 # The service drains on SIGTERM: give `docker stop` longer than HTTP_DRAIN_DELAY and HTTP_DRAIN_TIMEOUT.
 STOPSIGNAL SIGTERM
