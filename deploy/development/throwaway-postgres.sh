@@ -53,13 +53,14 @@ server_places() {
 
 # find_server: the folder of the server's programs on stdout, or failure.
 find_server() {
-  local bin
+  local places bin
+  places=$(server_places)
   while read -r bin; do
     if is_server "$bin"; then
       printf '%s\n' "$bin"
       return
     fi
-  done < <(server_places)
+  done <<<"$places"
   return 1
 }
 
