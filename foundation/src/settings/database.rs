@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{ApplicationSettings, Environment, Mode, Origin, Secret};
+use super::{ApplicationSettings, Environment, Mode, Origin, Secret, Section as _};
 use crate::database::{DatabaseUrl, SslMode};
 
 /// The SQLite file that is used when nothing is configured, relative to the working folder.
@@ -66,9 +66,8 @@ crate::settings! {
 }
 
 impl PostgresParts {
-    fn url(&self) -> Option<DatabaseUrl> {
-        let given =
-            self.host.is_some() || self.user.is_some() || self.password.is_some() || self.db.is_some();
+    fn url(&self, environment: &Environment) -> Option<DatabaseUrl> {
+        let given = Self::variables().iter().any(|it| environment.origin(&it.name) != Origin::Default);
         let host = self.host.as_deref().unwrap_or("localhost");
         let user = self.user.as_deref().unwrap_or("postgres");
         let password = self.password.as_ref().map(Secret::expose);
@@ -87,14 +86,16 @@ impl DatabaseSettings {
         application: &ApplicationSettings,
         parts: &PostgresParts,
     ) -> DatabaseUrl {
-        let mut url = match (&self.url, parts.url()) {
+        let mut url = match (&self.url, parts.url(environment)) {
             (Some(url), _) => url.clone(),
             (None, Some(url)) => {
                 environment.derived("DATABASE_URL", &url, Origin::Derived("POSTGRES_*"));
                 url
             }
             (None, None) => {
-                if application.env == Mode::Production {
+                let attempted = environment.is_wrong("DATABASE_URL")
+                    || PostgresParts::variables().iter().any(|it| environment.is_wrong(&it.name));
+                if application.env == Mode::Production && !attempted {
                     environment.problem(
                         "DATABASE_URL",
                         "not set, and production does not fall back to a SQLite file; set it, DATABASE_URL_FILE or POSTGRES_HOST",
