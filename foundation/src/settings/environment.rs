@@ -83,13 +83,24 @@ pub struct Effective {
 }
 
 /// The variables of the process, read by the sections one after the other.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Environment {
     values: BTreeMap<String, (OsString, Origin)>,
     prefixes: BTreeSet<&'static str>,
     known: BTreeSet<String>,
     effective: Vec<Effective>,
     problems: Vec<Problem>,
+}
+
+impl fmt::Debug for Environment {
+    /// Without the values, which are secrets in part and are not told apart before they are read.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Environment")
+            .field("names", &self.values.keys())
+            .field("problems", &self.problems)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Environment {
