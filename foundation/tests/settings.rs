@@ -164,7 +164,7 @@ fn a_secret_may_come_from_a_file() {
     assert_eq!(admin.password.unwrap().expose(), "hunter2 ", "only the line break at its end goes");
     let (effective, warnings) = outcome.unwrap();
     let origin = &effective.iter().find(|it| it.name == "ADMIN_PASSWORD").unwrap().origin;
-    assert_eq!(*origin, Origin::File(path.clone().into()));
+    assert_eq!(*origin, Origin::File(path.into()));
     assert_eq!(warnings, []);
 
     let url = file(folder.path(), "url", "postgresql://me:hunter2@host/app\n");
