@@ -138,3 +138,35 @@ fn a_file_of_authorities_that_cannot_be_read_is_told_at_once() {
     assert_eq!(error.problems[0].name, "DATABASE_SSL_ROOT_CERT");
     assert!(error.problems[0].detail.contains("/nowhere/ca.pem cannot be read"), "{error}");
 }
+
+/// Each of these made the program panic, or every statement fail, before it was refused.
+#[test]
+fn no_time_no_end_and_no_number_of_connections_are_refused() {
+    for (name, value, accepted) in [
+        ("DATABASE_STATEMENT_TIMEOUT", "0", false),
+        ("DATABASE_STATEMENT_TIMEOUT", "25days", false),
+        ("DATABASE_STATEMENT_TIMEOUT", "18446744073709551615s", false),
+        ("DATABASE_STATEMENT_TIMEOUT", "24days", true),
+        ("DATABASE_CREATE_TIMEOUT", "0s", false),
+        ("DATABASE_WAIT_TIMEOUT", "18446744073709551615s", false),
+        ("DATABASE_RECYCLE_TIMEOUT", "1us", false),
+        ("DATABASE_CONNECT_TIMEOUT", "0ms", false),
+        ("DATABASE_KEEPALIVE_IDLE", "500ms", false),
+        ("DATABASE_KEEPALIVE_IDLE", "1s", true),
+        ("DATABASE_IDLE_TIMEOUT", "0", true),
+        ("DATABASE_POOL_SIZE", "4294967295", false),
+        ("DATABASE_POOL_SIZE", "9995", true),
+        ("DATABASE_POOL_SIZE", "9996", false),
+    ] {
+        let mut environment = Environment::from_pairs([(name, value)]);
+        FoundationSettings::read(&mut environment);
+        match environment.finish() {
+            Ok(_) => assert!(accepted, "{name}={value}"),
+            Err(error) => {
+                assert!(!accepted, "{name}={value}: {error}");
+                assert!(error.problems.len() == 1 && error.problems[0].name == name, "{error}");
+                assert!(error.to_string().contains("expected "), "{error}");
+            }
+        }
+    }
+}

@@ -261,7 +261,10 @@ impl PostgresPool {
         );
         let (idle, recycle_timeout) = (settings.idle_timeout, settings.recycle_timeout);
         let pool = Pool::builder(manager)
-            .max_size(usize::try_from(settings.pool_size.get() + settings.max_overflow).unwrap_or(usize::MAX))
+            .max_size(
+                usize::try_from(settings.pool_size.get().saturating_add(settings.max_overflow))
+                    .unwrap_or(usize::MAX),
+            )
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(settings.wait_timeout))
             .create_timeout(Some(settings.create_timeout))
