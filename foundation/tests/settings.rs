@@ -328,6 +328,9 @@ fn a_half_written_dot_env_is_one_problem_with_its_line() {
         ("LOG_LEVEL=debug\nADMIN_PASSWORD hunter2\nLOG_FORMAT=json\n", "line 2"),
         ("ADMIN_PASSWORD='hunter2", "line 1"),
         ("=hunter2", "line 1"),
+        ("LOG_LEVEL=debug\nADMIN_PASSWORD=hunter2 hunter2\n", "line 2"),
+        ("LOG_LEVEL=debug\nADMIN_PASSWORD = hunter2 hunter2\n", "line 2"),
+        ("LOG_LEVEL=debug\nADMIN_PASSWORD=\"hunter2\\hunter2\"\n", "line 2"),
     ] {
         let error = beside(text, &[]).2.unwrap_err();
         assert_eq!(error.problems.len(), 1, "{error}");
@@ -335,6 +338,27 @@ fn a_half_written_dot_env_is_one_problem_with_its_line() {
         assert!(error.problems[0].detail.starts_with(line), "{text:?}: {error}");
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         assert!(beside(text, &[("BEDPLATE_ENV", "production"), ("POSTGRES_HOST", "db")]).2.is_ok());
+    }
+}
+
+/// What follows a dollar sign would be missing from the password without a word.
+#[test]
+fn a_dollar_in_dot_env_is_kept_or_refused() {
+    for line in ["ADMIN_PASSWORD=hunter$2", "ADMIN_PASSWORD=\"hunter$2\"", "ADMIN_PASSWORD = $hunter2"] {
+        let error = beside(&format!("LOG_LEVEL=debug\n{line}\n"), &[]).2.unwrap_err();
+        assert_eq!(error.problems.len(), 1, "{error}");
+        assert!(error.problems[0].detail.starts_with("line 2 has a $"), "{error}");
+        assert!(!error.to_string().contains("hunter"), "{error}");
+    }
+    for (line, password) in [
+        ("ADMIN_PASSWORD='hunter$2'", "hunter$2"),
+        ("ADMIN_PASSWORD=hunter\\$2", "hunter$2"),
+        ("NUMBER=2\nADMIN_PASSWORD=hunter${NUMBER}", "hunter2"),
+        ("# it costs a=$b\nADMIN_PASSWORD=hunter2 # and $c", "hunter2"),
+    ] {
+        let (_, admin, outcome) = beside(&format!("{line}\n"), &[]);
+        outcome.unwrap();
+        assert_eq!(admin.password.unwrap().expose(), password, "{line}");
     }
 }
 

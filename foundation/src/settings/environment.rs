@@ -143,6 +143,13 @@ impl Environment {
         };
         // Editors on Windows begin a file with a mark of its encoding.
         let text = text.trim_start_matches('\u{feff}');
+        if let Some(index) = text.lines().position(loses_what_follows_a_dollar) {
+            let detail = format!(
+                "line {} has a $ outside of single quotes, and what follows it would be taken for the name of a variable; put the value in single quotes, or write ${{NAME}} where a variable is meant",
+                index + 1
+            );
+            return self.problem(name, detail);
+        }
         for item in dotenvy::from_read_iter(text.as_bytes()) {
             match item {
                 Ok((_, value)) if value.is_empty() => {}
@@ -343,13 +350,27 @@ fn without_line_end(text: &str) -> &str {
     text.trim_end_matches(['\r', '\n'])
 }
 
+/// Whether dotenvy would cut a part out of a value such as `pa$word` without a word. Other readers of
+/// such files replace `${NAME}` only.
+fn loses_what_follows_a_dollar(line: &str) -> bool {
+    let Some((name, value)) = line.split_once('=') else { return false };
+    let value = value.trim_start();
+    let value = value.split(" #").next().unwrap_or(value);
+    let bare =
+        |(index, _): (usize, &str)| !value[..index].ends_with('\\') && !value[index..].starts_with("${");
+    !name.trim_start().starts_with('#') && !value.starts_with('\'') && value.match_indices('$').any(bare)
+}
+
 /// Names the line that dotenvy could not read, without showing what stands after the `=`.
 fn line_of(text: &str, error: &dotenvy::Error) -> String {
     let dotenvy::Error::LineParse(broken, _) = error else {
         return "a line of it".to_owned();
     };
     let first = broken.lines().next().unwrap_or_default();
-    match text.lines().position(|line| line == first) {
+    // It holds the whole line, or what follows the `=` when that is what could not be read.
+    let value_of = |line: &str| line.split_once('=').map(|(_, value)| value.trim().to_owned());
+    let is_broken = |line: &str| line == first || value_of(line).is_some_and(|it| it == first.trim());
+    match text.lines().position(is_broken) {
         Some(index) => format!("line {}", index + 1),
         None => "a line of it".to_owned(),
     }
