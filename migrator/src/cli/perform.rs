@@ -6,6 +6,7 @@ use foundation::clock::Clock;
 use foundation::entropy::Entropy;
 use foundation::exit::Exit;
 use serde_json::json;
+use tracing::Instrument;
 
 use super::Command;
 use super::output::{Output, show};
@@ -27,7 +28,15 @@ impl Output {
             }
         };
         let migrator = Migrator::new(settings, Clock::system(), Entropy::system(), stop);
-        match self.perform(command, settings, &migrator).await {
+        let span = tracing::info_span!(
+            target: "bedplate::span::migration", "run", otel.name = %format_args!("migrator {name}"),
+            otel.status_code = tracing::field::Empty,
+        );
+        let performed = self.perform(command, settings, &migrator).instrument(span.clone()).await;
+        if performed.is_err() {
+            span.record("otel.status_code", "ERROR");
+        }
+        match performed {
             Ok(()) => Exit::Success,
             Err(error) => self.failure(name, &error),
         }
