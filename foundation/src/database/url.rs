@@ -162,7 +162,7 @@ impl DatabaseUrl {
 }
 
 impl PostgresUrl {
-    fn hosts(&self) -> Vec<String> {
+    pub(super) fn hosts(&self) -> Vec<String> {
         let ports = self.config.get_ports();
         let port_of = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
         let hosts = self.config.get_hosts().iter().enumerate();

@@ -1,0 +1,339 @@
+//! The PostgreSQL driver: the only place that names tokio-postgres and deadpool-postgres.
+
+mod tls;
+mod values;
+
+use std::time::Duration;
+
+use deadpool_postgres::{
+    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+};
+use tokio::time::timeout;
+use tokio_postgres::CancelToken;
+use tokio_postgres::types::ToSql;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{DatabaseError, DatabaseErrorKind, PostgresUrl, Row, Value};
+use crate::settings::DatabaseSettings;
+
+/// How long the server gets to act on a request to cancel, or on a rollback nobody waits for.
+const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How much longer than the server this side waits before it gives a statement up.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// One connection, of the pool or of its own.
+pub(super) struct PostgresConnection {
+    holder: Option<Holder>,
+    cancel: Cancel,
+    statement_timeout: Option<Duration>,
+    /// Whether a statement is under way: true when the caller went away in the middle of it.
+    busy: bool,
+    in_transaction: bool,
+}
+
+#[expect(clippy::large_enum_variant, reason = "the larger one is the one that has to be fast")]
+enum Holder {
+    Pooled(Object),
+    Own(Box<ClientWrapper>),
+}
+
+/// Cancels what a connection is running, from elsewhere.
+#[derive(Clone)]
+pub(super) struct Cancel {
+    token: CancelToken,
+    tls: MakeRustlsConnect,
+}
+
+impl Cancel {
+    pub(super) async fn cancel(&self) -> Result<(), DatabaseError> {
+        match timeout(CLEAN_UP_TIMEOUT, self.token.cancel_query(self.tls.clone())).await {
+            Ok(done) => done.map_err(DatabaseError::from),
+            Err(_) => Err(DatabaseError::new(DatabaseErrorKind::Unreachable, "the server did not answer")),
+        }
+    }
+}
+
+impl PostgresConnection {
+    /// Opens a connection of its own. It has no statement timeout.
+    pub(super) async fn open(
+        url: &PostgresUrl,
+        settings: &DatabaseSettings,
+        application_name: &str,
+    ) -> Result<Self, DatabaseError> {
+        let tls = tls::connector(url)?;
+        let config = configured(url, application_name);
+        let (client, connection) = match timeout(settings.create_timeout, config.connect(tls.clone())).await {
+            Ok(connected) => connected.map_err(|error| not_connected(url, error.into()))?,
+            Err(_) => return Err(not_connected(url, timed_out(settings.create_timeout))),
+        };
+        let task = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = %error, "the connection to PostgreSQL ended");
+            }
+        });
+        let cancel = Cancel { token: client.cancel_token(), tls };
+        let holder = Holder::Own(Box::new(ClientWrapper::new(client, task)));
+        Ok(Self::new(holder, cancel, None))
+    }
+
+    fn new(holder: Holder, cancel: Cancel, statement_timeout: Option<Duration>) -> Self {
+        Self { holder: Some(holder), cancel, statement_timeout, busy: false, in_transaction: false }
+    }
+
+    pub(super) fn canceller(&self) -> Cancel {
+        self.cancel.clone()
+    }
+
+    pub(super) async fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, DatabaseError> {
+        let rows = self
+            .run(async |client| {
+                let statement = client.prepare_cached(sql).await?;
+                client.query(&statement, &parameters(values)).await
+            })
+            .await?;
+        values::rows(&rows)
+    }
+
+    pub(super) async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, DatabaseError> {
+        self.run(async |client| {
+            let statement = client.prepare_cached(sql).await?;
+            client.execute(&statement, &parameters(values)).await
+        })
+        .await
+    }
+
+    /// Runs statements without parameters, and without preparing them.
+    pub(super) async fn batch(&mut self, sql: &str) -> Result<(), DatabaseError> {
+        self.run(async |client| client.batch_execute(sql).await).await
+    }
+
+    pub(super) async fn begin(&mut self) -> Result<(), DatabaseError> {
+        self.in_transaction = true;
+        self.batch("BEGIN").await
+    }
+
+    pub(super) async fn commit(&mut self) -> Result<(), DatabaseError> {
+        self.batch("COMMIT").await?;
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    pub(super) async fn rollback(&mut self) -> Result<(), DatabaseError> {
+        self.batch("ROLLBACK").await?;
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    pub(super) async fn is_writable(&mut self) -> Result<bool, DatabaseError> {
+        const SQL: &str = "SELECT NOT (pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean) AS writable";
+        let rows = self.query(SQL, &[]).await?;
+        rows.first().map_or(Ok(false), |row| row.get("writable"))
+    }
+
+    /// Runs something on the client within the statement's time. What was not finished leaves `busy`
+    /// set, so that the connection is closed instead of going back to the pool.
+    async fn run<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&ClientWrapper) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, DatabaseError> {
+        let client: &ClientWrapper = match &self.holder {
+            Some(Holder::Pooled(object)) => object,
+            Some(Holder::Own(client)) => client,
+            None => {
+                return Err(DatabaseError::new(DatabaseErrorKind::Unreachable, "the connection is closed"));
+            }
+        };
+        self.busy = true;
+        let result = match self.statement_timeout {
+            Some(limit) => match timeout(limit + GRACE, work(client)).await {
+                Ok(result) => result,
+                Err(_) => return Err(timed_out(limit)),
+            },
+            None => work(client).await,
+        };
+        self.busy = false;
+        result.map_err(|error| match DatabaseError::from(error) {
+            // The server's own limit is the only thing that cancels a statement of the pool.
+            said if said.kind() == DatabaseErrorKind::QueryCanceled && self.statement_timeout.is_some() => {
+                timed_out(self.statement_timeout.unwrap_or_default()).caused_by(said)
+            }
+            error => error,
+        })
+    }
+}
+
+impl Drop for PostgresConnection {
+    /// A connection whose statement nobody waits for any more is closed, and the server told to stop; a
+    /// transaction that was not committed is rolled back before its connection goes back to the pool.
+    fn drop(&mut self) {
+        let Some(Holder::Pooled(object)) = self.holder.take() else { return };
+        let runtime = tokio::runtime::Handle::try_current();
+        match (self.busy, self.in_transaction, runtime) {
+            (false, false, _) => drop(object),
+            (false, true, Ok(runtime)) => {
+                runtime.spawn(async move {
+                    let rolled_back = timeout(CLEAN_UP_TIMEOUT, object.batch_execute("ROLLBACK")).await;
+                    if !matches!(rolled_back, Ok(Ok(()))) {
+                        drop(Object::take(object));
+                    }
+                });
+            }
+            (true, _, Ok(runtime)) => {
+                drop(Object::take(object));
+                let cancel = self.cancel.clone();
+                runtime.spawn(async move {
+                    if let Err(error) = cancel.cancel().await {
+                        tracing::debug!(error = %error, "a statement could not be cancelled");
+                    }
+                });
+            }
+            (_, _, Err(_)) => drop(Object::take(object)),
+        }
+    }
+}
+
+fn parameters(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
+    values.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
+}
+
+fn timed_out(limit: Duration) -> DatabaseError {
+    let message = format!("the database did not answer within {}", humantime::format_duration(limit));
+    DatabaseError::new(DatabaseErrorKind::Timeout, message)
+}
+
+fn configured(url: &PostgresUrl, application_name: &str) -> tokio_postgres::Config {
+    let mut config = url.config.clone();
+    if config.get_application_name().is_none() {
+        config.application_name(application_name);
+    }
+    config
+}
+
+/// Says which server could not be reached, as whom, and what to look at.
+fn not_connected(url: &PostgresUrl, error: DatabaseError) -> DatabaseError {
+    let hosts = url.hosts().join(", ");
+    let user = url.config.get_user().unwrap_or("the operating system's user");
+    match error.kind() {
+        DatabaseErrorKind::Authentication => error.while_trying(format!(
+            "PostgreSQL at {hosts} refuses the role {user}; check the user and the password in DATABASE_URL"
+        )),
+        DatabaseErrorKind::Unreachable | DatabaseErrorKind::Timeout => {
+            let mut error = error.while_trying(format!(
+                "PostgreSQL at {hosts} cannot be reached; check that it runs and that DATABASE_URL names its host and port"
+            ));
+            error.set_kind(DatabaseErrorKind::Unreachable);
+            error
+        }
+        DatabaseErrorKind::Tls => error.while_trying(format!(
+            "no TLS connection to PostgreSQL at {hosts}; check sslmode and DATABASE_SSL_ROOT_CERT"
+        )),
+        _ => error.while_trying(format!("PostgreSQL at {hosts}")),
+    }
+}
+
+/// The connections of a service.
+#[derive(Clone)]
+pub(super) struct PostgresPool {
+    pool: Pool,
+    tls: MakeRustlsConnect,
+    url: PostgresUrl,
+    statement_timeout: Duration,
+    wait_timeout: Duration,
+}
+
+impl PostgresPool {
+    /// Sets the pool up. Nothing is connected yet.
+    pub(super) fn new(
+        url: &PostgresUrl,
+        settings: &DatabaseSettings,
+        application_name: &str,
+    ) -> Result<Self, DatabaseError> {
+        let tls = tls::connector(url)?;
+        let manager = Manager::from_config(
+            configured(url, application_name),
+            tls.clone(),
+            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+        );
+        let limits = format!(
+            "SET statement_timeout = {0}; SET idle_in_transaction_session_timeout = {0}",
+            settings.statement_timeout.as_millis()
+        );
+        let (idle, recycle_timeout) = (settings.idle_timeout, settings.recycle_timeout);
+        let pool = Pool::builder(manager)
+            .max_size(usize::try_from(settings.pool_size.get() + settings.max_overflow).unwrap_or(usize::MAX))
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(settings.wait_timeout))
+            .create_timeout(Some(settings.create_timeout))
+            .recycle_timeout(Some(recycle_timeout))
+            .post_create(Hook::async_fn(move |client, _| {
+                let limits = limits.clone();
+                Box::pin(async move { client.batch_execute(&limits).await.map_err(HookError::Backend) })
+            }))
+            .pre_recycle(Hook::async_fn(move |client, metrics| {
+                let check = metrics.last_used() >= idle;
+                Box::pin(async move {
+                    if !check {
+                        return Ok(());
+                    }
+                    match timeout(recycle_timeout, client.simple_query("")).await {
+                        Ok(answer) => answer.map(drop).map_err(HookError::Backend),
+                        Err(_) => Err(HookError::message("the check of an idle connection timed out")),
+                    }
+                })
+            }))
+            .build()
+            .map_err(|error| {
+                DatabaseError::new(DatabaseErrorKind::Other, "the pool cannot be set up").caused_by(error)
+            })?;
+        Ok(Self {
+            pool,
+            tls,
+            url: url.clone(),
+            statement_timeout: settings.statement_timeout,
+            wait_timeout: settings.wait_timeout,
+        })
+    }
+
+    /// A connection, new or used before.
+    pub(super) async fn get(&self) -> Result<PostgresConnection, DatabaseError> {
+        let object = self.pool.get().await.map_err(|error| self.not_given(error))?;
+        let cancel = Cancel { token: object.cancel_token(), tls: self.tls.clone() };
+        Ok(PostgresConnection::new(Holder::Pooled(object), cancel, Some(self.statement_timeout)))
+    }
+
+    fn not_given(&self, error: PoolError) -> DatabaseError {
+        use deadpool_postgres::TimeoutType;
+        match error {
+            PoolError::Backend(error) => not_connected(&self.url, error.into()),
+            PoolError::Timeout(TimeoutType::Wait) => {
+                let waited = humantime::format_duration(self.wait_timeout);
+                let message = format!("no connection of the pool became free within {waited}");
+                DatabaseError::new(DatabaseErrorKind::PoolTimeout, message)
+            }
+            PoolError::PostCreateHook(HookError::Backend(error)) => not_connected(&self.url, error.into()),
+            other => {
+                let refused = DatabaseError::new(DatabaseErrorKind::Unreachable, other.to_string());
+                not_connected(&self.url, refused.caused_by(other))
+            }
+        }
+    }
+
+    pub(super) fn status(&self) -> deadpool_postgres::Status {
+        self.pool.status()
+    }
+
+    /// Closes the connections above `keep` that have been idle for as long as `idle`.
+    pub(super) fn trim(&self, keep: usize, idle: Duration) {
+        let mut surplus = self.pool.status().size.saturating_sub(keep);
+        self.pool.retain(|_, metrics| {
+            let close = surplus > 0 && metrics.last_used() >= idle;
+            surplus -= usize::from(close);
+            !close
+        });
+    }
+
+    pub(super) fn close(&self) {
+        self.pool.close();
+    }
+}

@@ -1,0 +1,103 @@
+//! `Value` as tokio-postgres binds and reads it.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use serde_json::value::RawValue;
+use time::{OffsetDateTime, PrimitiveDateTime};
+use tokio_postgres::types::{FromSql, IsNull, Json, ToSql, Type, to_sql_checked};
+use uuid::Uuid;
+
+use crate::database::{DatabaseError, Row, Value};
+
+type Failure = Box<dyn Error + Sync + Send>;
+
+impl ToSql for Value {
+    fn to_sql(&self, column: &Type, out: &mut BytesMut) -> Result<IsNull, Failure> {
+        match (self, column) {
+            (Self::Null, _) => Ok(IsNull::Yes),
+            (Self::Bool(value), _) => value.to_sql_checked(column, out),
+            (Self::Integer(value), &Type::INT2) => i16::try_from(*value)?.to_sql(column, out),
+            (Self::Integer(value), &Type::INT4) => i32::try_from(*value)?.to_sql(column, out),
+            (Self::Integer(value), _) => value.to_sql_checked(column, out),
+            (Self::Float(value), _) => value.to_sql_checked(column, out),
+            (Self::Text(text) | Self::Json(text), &(Type::JSON | Type::JSONB)) => {
+                Json(serde_json::from_str::<&RawValue>(text)?).to_sql(column, out)
+            }
+            (Self::Text(text) | Self::Json(text), _) => text.to_sql_checked(column, out),
+            (Self::Bytes(bytes), _) => bytes.to_sql_checked(column, out),
+            (Self::Uuid(id), &(Type::TEXT | Type::VARCHAR)) => id.to_string().to_sql(column, out),
+            (Self::Uuid(id), _) => id.to_sql_checked(column, out),
+            (Self::Timestamp(time), &Type::TIMESTAMP) => {
+                PrimitiveDateTime::new(time.to_utc().date(), time.to_utc().time()).to_sql(column, out)
+            }
+            (Self::Timestamp(time), _) => time.to_sql_checked(column, out),
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Value {
+    fn from_sql(column: &Type, raw: &'a [u8]) -> Result<Self, Failure> {
+        Ok(match *column {
+            Type::BOOL => Self::Bool(bool::from_sql(column, raw)?),
+            Type::INT2 => Self::Integer(i16::from_sql(column, raw)?.into()),
+            Type::INT4 => Self::Integer(i32::from_sql(column, raw)?.into()),
+            Type::INT8 => Self::Integer(i64::from_sql(column, raw)?),
+            Type::OID => Self::Integer(u32::from_sql(column, raw)?.into()),
+            Type::FLOAT4 => Self::Float(f32::from_sql(column, raw)?.into()),
+            Type::FLOAT8 => Self::Float(f64::from_sql(column, raw)?),
+            Type::BYTEA => Self::Bytes(Vec::from_sql(column, raw)?),
+            Type::UUID => Self::Uuid(Uuid::from_sql(column, raw)?),
+            Type::TIMESTAMPTZ => Self::Timestamp(OffsetDateTime::from_sql(column, raw)?),
+            Type::TIMESTAMP => Self::Timestamp(PrimitiveDateTime::from_sql(column, raw)?.assume_utc()),
+            Type::JSON | Type::JSONB => {
+                Self::Json(Json::<&RawValue>::from_sql(column, raw)?.0.get().to_owned())
+            }
+            // The answer of a function that has none, such as pg_notify.
+            Type::VOID => Self::Null,
+            _ => Self::Text(String::from_sql(column, raw)?),
+        })
+    }
+
+    fn from_sql_null(_: &Type) -> Result<Self, Failure> {
+        Ok(Self::Null)
+    }
+
+    fn accepts(column: &Type) -> bool {
+        matches!(
+            *column,
+            Type::BOOL
+                | Type::INT2
+                | Type::INT4
+                | Type::INT8
+                | Type::OID
+                | Type::FLOAT4
+                | Type::FLOAT8
+                | Type::BYTEA
+                | Type::UUID
+                | Type::TIMESTAMPTZ
+                | Type::TIMESTAMP
+                | Type::JSON
+                | Type::JSONB
+                | Type::VOID
+        ) || <String as FromSql>::accepts(column)
+    }
+}
+
+/// The rows of an answer. Column names are shared between them.
+pub(super) fn rows(rows: &[tokio_postgres::Row]) -> Result<Vec<Row>, DatabaseError> {
+    let Some(first) = rows.first() else { return Ok(Vec::new()) };
+    let columns: Arc<[String]> = first.columns().iter().map(|column| column.name().to_owned()).collect();
+    let row = |row: &tokio_postgres::Row| {
+        let values = (0..columns.len()).map(|index| row.try_get::<_, Value>(index));
+        Ok(Row::new(Arc::clone(&columns), values.collect::<Result<_, _>>()?))
+    };
+    rows.iter().map(row).collect()
+}

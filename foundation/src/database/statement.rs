@@ -1,0 +1,116 @@
+//! What is asked of a database, and how it is watched.
+
+use std::borrow::Cow;
+use std::future::Future;
+
+use tokio::time::Instant;
+use tracing::{Instrument, Span, field};
+
+use super::{Backend, DatabaseError};
+
+/// What a statement needs of the connection that it runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reads single rows by a unique or covering index: so fast that it may share a connection.
+    Lookup,
+    /// Reads.
+    Read,
+    /// Writes, or reads what it is about to write.
+    Write,
+}
+
+/// One statement of SQL with its parameters left open as `$1`, `$2` and so on.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    pub(super) sql: Cow<'static, str>,
+    pub(super) access: Access,
+    collection: &'static str,
+}
+
+impl Statement {
+    /// Reads single rows of `collection` (the table that matters most) by a unique or covering index.
+    pub const fn lookup(collection: &'static str, sql: &'static str) -> Self {
+        Self { sql: Cow::Borrowed(sql), access: Access::Lookup, collection }
+    }
+
+    /// Reads `collection`.
+    pub const fn read(collection: &'static str, sql: &'static str) -> Self {
+        Self { sql: Cow::Borrowed(sql), access: Access::Read, collection }
+    }
+
+    /// Writes `collection`.
+    pub const fn write(collection: &'static str, sql: &'static str) -> Self {
+        Self { sql: Cow::Borrowed(sql), access: Access::Write, collection }
+    }
+
+    /// The same statement with a text that was put together at run time, never from what a caller sent.
+    #[must_use]
+    pub fn with_sql(mut self, sql: String) -> Self {
+        self.sql = Cow::Owned(sql);
+        self
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    /// The first word of the text, in capitals when it was written so.
+    fn operation(&self) -> &str {
+        self.sql.split_whitespace().next().unwrap_or_default()
+    }
+}
+
+/// What is logged and traced of each statement of a connection.
+#[derive(Clone, Debug)]
+pub(super) struct Watch {
+    pub(super) backend: Backend,
+    pub(super) namespace: String,
+    pub(super) echo: bool,
+}
+
+impl Watch {
+    /// Runs a statement under a span with the names of OpenTelemetry's semantic conventions, and logs it
+    /// when the settings say so. `rows` counts what the statement found or changed.
+    pub(super) async fn statement<T>(
+        &self,
+        statement: &Statement,
+        rows: impl FnOnce(&T) -> u64,
+        work: impl Future<Output = Result<T, DatabaseError>>,
+    ) -> Result<T, DatabaseError> {
+        let span = self.span(statement);
+        let started = self.echo.then(Instant::now);
+        let result = work.instrument(span.clone()).await;
+        if let Err(error) = &result {
+            span.record("otel.status_code", "ERROR");
+            span.record(
+                "error.type",
+                error.sqlstate().map_or_else(|| format!("{:?}", error.kind()), str::to_owned),
+            );
+        }
+        if let Some(started) = started {
+            let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
+            let count = result.as_ref().ok().map(rows);
+            let error = result.as_ref().err().map(field::display);
+            tracing::info!(target: "foundation::database", milliseconds, rows = count, error, sql = statement.sql(), "statement");
+        }
+        result
+    }
+
+    fn span(&self, statement: &Statement) -> Span {
+        tracing::info_span!(
+            target: "bedplate::span::db",
+            "statement",
+            otel.name = %format_args!("{} {}", statement.operation(), statement.collection),
+            otel.kind = "client",
+            otel.status_code = field::Empty,
+            error.type = field::Empty,
+            db.system.name = self.backend.name(),
+            db.namespace = self.namespace,
+            db.operation.name = statement.operation(),
+            db.collection.name = statement.collection,
+            db.query.text = statement.sql(),
+        )
+    }
+}
