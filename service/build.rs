@@ -2,7 +2,12 @@
 //! it. The release of Swagger UI comes from a crate that carries its archive, so that building needs no
 //! network beyond the registry, and showing the page needs none at all.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a build script stops the build by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a build script stops the build by panicking"
+)]
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
@@ -36,7 +41,10 @@ fn main() {
     println!("cargo::rerun-if-changed=assets");
     let out = PathBuf::from(variable("OUT_DIR"));
     let archive = Archive::new(SWAGGER_UI_VENDORED);
-    let mut code = format!("/// The release of Swagger UI that is embedded.\npub const SWAGGER_UI_VERSION: &str = {:?};\n\n", archive.version());
+    let mut code = format!(
+        "/// The release of Swagger UI that is embedded.\npub const SWAGGER_UI_VERSION: &str = {:?};\n\n",
+        archive.version()
+    );
     code.push_str("static FILES: &[Asset] = &[\n");
     let mut addresses = Vec::new();
     for (name, content_type) in VENDORED {
@@ -111,7 +119,8 @@ struct Archive<'a> {
 
 impl<'a> Archive<'a> {
     fn new(bytes: &'a [u8]) -> Self {
-        let end = bytes.windows(4).rposition(|it| it == b"PK\x05\x06").expect("the archive has an end record");
+        let end =
+            bytes.windows(4).rposition(|it| it == b"PK\x05\x06").expect("the archive has an end record");
         let mut archive = Self { bytes, directory: 0, entries: 0 };
         archive.entries = archive.u16_at(end + 10);
         archive.directory = archive.u32_at(end + 16);
@@ -141,7 +150,11 @@ impl<'a> Archive<'a> {
     /// The folder that everything is in is named after the release: `swagger-ui-5.32.6/`.
     fn version(&self) -> &'a str {
         let (_, first) = self.entries().next().expect("the archive is not empty");
-        first.split('/').next().and_then(|folder| folder.strip_prefix("swagger-ui-")).expect("a release in its name")
+        first
+            .split('/')
+            .next()
+            .and_then(|folder| folder.strip_prefix("swagger-ui-"))
+            .expect("a release in its name")
     }
 
     fn read(&self, path: &str) -> Vec<u8> {

@@ -53,7 +53,8 @@ impl Lifecycle {
     /// Waits until `stage` is reached or passed.
     pub async fn reached(&self, stage: Stage) {
         // This value owns a sender, so the channel is open for as long as somebody waits here.
-        let _current = self.subscribe().wait_for(|current| *current >= stage).await;
+        let mut stages = self.subscribe();
+        let _current = stages.wait_for(|current| *current >= stage).await;
     }
 
     /// Goes on to `next`; a stage that has been passed is not returned to.

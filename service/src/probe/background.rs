@@ -90,7 +90,8 @@ impl Probe {
     pub fn new(url: DatabaseUrl, settings: DatabaseSettings, clock: Clock) -> (Self, ProbeView) {
         let state = DatabaseState::Disconnected("it has not been asked yet".to_owned());
         let first = DatabaseHealth { checked_at: OffsetDateTime::UNIX_EPOCH, state };
-        let (reports, view) = watch::channel(Report::new(DatabaseHealth { checked_at: clock.now(), ..first }));
+        let (reports, view) =
+            watch::channel(Report::new(DatabaseHealth { checked_at: clock.now(), ..first }));
         (Self { url, settings, clock, reports }, ProbeView(view))
     }
 
@@ -120,9 +121,7 @@ impl Probe {
     async fn look(&self, session: &mut Session) -> Result<DatabaseState, DatabaseError> {
         let connection = match &mut session.connection {
             Some(connection) => connection,
-            none => {
-                none.insert(Connection::open(&self.url, &self.settings, "bedplate-service-probe").await?)
-            }
+            none => none.insert(Connection::open(&self.url, &self.settings, "bedplate-service-probe").await?),
         };
         let writable = connection.is_writable().await?;
         session.rounds_since_inspection += 1;
