@@ -17,6 +17,8 @@ mod application;
 mod database;
 mod environment;
 mod log;
+mod open_telemetry;
+mod pairs;
 mod section;
 mod telemetry;
 mod values;
@@ -25,8 +27,12 @@ pub use application::{ApplicationSettings, Mode};
 pub use database::{DatabaseSettings, PostgresParts};
 pub use environment::{Effective, Environment, Origin, Problem, SettingsError, Warning, format_effective};
 pub use log::{LogFormat, LogLevel, LogSettings};
+pub use open_telemetry::{
+    OpenTelemetrySettings, OtlpEndpoint, OtlpProtocol, OtlpTimeout, RootSampler, Share, TracesSampler,
+};
+pub use pairs::{OtlpHeaders, ResourceAttributes};
 pub use section::{Section, Setting, Variable};
-pub use telemetry::{OpenTelemetrySettings, OtlpProtocol, OtlpTimeout, TelemetrySettings};
+pub use telemetry::TelemetrySettings;
 pub use values::{Listen, Secret};
 
 use crate::database::DatabaseUrl;

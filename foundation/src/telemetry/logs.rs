@@ -1,0 +1,243 @@
+//! The lines of the log: JSON for machines, text for people, with the fields of the span that they
+//! were written in.
+
+use std::fmt::{self, Write as _};
+
+use time::format_description::StaticFormatDescription;
+use time::macros::format_description;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_log::NormalizeEvent as _;
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter, ParseError, filter_fn};
+use tracing_subscriber::layer::{Context, Filter, Layer};
+use tracing_subscriber::registry::LookupSpan;
+
+use super::{DATABASE_SPANS, SPANS};
+use crate::clock::Clock;
+
+/// Takes one line of the log, its line feed included.
+pub type LogWriter = Box<dyn Fn(&[u8]) + Send + Sync>;
+
+/// The form of the lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineFormat {
+    /// One JSON object a line.
+    Json,
+    /// Lines for people, in colour or not.
+    Text {
+        /// Whether levels are coloured.
+        colour: bool,
+    },
+}
+
+const TIMESTAMP: StaticFormatDescription =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+
+/// Writes each event as one line. Events carry the fields of the spans of [`SPANS`] around them.
+pub(super) struct LogLayer {
+    pub(super) format: LineFormat,
+    pub(super) clock: Clock,
+    pub(super) write: LogWriter,
+}
+
+/// What reaches the log: the events that `directives` let through, and, whatever they say, the spans
+/// whose fields belong on every line. Other spans, those of statements among them, are never asked for, so
+/// that they cost nothing when nobody else wants them. What the OpenTelemetry SDK says of itself is told by the exporter.
+pub(super) fn filter<S>(directives: &str) -> Result<(impl Filter<S> + use<S>, LevelFilter), ParseError>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let directives = EnvFilter::try_new(directives)?;
+    let most_verbose = directives.max_level_hint().unwrap_or(LevelFilter::TRACE);
+    let context = filter_fn(is_context).with_max_level_hint(LevelFilter::INFO);
+    let wanted =
+        filter_fn(|it| if it.is_span() { is_context(it) } else { !it.target().starts_with("opentelemetry") });
+    Ok((directives.or(context).and(wanted), most_verbose))
+}
+
+fn is_context(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    metadata.is_span() && target.starts_with(SPANS) && !target.starts_with(DATABASE_SPANS)
+}
+
+impl<S> Layer<S> for LogLayer
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        if !is_context(attributes.metadata()) {
+            return;
+        }
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(fields);
+        }
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+        {
+            values.record(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let normalized = event.normalized_metadata();
+        let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        // The event's own fields come first, then those of the nearest span: the first of a name wins.
+        for span in context.event_scope(event).into_iter().flatten() {
+            if let Some(outer) = span.extensions().get::<Fields>() {
+                outer.values.iter().for_each(|(name, value)| {
+                    if !fields.values.iter().any(|(taken, _)| taken == name) {
+                        fields.values.push((name, value.clone()));
+                    }
+                });
+            }
+        }
+        let timestamp = self.clock.now().format(TIMESTAMP).unwrap_or_default();
+        let line = match self.format {
+            LineFormat::Json => json_line(&timestamp, metadata, &fields),
+            LineFormat::Text { colour } => text_line(&timestamp, metadata, &fields, colour),
+        };
+        (self.write)(line.as_bytes());
+    }
+}
+
+fn json_line(timestamp: &str, metadata: &Metadata<'_>, fields: &Fields) -> String {
+    let target = json(metadata.target());
+    let mut line = String::with_capacity(256);
+    let _infallible =
+        write!(line, r#"{{"timestamp":"{timestamp}","level":"{}","target":{target}"#, metadata.level());
+    if let Some(message) = &fields.message {
+        let _infallible = write!(line, r#","message":{}"#, json(message));
+    }
+    for (name, value) in &fields.values {
+        // A name that the line itself uses would stand in it twice.
+        let taken = matches!(*name, "timestamp" | "level" | "target" | "message");
+        let _infallible =
+            write!(line, ",{}:{value}", json(&format!("{}{name}", if taken { "field." } else { "" })));
+    }
+    line.push_str("}\n");
+    line
+}
+
+fn text_line(timestamp: &str, metadata: &Metadata<'_>, fields: &Fields, colour: bool) -> String {
+    let level = *metadata.level();
+    let (on, off) = if colour { (colour_of(level), "\x1b[0m") } else { ("", "") };
+    let mut line = format!("{timestamp} {on}{:>5}{off} {}:", level.as_str(), metadata.target());
+    if let Some(message) = &fields.message {
+        line.push(' ');
+        // A line feed or an escape sequence in a message must not pass for a line of ours.
+        for character in message.chars() {
+            if character.is_control() {
+                line.extend(character.escape_default());
+            } else {
+                line.push(character);
+            }
+        }
+    }
+    for (name, value) in &fields.values {
+        let bare = value.strip_prefix('"').and_then(|it| it.strip_suffix('"')).filter(|it| {
+            !it.is_empty()
+                && it.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'='))
+        });
+        let _infallible = write!(line, " {name}={}", bare.unwrap_or(value));
+    }
+    line.push('\n');
+    line
+}
+
+const fn colour_of(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "\x1b[31m",
+        Level::WARN => "\x1b[33m",
+        Level::INFO => "\x1b[32m",
+        Level::DEBUG => "\x1b[34m",
+        Level::TRACE => "\x1b[35m",
+    }
+}
+
+/// The fields of an event or a span, in their order, each value as JSON.
+#[derive(Default)]
+struct Fields {
+    message: Option<String>,
+    values: Vec<(&'static str, String)>,
+}
+
+impl Fields {
+    fn set(&mut self, field: &Field, value: String) {
+        let name = field.name();
+        // `otel.` names speak to the trace alone; `log.` ones are where a record of the `log` crate
+        // came from, which the line's target says already.
+        if name.starts_with("otel.") || name.starts_with("log.") {
+            return;
+        }
+        match self.values.iter_mut().find(|(taken, _)| *taken == name) {
+            Some((_, old)) => *old = value,
+            None => self.values.push((name, value)),
+        }
+    }
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        // JSON has no NaN and no infinity.
+        let value = if value.is_finite() { json_number(value) } else { json(&value.to_string()) };
+        self.set(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.set(field, value.to_string());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.set(field, value.to_string());
+    }
+
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        self.set(field, value.to_string());
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        self.set(field, value.to_string());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.set(field, value.to_string());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            self.message = Some(value.to_owned());
+        } else {
+            self.set(field, json(value));
+        }
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        let mut text = value.to_string();
+        let mut source = value.source();
+        while let Some(cause) = source {
+            let _infallible = write!(text, ": {cause}");
+            source = cause.source();
+        }
+        self.set(field, json(&text));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+}
+
+fn json(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+fn json_number(value: f64) -> String {
+    serde_json::Value::from(value).to_string()
+}

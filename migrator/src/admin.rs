@@ -1,0 +1,194 @@
+//! The administrator that is made when there is none, so that somebody can sign in.
+
+use argon2::password_hash::PasswordHasher;
+use argon2::{Algorithm, Argon2, Params, Version};
+use foundation::clock::Clock;
+use foundation::database::{Backend, Connection, DatabaseError, DatabaseErrorKind, Statement, Value};
+use foundation::entropy::Entropy;
+use foundation::settings::Secret;
+
+use crate::error::MigratorError;
+use crate::session::{Change, Guard, Work};
+use crate::settings::AdminSettings;
+
+/// Passwords that everybody tries first. Production refuses them.
+const WELL_KNOWN: [&str; 10] = [
+    "password", "password1", "passw0rd", "changeme", "changethis", "administrator", "12345678", "123456789", "bedplate", "postgres",
+];
+
+/// What OWASP asks of argon2id: 19 MiB, two passes, one lane.
+const MEMORY_KIB: u32 = 19_456;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+
+const EXISTS: Statement = Statement::read(
+    "users",
+    "SELECT 1 AS one FROM users WHERE is_admin = $1 AND is_active = $1 AND is_blocked = $2 LIMIT 1",
+);
+
+const INSERT: Statement = Statement::write(
+    "users",
+    "INSERT INTO users (id, username, email, password_hash, user_type, is_admin, created_at, updated_at) VALUES ($1, $2, $3, $4, 'local', $5, $6, $6)",
+);
+
+/// Whether somebody can sign in as an administrator. Nobody can where there is no table of users yet.
+///
+/// # Errors
+/// What the database says.
+pub async fn exists(connection: &mut Connection) -> Result<bool, DatabaseError> {
+    match connection.query_optional(&EXISTS, &[true.into(), false.into()]).await {
+        Ok(row) => Ok(row.is_some()),
+        Err(error) if error.kind() == DatabaseErrorKind::UndefinedTable => Ok(false),
+        // A table of that name without our columns: a schema from before the users of this release.
+        Err(error) if connection.backend() == Backend::Sqlite && error.to_string().contains("no such column") => Ok(false),
+        Err(error) if error.sqlstate() == Some("42703") => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The administrator that is going to be made.
+pub(crate) struct NewAdmin {
+    pub(crate) username: String,
+    email: Option<String>,
+    password: Secret,
+    /// Whether the password was made here, so that it has to be told.
+    pub(crate) generated: bool,
+}
+
+impl NewAdmin {
+    /// Takes the settings, or makes a password where that is allowed.
+    pub(crate) fn from_settings(
+        settings: &AdminSettings,
+        production: bool,
+        entropy: &Entropy,
+    ) -> Result<Self, MigratorError> {
+        let refuse = |sentence: &str| Err(MigratorError::Settings(sentence.to_owned()));
+        let (password, generated) = match &settings.password {
+            Some(password) => (password.clone(), false),
+            None if production => {
+                return refuse("there is no administrator yet: set ADMIN_PASSWORD or ADMIN_PASSWORD_FILE (and ADMIN_USERNAME) so that one can be made");
+            }
+            None => (Secret::from(generate(entropy)), true),
+        };
+        let length = password.expose().chars().count();
+        if !(8..=128).contains(&length) {
+            return refuse("ADMIN_PASSWORD must have 8 to 128 characters");
+        }
+        let folded = password.expose().to_lowercase();
+        if production && (WELL_KNOWN.contains(&folded.as_str()) || folded == settings.username.to_lowercase()) {
+            return refuse("ADMIN_PASSWORD is one that everybody tries first; choose another");
+        }
+        if settings.username.contains('\\') {
+            return refuse("ADMIN_USERNAME must not contain a backslash: it is a local account");
+        }
+        Ok(Self {
+            username: settings.username.clone(),
+            email: settings.email.clone(),
+            password,
+            generated,
+        })
+    }
+
+    /// The password, to be shown once where it was made here.
+    pub(crate) fn password(&self) -> &Secret {
+        &self.password
+    }
+
+    /// The one INSERT, made only while there is still no administrator.
+    pub(crate) fn change(&self, clock: &Clock, entropy: &Entropy) -> Result<Change, MigratorError> {
+        let now = clock.now();
+        let values: Vec<Value> = vec![
+            entropy.uuid_v7(now).into(),
+            self.username.as_str().into(),
+            self.email.clone().into(),
+            hash(&self.password, entropy)?.into(),
+            true.into(),
+            now.into(),
+        ];
+        let work = vec![Work::Execute(INSERT, values)];
+        Ok(Change { title: "the default administrator".to_owned(), guard: Guard::NoAdmin, work })
+    }
+
+    /// What to do when the INSERT was refused.
+    pub(crate) fn explain(&self, error: MigratorError) -> MigratorError {
+        match error {
+            MigratorError::Failed { source, .. } if source.kind() == DatabaseErrorKind::UniqueViolation => {
+                MigratorError::Settings(format!(
+                    "no active administrator exists, and one named {:?} cannot be made because an account with that name or mail address exists; choose another ADMIN_USERNAME or ADMIN_EMAIL",
+                    self.username
+                ))
+            }
+            MigratorError::Failed { source, .. } if source.kind() == DatabaseErrorKind::CheckViolation => {
+                MigratorError::Settings("ADMIN_USERNAME or ADMIN_EMAIL is not one that an account can have".to_owned())
+            }
+            error => error,
+        }
+    }
+}
+
+/// The hash of a password as a PHC string (`$argon2id$v=19$m=19456,t=2,p=1$...`).
+///
+/// # Errors
+/// When argon2 refuses the password: never for one of 8 to 128 characters.
+pub fn hash(password: &Secret, entropy: &Entropy) -> Result<String, MigratorError> {
+    let refused = |error: &dyn std::fmt::Display| {
+        MigratorError::Settings(format!("the password cannot be hashed: {error}"))
+    };
+    let parameters = Params::new(MEMORY_KIB, PASSES, LANES, None).map_err(|error| refused(&error))?;
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters);
+    let hash = argon2
+        .hash_password_with_salt(password.expose().as_bytes(), &entropy.bytes::<16>())
+        .map_err(|error| refused(&error))?;
+    Ok(hash.to_string())
+}
+
+/// 20 letters and digits that are not mistaken for each other: 116 bits.
+fn generate(entropy: &Entropy) -> String {
+    const ALPHABET: &[u8; 56] = b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+    let mut password = String::new();
+    while password.len() < 20 {
+        let [byte] = entropy.bytes::<1>();
+        // 224 is four times 56: what lies above would make some letters likelier than others.
+        if byte < 224 {
+            password.push(char::from(ALPHABET[usize::from(byte % 56)]));
+        }
+    }
+    password
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(password: Option<&str>) -> AdminSettings {
+        AdminSettings {
+            username: "admin".to_owned(),
+            password: password.map(|it| Secret::from(it.to_owned())),
+            email: None,
+        }
+    }
+
+    #[test]
+    fn a_generated_password_is_long_and_another_each_time() {
+        let make = || NewAdmin::from_settings(&settings(None), false, &Entropy::system()).unwrap();
+        let (first, second) = (make(), make());
+        assert!(first.generated && first.password().expose().len() == 20);
+        assert_ne!(first.password().expose(), second.password().expose());
+    }
+
+    #[test]
+    fn production_wants_a_password_that_is_not_well_known() {
+        for password in [None, Some("short"), Some("ChangeMe"), Some("password")] {
+            let refused = NewAdmin::from_settings(&settings(password), true, &Entropy::system());
+            let Err(error) = refused else { panic!("{password:?} was taken") };
+            assert!(error.to_string().contains("ADMIN_PASSWORD"), "{error}");
+            assert_eq!(error.exit(), foundation::exit::Exit::Configuration);
+        }
+    }
+
+    #[test]
+    fn the_hash_says_how_it_was_made() {
+        let hash = hash(&Secret::from("correct horse".to_owned()), &Entropy::system()).unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+    }
+}

@@ -1,0 +1,115 @@
+//! `down`: takes migrations back, newest first.
+
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::Migrator;
+use crate::error::MigratorError;
+use crate::history::{self, Action, Applied, Entry, JournalEntry};
+use crate::report::{AppliedNow, DownReport, Progress};
+use crate::session::{Change, Guard, Performed, Session, Work};
+use crate::source::Version;
+
+/// How far `down` goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Down {
+    /// Takes back that many.
+    Steps(usize),
+    /// Takes back everything above the version; 0 is back to the base.
+    To(Version),
+}
+
+impl Migrator {
+    /// Takes back the newest `steps` migrations, each in one transaction with its row of the history.
+    ///
+    /// # Errors
+    /// Every [`MigratorError`]. A migration that says it is irreversible stops the run before anything is
+    /// taken back.
+    pub async fn down_steps(&self, steps: usize) -> Result<DownReport, MigratorError> {
+        self.down(Down::Steps(steps)).await
+    }
+
+    /// Takes back every migration above the version, each in one transaction with its row of the history.
+    ///
+    /// # Errors
+    /// As [`down_steps`](Self::down_steps); [`MigratorError::Usage`] when the version is not applied.
+    pub async fn down_to(&self, version: Version) -> Result<DownReport, MigratorError> {
+        self.down(Down::To(version)).await
+    }
+
+    async fn down(&self, down: Down) -> Result<DownReport, MigratorError> {
+        let mut session = Session::open(&self.context, false).await?;
+        session.lock().await?;
+        let applied = history::read(session.connection()).await?.unwrap_or_default();
+        let journal = history::read_journal(session.connection()).await?;
+        let undone = undone(&applied, down)?;
+        let changes: Result<Vec<_>, String> = undone.iter().rev().map(|it| self.undo(it, &journal)).collect();
+        let changes = changes.map_err(|reason| MigratorError::Schema(vec![reason]))?;
+        let mut report = DownReport::new(&self.context.url);
+        let progress = Progress::new(changes.len());
+        for (change, applied) in changes.iter().zip(undone.iter().rev()) {
+            let started = Instant::now();
+            progress.begin(&change.title);
+            let span = tracing::info_span!(
+                target: "bedplate::span::migration", "migration",
+                otel.name = %format_args!("undo {}", change.title), migration = change.title,
+            );
+            let performed = session.perform(change).instrument(span).await?;
+            let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
+            progress.end(&change.title, milliseconds, performed == Performed::Done);
+            if performed == Performed::Done {
+                let name = applied.name.clone();
+                report.undone.push(AppliedNow { version: applied.version, name, milliseconds });
+            }
+        }
+        let left = history::read(session.connection()).await?.unwrap_or_default();
+        report.current_version = left.last().map(|it| it.version);
+        Ok(report)
+    }
+
+    /// The change that takes one migration back, by this release's file, or by what the journal kept of
+    /// one that this release does not know.
+    fn undo(&self, applied: &Applied, journal: &[JournalEntry]) -> Result<Change, String> {
+        let title = applied.display();
+        let sql = match self.catalog.get(applied.version) {
+            Some(migration) if !applied.is(migration) => {
+                return Err(format!("{title} was changed after it was applied, so its undo file may not fit it"));
+            }
+            Some(migration) => match (&migration.instructions().irreversible, migration.undo()) {
+                (Some(why), _) => return Err(format!("{title} cannot be taken back: {why}")),
+                (None, Some(undo)) => undo.sql.clone(),
+                (None, None) => return Err(format!("{title} has no undo file")),
+            },
+            None => {
+                let last = journal.iter().rfind(|it| it.version == applied.version && it.action != "down");
+                last.and_then(|it| it.undo_sql.clone()).ok_or_else(|| {
+                    format!("{title} is not known to this release and the journal has no undo of it")
+                })?
+            }
+        };
+        let entry = Entry {
+            version: applied.version,
+            name: applied.name.clone(),
+            action: Action::Down,
+            compatible_from: None,
+            checksum: Some(applied.checksum.clone()),
+            undo_sql: None,
+        };
+        let work = vec![Work::File { sql }, Work::Forget(applied.version), Work::Journal(entry)];
+        Ok(Change { title: format!("the undo of {title}"), guard: Guard::Applied(applied.version), work })
+    }
+}
+
+/// Those that are taken back, oldest first.
+fn undone(applied: &[Applied], down: Down) -> Result<&[Applied], MigratorError> {
+    match down {
+        Down::Steps(steps) => Ok(&applied[applied.len().saturating_sub(steps)..]),
+        Down::To(0) => Ok(applied),
+        Down::To(version) => match applied.iter().position(|it| it.version == version) {
+            Some(index) => Ok(&applied[index + 1..]),
+            None => Err(MigratorError::Usage(format!(
+                "the version {version} is not applied; `migrator status` lists what is"
+            ))),
+        },
+    }
+}

@@ -1,0 +1,68 @@
+//! `reset`: empties the database and applies everything again.
+
+use foundation::database::{Backend, Connection, DatabaseError, Statement};
+
+use super::Migrator;
+use crate::error::MigratorError;
+use crate::report::UpReport;
+use crate::session::{Change, Guard, Session, Work};
+
+/// Everything of the current schema that does not belong to an extension, and what drops it. Tables come
+/// first, so that what hangs on them is gone with them (CASCADE) when its turn comes (IF EXISTS).
+const EVERYTHING_ON_POSTGRES: Statement = Statement::read(
+    "pg_class",
+    "SELECT format('DROP %s IF EXISTS %I.%I CASCADE', kind, n.nspname, name) AS drop FROM (
+       SELECT 1 AS turn, CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END AS kind,
+         relnamespace AS namespace, relname::text AS name, 'pg_class'::regclass AS catalog, oid
+         FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+       UNION ALL SELECT 3, CASE typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, typnamespace, typname::text, 'pg_type'::regclass, oid
+         FROM pg_type WHERE typtype IN ('e', 'd', 'r') OR (typtype = 'c' AND (SELECT relkind = 'c' FROM pg_class WHERE oid = typrelid))
+     ) AS object JOIN pg_namespace n ON n.oid = object.namespace
+     WHERE n.nspname = current_schema()
+       AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = object.catalog AND d.objid = object.oid AND d.deptype = 'e')
+     UNION ALL
+     SELECT format('DROP ROUTINE IF EXISTS %s CASCADE', p.oid::regprocedure) FROM pg_proc p
+       JOIN pg_namespace n ON n.oid = p.pronamespace
+       WHERE n.nspname = current_schema() AND p.prokind <> 'a'
+         AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')",
+);
+
+/// Everything of the file; a table takes its indexes and triggers along.
+const EVERYTHING_IN_SQLITE: Statement = Statement::read(
+    "sqlite_schema",
+    "SELECT 'DROP ' || upper(type) || ' IF EXISTS \"' || replace(name, '\"', '\"\"') || '\"' AS \"drop\" FROM sqlite_schema
+     WHERE type IN ('view', 'table') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type DESC",
+);
+
+impl Migrator {
+    /// Drops every table, view, sequence, type and routine of the schema, then applies all migrations.
+    /// Extensions, roles and rights stay. A SQLite file is emptied, never unlinked, so that programs that
+    /// have it open see the same file.
+    ///
+    /// # Errors
+    /// Every [`MigratorError`].
+    pub async fn reset(&self) -> Result<UpReport, MigratorError> {
+        let mut session = Session::open(&self.context, true).await?;
+        session.lock().await?;
+        let sql = drop_everything(session.connection()).await?;
+        if !sql.is_empty() {
+            let title = "the reset".to_owned();
+            session.perform(&Change { title, guard: Guard::None, work: vec![Work::File { sql }] }).await?;
+        }
+        if session.backend() == Backend::Sqlite {
+            session.perform_without_transaction("the reset", "VACUUM").await?;
+        }
+        drop(session);
+        self.up(None).await
+    }
+}
+
+async fn drop_everything(connection: &mut Connection) -> Result<String, DatabaseError> {
+    let statement = match connection.backend() {
+        Backend::Postgres => &EVERYTHING_ON_POSTGRES,
+        Backend::Sqlite => &EVERYTHING_IN_SQLITE,
+    };
+    let rows = connection.query(statement, &[]).await?;
+    let drops: Vec<String> = rows.iter().map(|row| row.get("drop")).collect::<Result<_, _>>()?;
+    Ok(drops.join(";\n"))
+}

@@ -1,0 +1,50 @@
+//! `stamp`: says what is applied without running it.
+
+use super::Migrator;
+use crate::error::MigratorError;
+use crate::history::{self, Action, Applied, Entry};
+use crate::report::StampReport;
+use crate::session::{Change, Guard, Session, Work};
+use crate::source::Version;
+
+impl Migrator {
+    /// Makes the history say that exactly the migrations up to and with `version` are applied, without
+    /// running anything; 0 empties it. For a database that was brought to that schema in another way.
+    ///
+    /// # Errors
+    /// [`MigratorError::Usage`] when there is no such version, and what the database says.
+    pub async fn stamp(&self, version: Version) -> Result<StampReport, MigratorError> {
+        if version != 0 && self.catalog.get(version).is_none() {
+            return Err(MigratorError::Usage(format!(
+                "there is no migration with the version {version}; `migrator status` lists them"
+            )));
+        }
+        let mut session = Session::open(&self.context, true).await?;
+        session.lock().await?;
+        let applied = history::read(session.connection()).await?.unwrap_or_default();
+        let mut work = Vec::new();
+        for row in applied.iter().filter(|it| it.version > version || !self.knows(it)) {
+            work.push(Work::Forget(row.version));
+        }
+        for migration in self.catalog.iter().filter(|it| it.version() <= version) {
+            if applied.iter().any(|it| it.version == migration.version() && self.knows(it)) {
+                continue;
+            }
+            work.push(Work::Remember(Box::new(migration.clone())));
+            work.push(Work::Journal(Entry::of(migration, Action::Stamp)));
+        }
+        let changed = !work.is_empty();
+        if changed {
+            let title = format!("the stamp {version}");
+            session.perform(&Change { title, guard: Guard::None, work }).await?;
+        }
+        Ok(StampReport::new(&self.context.url, version, changed))
+    }
+
+    /// Whether the row stands for the migration as this release has it.
+    fn knows(&self, applied: &Applied) -> bool {
+        self.catalog
+            .get(applied.version)
+            .is_some_and(|migration| applied.is(migration))
+    }
+}

@@ -1,0 +1,129 @@
+//! `up`: applies what is pending.
+
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::Migrator;
+use crate::admin::{self, NewAdmin};
+use crate::error::MigratorError;
+use crate::grants;
+use crate::history::{self, Applied};
+use crate::plan::Plan;
+use crate::report::{AppliedNow, Progress, UpReport};
+use crate::session::{Performed, Session};
+use crate::source::{Migration, Version};
+use crate::step;
+
+impl Migrator {
+    /// Applies the migrations that are pending, up to and with the version `to`. With the embedded
+    /// migrations it ends by making an administrator where there is none, and by granting what
+    /// `MIGRATOR_GRANT_TO` lacks. When nothing is to be done, it reads and takes no lock.
+    ///
+    /// # Errors
+    /// Every [`MigratorError`]. What was under way is rolled back, what was finished before stays.
+    pub async fn up(&self, to: Option<Version>) -> Result<UpReport, MigratorError> {
+        if let Some(to) = to
+            && self.catalog.get(to).is_none()
+        {
+            return Err(MigratorError::Usage(format!(
+                "there is no migration with the version {to}; `migrator status` lists them"
+            )));
+        }
+        let mut session = Session::open(&self.context, true).await?;
+        let applied = self.applied(&mut session).await?;
+        let nothing_pending = self.pending(&applied, to).is_empty();
+        let admin = self.missing_admin(&mut session, to).await?;
+        let grants = grants::missing(&mut session).await?;
+        let mut report = UpReport::new(&self.context.url);
+        if !(nothing_pending && admin.is_none() && grants.is_none()) {
+            session.lock().await?;
+            let applied = self.applied(&mut session).await?;
+            self.apply(&mut session, &self.pending(&applied, to), &mut report).await?;
+            if let Some(admin) = admin {
+                self.make_admin(&mut session, &admin, &mut report).await?;
+            }
+            if let Some(change) = grants::missing(&mut session).await? {
+                session.perform(&change).await.map_err(grants::explain)?;
+                report.granted_to.clone_from(&self.context.settings.grant_to);
+            }
+            self.verify(&mut session, to).await?;
+        }
+        report.current_version = history::read(session.connection())
+            .await?
+            .and_then(|applied| applied.last().map(|it| it.version));
+        Ok(report)
+    }
+
+    fn pending<'a>(&'a self, applied: &[Applied], to: Option<Version>) -> Vec<&'a Migration> {
+        let plan = Plan::new(&self.catalog, applied);
+        plan.pending.into_iter().filter(|it| to.is_none_or(|to| it.version() <= to)).collect()
+    }
+
+    async fn apply(
+        &self,
+        session: &mut Session,
+        pending: &[&Migration],
+        report: &mut UpReport,
+    ) -> Result<(), MigratorError> {
+        let progress = Progress::new(pending.len());
+        for migration in pending {
+            let title = migration.display();
+            progress.begin(&title);
+            let started = Instant::now();
+            let span = tracing::info_span!(
+                target: "bedplate::span::migration", "migration",
+                otel.name = %format_args!("migrate {title}"), migration = title,
+            );
+            let performed = step::apply(session, migration).instrument(span).await?;
+            let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
+            progress.end(&title, milliseconds, performed == Performed::Done);
+            if performed == Performed::Done {
+                let name = migration.name().to_owned();
+                report.applied.push(AppliedNow { version: migration.version(), name, milliseconds });
+            }
+        }
+        Ok(())
+    }
+
+    /// The administrator to be made, with what the settings say of it: asked before the first migration,
+    /// so that a setting that is missing stops the run while nothing was changed yet.
+    async fn missing_admin(
+        &self,
+        session: &mut Session,
+        to: Option<Version>,
+    ) -> Result<Option<NewAdmin>, MigratorError> {
+        let Some(settings) = &self.admin else { return Ok(None) };
+        let reaches_newest = to.is_none_or(|to| to == self.catalog.newest());
+        if !reaches_newest || admin::exists(session.connection()).await? {
+            return Ok(None);
+        }
+        NewAdmin::from_settings(settings, self.production, &self.context.entropy).map(Some)
+    }
+
+    async fn make_admin(
+        &self,
+        session: &mut Session,
+        admin: &NewAdmin,
+        report: &mut UpReport,
+    ) -> Result<(), MigratorError> {
+        let change = admin.change(&self.context.clock, &self.context.entropy)?;
+        let performed = session.perform(&change).await.map_err(|error| admin.explain(error))?;
+        if performed == Performed::Done {
+            tracing::info!(username = admin.username, "made the default administrator");
+            report.admin = Some(admin.username.clone());
+            report.generated_password = admin.generated.then(|| admin.password().clone());
+        }
+        Ok(())
+    }
+
+    /// Reads the history back and compares it with the migrations, so that success means that it is so.
+    async fn verify(&self, session: &mut Session, to: Option<Version>) -> Result<(), MigratorError> {
+        let applied = self.applied(session).await?;
+        let missing: Vec<String> = self
+            .pending(&applied, to)
+            .iter()
+            .map(|it| format!("{} was applied but is not in the history", it.display()))
+            .collect();
+        if missing.is_empty() { Ok(()) } else { Err(MigratorError::Schema(missing)) }
+    }
+}

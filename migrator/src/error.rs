@@ -1,0 +1,118 @@
+//! Why the migrator ended, each reason with its exit code.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use foundation::database::{DatabaseError, DatabaseErrorKind};
+use foundation::exit::Exit;
+
+/// Why a command of the migrator did not do what it was asked for. `Display` says what to do about it.
+#[derive(Debug)]
+pub enum MigratorError {
+    /// The database could not be reached or used.
+    Database(DatabaseError),
+    /// The SQL of a migration, or of its undo, failed and was rolled back.
+    Failed {
+        /// The migration, for example `V3__add_index`.
+        migration: String,
+        /// The line of its file, from 1, where PostgreSQL says it.
+        line: Option<usize>,
+        /// What the database said.
+        source: DatabaseError,
+    },
+    /// What is applied does not go together with what this release embeds. Each reason in words.
+    Schema(Vec<String>),
+    /// A lock was not won in time.
+    Locked {
+        /// What was waited for, and for whom.
+        what: String,
+        /// For how long.
+        waited: Duration,
+    },
+    /// A pooler between this program and PostgreSQL gives each transaction another session.
+    Pooler,
+    /// Something that only a person can mend in the settings.
+    Settings(String),
+    /// The command asks for something that there is not, or the confirmation was refused.
+    Usage(String),
+    /// SIGTERM or SIGINT.
+    Stopped,
+    /// `wait` gave up; why it was still waiting.
+    TimedOut(String),
+    /// A file could not be read or written.
+    File(std::io::Error, String),
+}
+
+impl MigratorError {
+    /// The exit code of the program.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Database(error) => error.exit(),
+            // The rights of the role and the disk are mended by a person, not by the next release.
+            Self::Failed { source, .. }
+                if matches!(
+                    source.kind(),
+                    DatabaseErrorKind::InsufficientPrivilege
+                        | DatabaseErrorKind::ReadOnly
+                        | DatabaseErrorKind::Unreachable
+                ) =>
+            {
+                source.exit()
+            }
+            Self::Failed { .. } => Exit::Migration,
+            Self::Schema(_) => Exit::Schema,
+            Self::Locked { .. } | Self::Stopped | Self::TimedOut(_) => Exit::Interrupted,
+            Self::Pooler | Self::Settings(_) | Self::File(..) => Exit::Configuration,
+            Self::Usage(_) => Exit::Usage,
+        }
+    }
+}
+
+impl fmt::Display for MigratorError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Database(error) => error.fmt(formatter),
+            Self::Failed { migration, line, source } => {
+                write!(formatter, "{migration} failed and was rolled back")?;
+                if let Some(line) = line {
+                    write!(formatter, ", at line {line}")?;
+                }
+                write!(formatter, ": {source}")?;
+                source.hint().map_or(Ok(()), |hint| write!(formatter, " (hint: {hint})"))
+            }
+            Self::Schema(reasons) => formatter.write_str(&reasons.join("; ")),
+            Self::Locked { what, waited } => {
+                let waited = humantime::format_duration(Duration::from_millis(
+                    u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
+                ));
+                write!(formatter, "gave up after {waited}: {what}; run it again when that has ended")
+            }
+            Self::Pooler => formatter.write_str(
+                "a transaction pooler such as pgbouncer stands between the migrator and PostgreSQL, so its lock cannot be trusted; let DATABASE_URL of the migrator name the server itself",
+            ),
+            Self::Settings(sentence) | Self::Usage(sentence) => formatter.write_str(sentence),
+            Self::Stopped => formatter.write_str("stopped by a signal; what was under way is rolled back, run it again"),
+            Self::TimedOut(why) => write!(formatter, "waited long enough: {why}"),
+            Self::File(error, what) => write!(formatter, "{what}: {error}"),
+        }
+    }
+}
+
+impl Error for MigratorError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            // Its sentence is ours already, so its cause is the next in the chain.
+            Self::Database(error) | Self::Failed { source: error, .. } => error.source(),
+            Self::File(error, _) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<DatabaseError> for MigratorError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(error)
+    }
+}

@@ -1,0 +1,81 @@
+//! What the role of the service may do: read and write the tables, and nothing about the schema.
+
+use foundation::database::{Backend, DatabaseErrorKind, Row, Statement};
+
+use crate::error::MigratorError;
+use crate::session::{Change, Guard, Session, Work};
+
+/// The tables of the schema on which the role lacks something. It may read what is the migrator's own.
+const MISSING: Statement = Statement::read(
+    "pg_class",
+    "SELECT quote_ident(n.nspname) AS schema, quote_ident(c.relname) AS name,
+       c.relname IN ('refinery_schema_history', 'migrator_journal') AS own
+     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v', 'm') AND NOT c.relispartition
+       AND NOT CASE WHEN c.relname IN ('refinery_schema_history', 'migrator_journal') OR c.relkind IN ('v', 'm')
+         THEN has_table_privilege($1, c.oid, 'SELECT')
+         ELSE has_table_privilege($1, c.oid, 'SELECT') AND has_table_privilege($1, c.oid, 'INSERT')
+           AND has_table_privilege($1, c.oid, 'UPDATE') AND has_table_privilege($1, c.oid, 'DELETE') END
+     ORDER BY c.relname",
+);
+
+const MISSING_SEQUENCES: Statement = Statement::read(
+    "pg_class",
+    "SELECT quote_ident(n.nspname) AS schema, quote_ident(c.relname) AS name
+     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+     WHERE n.nspname = current_schema() AND c.relkind = 'S' AND NOT has_sequence_privilege($1, c.oid, 'USAGE')
+       AND NOT EXISTS (SELECT 1 FROM pg_depend d JOIN pg_class t ON t.oid = d.refobjid WHERE d.objid = c.oid
+         AND d.deptype IN ('i', 'a') AND t.relname IN ('refinery_schema_history', 'migrator_journal'))
+     ORDER BY c.relname",
+);
+
+const QUOTED: Statement = Statement::read(
+    "pg_roles",
+    "SELECT quote_ident(rolname) AS role, quote_ident(current_schema()) AS schema,
+       has_schema_privilege(rolname, current_schema(), 'USAGE') AS usable FROM pg_roles WHERE rolname = $1",
+);
+
+/// The change that gives the role what it lacks; nothing when it lacks nothing, or no role is named.
+pub(crate) async fn missing(session: &mut Session) -> Result<Option<Change>, MigratorError> {
+    let Some(role) = session.context().settings.grant_to.clone() else { return Ok(None) };
+    if session.backend() == Backend::Sqlite {
+        return Ok(None);
+    }
+    let named = [role.as_str().into()];
+    let Some(quoted) = session.connection().query_optional(&QUOTED, &named).await? else {
+        return Err(MigratorError::Settings(format!(
+            "MIGRATOR_GRANT_TO names the role {role}, which does not exist; make it (deploy/postgres has a script) or correct the name"
+        )));
+    };
+    let (role, schema): (String, String) = (quoted.get("role")?, quoted.get("schema")?);
+    let mut statements = Vec::new();
+    if !quoted.get::<bool>("usable")? {
+        statements.push(format!("GRANT USAGE ON SCHEMA {schema} TO {role}"));
+    }
+    let qualified = |row: &Row| Ok::<_, MigratorError>(format!("{}.{}", row.get::<String>("schema")?, row.get::<String>("name")?));
+    for row in session.connection().query(&MISSING, &named).await? {
+        let rights = if row.get("own")? { "SELECT" } else { "SELECT, INSERT, UPDATE, DELETE" };
+        statements.push(format!("GRANT {rights} ON {} TO {role}", qualified(&row)?));
+    }
+    for row in session.connection().query(&MISSING_SEQUENCES, &named).await? {
+        statements.push(format!("GRANT USAGE, SELECT ON SEQUENCE {} TO {role}", qualified(&row)?));
+    }
+    if statements.is_empty() {
+        return Ok(None);
+    }
+    let sql = statements.join(";\n");
+    let title = format!("the grants for {role}");
+    Ok(Some(Change { title, guard: Guard::None, work: vec![Work::File { sql }] }))
+}
+
+/// Says who may give rights on a table.
+pub(crate) fn explain(error: MigratorError) -> MigratorError {
+    match error {
+        MigratorError::Failed { source, .. } if source.kind() == DatabaseErrorKind::InsufficientPrivilege => {
+            MigratorError::Settings(format!(
+                "the rights of MIGRATOR_GRANT_TO cannot be given, because the migrator's role does not own every table of the schema: {source}"
+            ))
+        }
+        error => error,
+    }
+}

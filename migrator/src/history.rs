@@ -1,0 +1,257 @@
+//! What is applied: refinery's `refinery_schema_history`, and `migrator_journal` beside it.
+//!
+//! refinery panics on a row that it does not understand, so the history is read by statements of our own.
+
+use std::hash::{Hash, Hasher};
+
+use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Row, Statement, Value};
+use serde::Serialize;
+use siphasher::sip::SipHasher13;
+use time::OffsetDateTime;
+
+use crate::source::{Migration, Version};
+
+const READ_HISTORY: Statement = Statement::read(
+    "refinery_schema_history",
+    "SELECT version, name, applied_on, checksum FROM refinery_schema_history ORDER BY version",
+);
+const IS_IN_HISTORY: Statement = Statement::write(
+    "refinery_schema_history",
+    "SELECT CAST(count(*) AS BIGINT) AS count FROM refinery_schema_history WHERE version = $1",
+);
+const FORGET: Statement =
+    Statement::write("refinery_schema_history", "DELETE FROM refinery_schema_history WHERE version = $1");
+const REMEMBER: Statement = Statement::write(
+    "refinery_schema_history",
+    "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) VALUES ($1, $2, $3, $4)",
+);
+const READ_JOURNAL: Statement = Statement::read(
+    "migrator_journal",
+    "SELECT version, name, action, outcome, started_at, finished_at, compatible_from, undo_sql, migrator_version FROM migrator_journal ORDER BY id",
+);
+const WRITE_JOURNAL: Statement = Statement::write(
+    "migrator_journal",
+    "INSERT INTO migrator_journal (version, name, action, outcome, started_at, finished_at, compatible_from, checksum, undo_sql, migrator_version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+);
+
+/// A migration that is applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Applied {
+    /// Its version.
+    pub version: Version,
+    /// Its name, without the version.
+    pub name: String,
+    /// When, in UTC; nothing when the row does not say it in RFC 3339.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub applied_on: Option<OffsetDateTime>,
+    /// The checksum of the file that was applied.
+    #[serde(skip)]
+    pub checksum: String,
+}
+
+impl Applied {
+    fn from_row(row: &Row) -> Result<Self, DatabaseError> {
+        let applied_on: Option<String> = row.get("applied_on")?;
+        let parse = |text: String| {
+            OffsetDateTime::parse(&text, &time::format_description::well_known::Rfc3339).ok()
+        };
+        Ok(Self {
+            version: row.get("version")?,
+            name: row.get::<Option<String>>("name")?.unwrap_or_default(),
+            applied_on: applied_on.and_then(parse),
+            checksum: row.get::<Option<String>>("checksum")?.unwrap_or_default(),
+        })
+    }
+
+    /// Whether the row stands for this migration, with the checksum that refinery computes with or
+    /// without its feature `int8-versions`.
+    #[must_use]
+    pub fn is(&self, migration: &Migration) -> bool {
+        self.version == migration.version()
+            && self.name == migration.name()
+            && (self.checksum == migration.checksum().to_string()
+                || narrow_checksum(migration).is_some_and(|it| self.checksum == it.to_string()))
+    }
+
+    /// `V3__add_index`.
+    #[must_use]
+    pub fn display(&self) -> String {
+        format!("V{}__{}", self.version, self.name)
+    }
+}
+
+/// The checksum that refinery computes where versions have 32 bits; nothing where this one has more.
+fn narrow_checksum(migration: &Migration) -> Option<u64> {
+    let mut hasher = SipHasher13::new();
+    migration.name().hash(&mut hasher);
+    i32::try_from(migration.version()).ok()?.hash(&mut hasher);
+    migration.sql().hash(&mut hasher);
+    Some(hasher.finish())
+}
+
+/// What is applied, in the order of versions; nothing when the database has no history yet.
+///
+/// # Errors
+/// What the database says; that the table is missing is no error.
+pub async fn read(connection: &mut Connection) -> Result<Option<Vec<Applied>>, DatabaseError> {
+    match connection.query(&READ_HISTORY, &[]).await {
+        Ok(rows) => rows.iter().map(Applied::from_row).collect::<Result<_, _>>().map(Some),
+        Err(error) if error.kind() == DatabaseErrorKind::UndefinedTable => Ok(None),
+        Err(error) => Err(explain_missing_rights(error, "refinery_schema_history")),
+    }
+}
+
+/// Whether the version is applied, asked inside of a transaction that goes on to change that.
+pub(crate) async fn contains(connection: &mut Connection, version: Version) -> Result<bool, DatabaseError> {
+    let row = connection.query_optional(&IS_IN_HISTORY, &[version.into()]).await?;
+    row.map_or(Ok(false), |row| Ok(row.get::<i64>("count")? > 0))
+}
+
+pub(crate) async fn forget(connection: &mut Connection, version: Version) -> Result<(), DatabaseError> {
+    connection.execute(&FORGET, &[version.into()]).await.map(drop)
+}
+
+/// Records a migration as applied, as refinery writes it.
+pub(crate) async fn remember(
+    connection: &mut Connection,
+    migration: &Migration,
+    now: OffsetDateTime,
+) -> Result<(), DatabaseError> {
+    let applied_on = now.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
+    let values = [
+        migration.version().into(),
+        migration.name().into(),
+        applied_on.into(),
+        migration.checksum().to_string().into(),
+    ];
+    connection.execute(&REMEMBER, &values).await.map(drop)
+}
+
+/// What a run did with one migration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Up,
+    Down,
+    Stamp,
+}
+
+impl Action {
+    const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Up => ("up", "applied"),
+            Self::Down => ("down", "undone"),
+            Self::Stamp => ("stamp", "stamped"),
+        }
+    }
+}
+
+/// An entry that is to be written into the journal.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) version: Version,
+    pub(crate) name: String,
+    pub(crate) action: Action,
+    pub(crate) compatible_from: Option<Version>,
+    pub(crate) checksum: Option<String>,
+    pub(crate) undo_sql: Option<String>,
+}
+
+impl Entry {
+    /// About a migration that this release embeds.
+    pub(crate) fn of(migration: &Migration, action: Action) -> Self {
+        Self {
+            version: migration.version(),
+            name: migration.name().to_owned(),
+            action,
+            compatible_from: migration.instructions().compatible_from,
+            checksum: Some(migration.checksum().to_string()),
+            undo_sql: migration.undo().map(|undo| undo.sql.clone()),
+        }
+    }
+}
+
+pub(crate) async fn write_journal(
+    connection: &mut Connection,
+    entry: &Entry,
+    started_at: OffsetDateTime,
+    finished_at: OffsetDateTime,
+) -> Result<(), DatabaseError> {
+    let (action, outcome) = entry.action.words();
+    let values: [Value; 10] = [
+        entry.version.into(),
+        entry.name.as_str().into(),
+        action.into(),
+        outcome.into(),
+        started_at.into(),
+        finished_at.into(),
+        entry.compatible_from.into(),
+        entry.checksum.clone().into(),
+        entry.undo_sql.clone().into(),
+        env!("CARGO_PKG_VERSION").into(),
+    ];
+    connection.execute(&WRITE_JOURNAL, &values).await.map(drop)
+}
+
+/// An entry of the journal.
+#[derive(Clone, Debug, Serialize)]
+pub struct JournalEntry {
+    /// The version.
+    pub version: Version,
+    /// The name, without the version.
+    pub name: String,
+    /// `up`, `down` or `stamp`.
+    pub action: String,
+    /// `applied`, `undone` or `stamped`.
+    pub outcome: String,
+    /// When it began, in UTC.
+    #[serde(with = "time::serde::rfc3339")]
+    pub started_at: OffsetDateTime,
+    /// When it was done, in UTC.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub finished_at: Option<OffsetDateTime>,
+    /// The oldest version whose release can still run on the schema after this one.
+    pub compatible_from: Option<Version>,
+    /// The SQL that takes it back.
+    #[serde(skip)]
+    pub undo_sql: Option<String>,
+    /// The version of the migrator that did it.
+    pub migrator_version: Option<String>,
+}
+
+impl JournalEntry {
+    fn from_row(row: &Row) -> Result<Self, DatabaseError> {
+        Ok(Self {
+            version: row.get("version")?,
+            name: row.get("name")?,
+            action: row.get("action")?,
+            outcome: row.get("outcome")?,
+            started_at: row.get("started_at")?,
+            finished_at: row.get("finished_at")?,
+            compatible_from: row.get("compatible_from")?,
+            undo_sql: row.get("undo_sql")?,
+            migrator_version: row.get("migrator_version")?,
+        })
+    }
+}
+
+/// Everything that runs did, oldest first; empty when there is no journal.
+///
+/// # Errors
+/// What the database says; that the table is missing is no error.
+pub async fn read_journal(connection: &mut Connection) -> Result<Vec<JournalEntry>, DatabaseError> {
+    match connection.query(&READ_JOURNAL, &[]).await {
+        Ok(rows) => rows.iter().map(JournalEntry::from_row).collect(),
+        Err(error) if error.kind() == DatabaseErrorKind::UndefinedTable => Ok(Vec::new()),
+        Err(error) => Err(explain_missing_rights(error, "migrator_journal")),
+    }
+}
+
+/// A role that may not read the history must not look like a schema that is behind.
+fn explain_missing_rights(error: DatabaseError, table: &str) -> DatabaseError {
+    if error.kind() == DatabaseErrorKind::InsufficientPrivilege {
+        return error.while_trying(format!(
+            "the role may not read {table}; run the migrator with MIGRATOR_GRANT_TO naming this role"
+        ));
+    }
+    error
+}

@@ -1,0 +1,90 @@
+//! What the service asks before it calls itself ready. Needs SELECT only.
+
+use foundation::database::{Connection, DatabaseError};
+
+use crate::history;
+use crate::plan::Plan;
+use crate::source::{Catalog, Version};
+
+/// The schema in front of a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaReport {
+    /// The newest applied version.
+    pub version: Option<Version>,
+    /// The newest version that this release embeds.
+    pub newest_embedded: Version,
+    /// How the two go together.
+    pub state: SchemaState,
+}
+
+/// How what is applied goes together with what this release embeds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SchemaState {
+    /// Everything is applied, and nothing newer that this release cannot run on.
+    Current,
+    /// No migration was ever applied.
+    Unmigrated,
+    /// Some are not applied yet.
+    Behind {
+        /// How many.
+        pending: usize,
+    },
+    /// Applied migrations are not those that this release embeds; the reasons in words.
+    Divergent(Vec<String>),
+    /// A newer release changed the schema so that this one cannot run on it; the reason in words.
+    TooNew(String),
+}
+
+impl SchemaReport {
+    /// Why this release cannot run on the schema, in words; nothing when it can.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        match &self.state {
+            SchemaState::Current => None,
+            SchemaState::Unmigrated => Some("no migration is applied yet; run the migrator".to_owned()),
+            SchemaState::Behind { pending } => Some(format!(
+                "the schema is behind: {pending} of the migrations up to version {} {} not applied; run the migrator of this release",
+                self.newest_embedded,
+                if *pending == 1 { "is" } else { "are" }
+            )),
+            SchemaState::Divergent(reasons) => Some(format!("the schema diverges: {}", reasons.join("; "))),
+            SchemaState::TooNew(reason) => Some(reason.clone()),
+        }
+    }
+}
+
+/// Looks at the schema with the migrations that this release embeds.
+///
+/// # Errors
+/// What the database says; a role that may not read the history is told so.
+pub async fn inspect(connection: &mut Connection) -> Result<SchemaReport, DatabaseError> {
+    inspect_with(connection, crate::source::embedded(connection.backend().into())).await
+}
+
+/// Looks at the schema with these migrations.
+///
+/// # Errors
+/// As [`inspect`].
+pub async fn inspect_with(
+    connection: &mut Connection,
+    catalog: &Catalog,
+) -> Result<SchemaReport, DatabaseError> {
+    let history = history::read(connection).await?;
+    let applied = history.as_deref().unwrap_or_default();
+    let plan = Plan::new(catalog, applied);
+    let journal =
+        if plan.newer.is_empty() { Vec::new() } else { history::read_journal(connection).await? };
+    let state = if !plan.conflicts.is_empty() {
+        SchemaState::Divergent(plan.conflicts.clone())
+    } else if let Some(reason) = plan.incompatibility(catalog, &journal) {
+        SchemaState::TooNew(reason)
+    } else if plan.pending.is_empty() {
+        SchemaState::Current
+    } else if applied.is_empty() {
+        SchemaState::Unmigrated
+    } else {
+        SchemaState::Behind { pending: plan.pending.len() }
+    };
+    let version = applied.last().map(|it| it.version);
+    Ok(SchemaReport { version, newest_embedded: catalog.newest(), state })
+}

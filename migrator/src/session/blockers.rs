@@ -1,0 +1,92 @@
+//! Who holds the locks that a migration waits for, asked on a second connection while it waits.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use foundation::database::{Backend, Connection, DatabaseError, Statement};
+
+use super::Context;
+
+/// How long a change runs before somebody looks at who is in its way.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+const OWN_PID: Statement = Statement::write("pg_stat_activity", "SELECT pg_backend_pid() AS pid");
+
+const BLOCKING: Statement = Statement::read(
+    "pg_stat_activity",
+    "SELECT a.pid, coalesce(a.usename::text, '') AS role, coalesce(a.application_name, '') AS application_name,
+       coalesce(a.state, 'unknown') AS state,
+       coalesce(CAST(extract(epoch FROM clock_timestamp() - a.xact_start) AS bigint), 0) AS seconds
+     FROM unnest(pg_blocking_pids($1)) AS blocking(pid) JOIN pg_stat_activity a ON a.pid = blocking.pid",
+);
+
+/// The sessions that were seen in the way.
+pub(super) struct Blockers {
+    context: Context,
+    pid: Option<i64>,
+    observer: Option<Connection>,
+    seen: BTreeSet<String>,
+}
+
+impl Blockers {
+    pub(super) async fn new(context: &Context, connection: &mut Connection) -> Result<Self, DatabaseError> {
+        let pid = match connection.backend() {
+            Backend::Postgres => {
+                let row = connection.query_optional(&OWN_PID, &[]).await?;
+                row.map(|row| row.get("pid")).transpose()?
+            }
+            Backend::Sqlite => None,
+        };
+        Ok(Self { context: context.clone(), pid, observer: None, seen: BTreeSet::new() })
+    }
+
+    /// Runs `work`, and looks at who is in its way when it takes long.
+    pub(super) async fn watch<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut work => return result,
+                () = tokio::time::sleep(PATIENCE) => {}
+            }
+            let Some(pid) = self.pid else { continue };
+            tokio::select! {
+                biased;
+                result = &mut work => return result,
+                looked = self.look(pid) => {
+                    if let Err(error) = looked {
+                        tracing::debug!(error = %error, "who is in the way could not be asked");
+                        self.observer = None;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn look(&mut self, pid: i64) -> Result<(), DatabaseError> {
+        let observer = match &mut self.observer {
+            Some(observer) => observer,
+            observer => {
+                let name = "bedplate-migrator observer";
+                observer.insert(Connection::open(&self.context.url, &self.context.database, name).await?)
+            }
+        };
+        for row in observer.query(&BLOCKING, &[pid.into()]).await? {
+            let name = format!("pid {} ({} as {})", row.get::<i64>("pid")?, row.get::<String>("application_name")?, row.get::<String>("role")?);
+            if self.seen.insert(name.clone()) {
+                let (state, seconds) = (row.get::<String>("state")?, row.get::<i64>("seconds")?);
+                tracing::warn!(blocker = name, state, transaction_seconds = seconds, "a session is in the way of the migration");
+            }
+        }
+        Ok(())
+    }
+
+    /// Their names for a sentence.
+    pub(super) fn names(&self) -> String {
+        match (&self.pid, self.seen.is_empty()) {
+            (None, _) => "another connection to the file".to_owned(),
+            (Some(_), true) => "a session that was not seen".to_owned(),
+            (Some(_), false) => self.seen.iter().cloned().collect::<Vec<_>>().join(", "),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What only PostgreSQL needs: making the database, the advisory lock, and the proof that it is ours.
+
+use std::time::Duration;
+
+use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Statement};
+use tokio::time::Instant;
+
+use super::Context;
+use crate::error::MigratorError;
+use crate::settings::MigratorSettings;
+
+/// The key of the advisory lock, the same for every migrator: `bedplate` in ASCII.
+const LOCK_KEY: i64 = 0x6265_6470_6c61_7465;
+
+const TRY_LOCK: Statement =
+    Statement::write("pg_locks", "SELECT pg_try_advisory_lock($1) AS locked");
+
+/// Holds for this very backend. Behind a transaction pooler, another one may have the lock.
+const HOLDS_LOCK: Statement = Statement::write(
+    "pg_locks",
+    "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()
+       AND mode = 'ExclusiveLock' AND objsubid = 1 AND (classid::bigint << 32) + objid::bigint = $1
+       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS held",
+);
+
+const WHO_HOLDS_LOCK: Statement = Statement::read(
+    "pg_locks",
+    "SELECT l.pid, coalesce(a.application_name, '') AS application_name, coalesce(a.client_addr::text, 'local') AS address
+     FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND (l.classid::bigint << 32) + l.objid::bigint = $1
+       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1",
+);
+
+/// Set for the length of a transaction, and gone when a file ended it.
+const MARKER: &str = "bedplate.in_migration";
+
+const IS_MARKED: Statement =
+    Statement::write("pg_settings", "SELECT coalesce(current_setting('bedplate.in_migration', true), '') = 'yes' AS marked");
+
+const NARROW_VERSION: Statement = Statement::read(
+    "pg_attribute",
+    "SELECT 1 AS narrow FROM pg_attribute WHERE attrelid = 'refinery_schema_history'::regclass AND attname = 'version' AND atttypid = 'int4'::regtype",
+);
+
+/// Makes the database that the URL names, from the one called `postgres` on the same server.
+pub(super) async fn create_database(context: &Context, missing: DatabaseError) -> Result<(), MigratorError> {
+    let name = context.url.name();
+    let mut elsewhere = context.clone();
+    elsewhere.url = context.url.with_database("postgres");
+    let mut connection = match elsewhere.connect(context.settings.wait_timeout).await {
+        Ok(connection) => connection,
+        Err(error) => {
+            tracing::warn!(error = %error, "the database postgres, from which others are made, cannot be used");
+            return Err(missing.into());
+        }
+    };
+    tracing::info!(database = name, "the database is missing; making it");
+    let quoted = name.replace('"', "\"\"");
+    match connection.batch(&format!("CREATE DATABASE \"{quoted}\"")).await {
+        Ok(()) => Ok(()),
+        // Another migrator was faster: 42P04, or 23505 when both were at it at the same moment.
+        Err(error) if matches!(error.sqlstate(), Some("42P04" | "23505")) => Ok(()),
+        Err(error) if error.kind() == DatabaseErrorKind::InsufficientPrivilege => Err(MigratorError::Settings(format!(
+            "the database {name} does not exist and the role may not make it; make it (CREATE DATABASE \"{quoted}\"), give the role CREATEDB, or name another one in DATABASE_URL"
+        ))),
+        Err(error) => Err(error.while_trying(format!("the database {name} could not be made")).into()),
+    }
+}
+
+/// Takes the lock by asking again and again: a session that waits inside of the server would hold a
+/// snapshot, and CREATE INDEX CONCURRENTLY of the one that has the lock would wait for it for ever.
+pub(super) async fn lock(context: &Context, connection: &mut Connection) -> Result<(), MigratorError> {
+    let started = Instant::now();
+    let mut told = false;
+    for pause in context.pauses(Duration::from_millis(20), Duration::from_millis(500)) {
+        let row = connection.query_optional(&TRY_LOCK, &[LOCK_KEY.into()]).await?;
+        if row.is_some_and(|row| row.get("locked").unwrap_or(false)) {
+            return Ok(());
+        }
+        let holder = holder(connection).await?;
+        if !told {
+            tracing::info!(holder, "another migrator is at work; waiting for it");
+            told = true;
+        }
+        if started.elapsed() + pause > context.settings.deadline {
+            let what = format!("the migrator's lock is held by {holder}");
+            return Err(MigratorError::Locked { what, waited: started.elapsed() });
+        }
+        context.pause(pause).await?;
+    }
+    unreachable!("the pauses never end")
+}
+
+async fn holder(connection: &mut Connection) -> Result<String, DatabaseError> {
+    let Some(row) = connection.query_optional(&WHO_HOLDS_LOCK, &[LOCK_KEY.into()]).await? else {
+        return Ok("a session that has just ended".to_owned());
+    };
+    Ok(format!(
+        "the session with pid {} ({} from {})",
+        row.get::<i64>("pid")?,
+        row.get::<String>("application_name")?,
+        row.get::<String>("address")?
+    ))
+}
+
+/// At the beginning of a transaction: its limits, and the proof that this backend holds the lock.
+pub(super) async fn enter(
+    settings: &MigratorSettings,
+    connection: &mut Connection,
+) -> Result<(), MigratorError> {
+    let (lock, statement) = (settings.lock_timeout.as_millis(), settings.statement_timeout.as_millis());
+    connection
+        .batch(&format!(
+            "SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; SET LOCAL {MARKER} = 'yes'"
+        ))
+        .await?;
+    let row = connection.query_optional(&HOLDS_LOCK, &[LOCK_KEY.into()]).await?;
+    if row.is_some_and(|row| row.get("held").unwrap_or(false)) { Ok(()) } else { Err(MigratorError::Pooler) }
+}
+
+/// Before the end of a transaction: that it is still the one that was begun.
+pub(super) async fn leave(connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
+    let row = connection.query_optional(&IS_MARKED, &[]).await?;
+    if row.is_some_and(|row| row.get("marked").unwrap_or(false)) {
+        return Ok(());
+    }
+    Err(ended_its_transaction(title))
+}
+
+/// What is said of a file that has a COMMIT or ROLLBACK in it.
+pub(super) fn ended_its_transaction(title: &str) -> MigratorError {
+    MigratorError::Schema(vec![format!(
+        "{title} ends the transaction that it runs in (COMMIT or ROLLBACK), so it may be applied in part; take that out of it, and look at the database"
+    )])
+}
+
+/// A history that refinery wrote without the feature `int8-versions` cannot hold a timestamp as version.
+pub(super) async fn widen_versions(connection: &mut Connection) -> Result<(), DatabaseError> {
+    if connection.query_optional(&NARROW_VERSION, &[]).await?.is_some() {
+        connection.batch("ALTER TABLE refinery_schema_history ALTER COLUMN version TYPE bigint").await?;
+    }
+    Ok(())
+}

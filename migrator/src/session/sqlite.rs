@@ -1,0 +1,41 @@
+//! What only SQLite needs.
+
+use foundation::database::{Connection, DatabaseError, Statement};
+
+use super::postgres::ended_its_transaction;
+use crate::error::MigratorError;
+
+const BROKEN_FOREIGN_KEYS: Statement = Statement::write(
+    "pragma_foreign_key_check",
+    "SELECT \"table\", parent, CAST(count(*) AS BIGINT) AS count FROM pragma_foreign_key_check GROUP BY 1, 2 LIMIT 5",
+);
+
+/// With foreign keys on, a table that is rebuilt inside of a transaction takes every row that points at
+/// it along. The pragma does nothing inside of a transaction, so it is set for the whole session, and
+/// each transaction ends with a check of all foreign keys.
+pub(super) async fn prepare(connection: &mut Connection) -> Result<(), DatabaseError> {
+    connection.batch("PRAGMA foreign_keys = OFF").await
+}
+
+/// Before the end of a transaction: that it is still open, and that every foreign key points at a row.
+pub(super) async fn leave(connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
+    // A savepoint outside of a transaction begins one; inside it nests. So a BEGIN tells them apart.
+    if connection.batch("BEGIN").await.is_ok() {
+        connection.batch("ROLLBACK").await?;
+        return Err(ended_its_transaction(title));
+    }
+    let broken = connection.query(&BROKEN_FOREIGN_KEYS, &[]).await?;
+    if broken.is_empty() {
+        return Ok(());
+    }
+    let describe = |row: &foundation::database::Row| {
+        Ok(format!(
+            "{} of {} point at no row of {}",
+            row.get::<i64>("count")?,
+            row.get::<String>("table")?,
+            row.get::<String>("parent")?
+        ))
+    };
+    let broken: Vec<String> = broken.iter().map(describe).collect::<Result<_, DatabaseError>>()?;
+    Err(MigratorError::Schema(vec![format!("{title} leaves broken foreign keys: {}", broken.join(", "))]))
+}

@@ -1,0 +1,77 @@
+//! The settings of the migrator.
+
+use std::time::Duration;
+
+use foundation::database::DatabaseUrl;
+use foundation::settings::{Environment, FoundationSettings, Mode, Secret, Section, Variable};
+
+foundation::settings! {
+    /// How the migrator works. Each has an option of the same name on the command line.
+    pub struct MigratorSettings("MIGRATOR_") {
+        /// How long a statement of a migration waits for a table's lock before it is rolled back and tried
+        /// again, so that no reader queues behind it for longer. PostgreSQL only.
+        lock_timeout: Duration = "1s",
+        /// How long a run keeps trying to get its locks: its own, and those of the tables.
+        deadline: Duration = "5m",
+        /// How long one statement of a migration may run; `0` for as long as it takes. PostgreSQL only.
+        statement_timeout: Duration = "0",
+        /// How long a run waits for a database that is still starting.
+        wait_timeout: Duration = "60s",
+        /// The role that the service uses: `up` gives it what it needs on every table, those of later
+        /// migrations too. PostgreSQL only.
+        grant_to: Option<String> = "",
+    }
+}
+
+foundation::settings! {
+    /// The administrator that is made when there is none, asked for only then.
+    pub struct AdminSettings("ADMIN_") {
+        /// The name to sign in with.
+        username: String = "admin",
+        /// The password, 8 to 128 characters. In development one is made and printed once when it is not
+        /// set; in production it is needed.
+        password: Option<Secret> = "",
+        /// The mail address.
+        email: Option<String> = "",
+    }
+}
+
+/// All settings of the migrator.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Those that the service has too.
+    pub foundation: FoundationSettings,
+    /// How the migrator works.
+    pub migrator: MigratorSettings,
+    /// The administrator that is made when there is none.
+    pub admin: AdminSettings,
+}
+
+impl Settings {
+    /// Reads them; what is wrong is told by [`Environment::finish`].
+    pub fn read(environment: &mut Environment) -> Self {
+        Self {
+            foundation: FoundationSettings::read(environment),
+            migrator: MigratorSettings::read(environment),
+            admin: AdminSettings::read(environment),
+        }
+    }
+
+    /// Every variable that [`read`](Self::read) knows.
+    #[must_use]
+    pub fn variables() -> Vec<Variable> {
+        [FoundationSettings::variables(), MigratorSettings::variables(), AdminSettings::variables()].concat()
+    }
+
+    /// Which database.
+    #[must_use]
+    pub fn url(&self) -> &DatabaseUrl {
+        &self.foundation.database_url
+    }
+
+    /// Whether this is production.
+    #[must_use]
+    pub fn is_production(&self) -> bool {
+        self.foundation.application.env == Mode::Production
+    }
+}
