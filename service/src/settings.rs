@@ -5,7 +5,9 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use foundation::database::DatabaseUrl;
 use foundation::settings::{Environment, FoundationSettings, Section, Variable};
+use migrator::settings::{AdminSettings, MigratorSettings};
 
 foundation::settings! {
     /// How HTTP is served.
@@ -37,17 +39,34 @@ pub struct ServiceSettings {
     pub foundation: FoundationSettings,
     /// How HTTP is served.
     pub http: HttpSettings,
+    /// Those of the migrator, whose work the service does itself on a SQLite file: no other program
+    /// reaches it. Not read with PostgreSQL.
+    pub migrations: Option<migrator::settings::Settings>,
 }
 
 impl ServiceSettings {
     /// Reads them; what is wrong is told by [`Environment::finish`].
     pub fn read(environment: &mut Environment) -> Self {
-        Self { foundation: FoundationSettings::read(environment), http: HttpSettings::read(environment) }
+        let foundation = FoundationSettings::read(environment);
+        let http = HttpSettings::read(environment);
+        let migrations =
+            matches!(foundation.database_url, DatabaseUrl::Sqlite(_)).then(|| migrator::settings::Settings {
+                foundation: foundation.clone(),
+                migrator: MigratorSettings::read(environment),
+                admin: AdminSettings::read(environment),
+            });
+        Self { foundation, http, migrations }
     }
 
     /// Every variable that [`read`](Self::read) knows.
     #[must_use]
     pub fn variables() -> Vec<Variable> {
-        [FoundationSettings::variables(), HttpSettings::variables()].concat()
+        [
+            FoundationSettings::variables(),
+            HttpSettings::variables(),
+            MigratorSettings::variables(),
+            AdminSettings::variables(),
+        ]
+        .concat()
     }
 }

@@ -10,6 +10,9 @@ use foundation::entropy::Entropy;
 use foundation::exit::Exit;
 use foundation::settings::{Environment, Listen};
 use foundation::telemetry::{Program, Telemetry};
+use migrator::Migrator;
+use migrator::settings::Settings;
+use migrator::stop::Stop;
 use poem::EndpointExt as _;
 use poem::http::Method;
 use poem::{Endpoint, Response};
@@ -82,13 +85,6 @@ fn log_panics() {
 
 async fn serve(settings: ServiceSettings, clock: Clock, entropy: Entropy) -> Exit {
     let on_terminal = std::io::stderr().is_terminal();
-    let serving = match Serving::start(settings, clock, entropy).await {
-        Ok(serving) => serving,
-        Err(exit) => return exit,
-    };
-    if on_terminal {
-        tell(format_args!("\n  Swagger UI: http://{}/docs\n", serving.address()));
-    }
     let mut signals = match Signals::new() {
         Ok(signals) => signals,
         Err(error) => {
@@ -96,7 +92,46 @@ async fn serve(settings: ServiceSettings, clock: Clock, entropy: Entropy) -> Exi
             return Exit::Unavailable;
         }
     };
-    serving.run(&mut signals, on_terminal).await
+    let (handle, stop) = Stop::new();
+    let starting = Serving::start(settings, clock, entropy, stop);
+    tokio::pin!(starting);
+    let started = tokio::select! {
+        biased;
+        started = &mut starting => started,
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping before anything was served");
+            handle.stop();
+            return starting.await.err().unwrap_or(Exit::Success);
+        }
+    };
+    match started {
+        Ok(serving) => {
+            if on_terminal {
+                tell(format_args!("\n  Swagger UI: http://{}/docs\n", serving.address()));
+            }
+            serving.run(&mut signals, on_terminal).await
+        }
+        Err(exit) => exit,
+    }
+}
+
+/// Brings the SQLite file up to date, as the migrator would.
+async fn migrate(settings: &Settings, clock: &Clock, entropy: &Entropy, stop: Stop) -> Result<(), Exit> {
+    match Migrator::new(settings, clock.clone(), entropy.clone(), stop).up(None).await {
+        Ok(report) => {
+            migrator::cli::tell_password(&report);
+            let applied = report.applied.len();
+            tracing::info!(applied, schema_version = report.current_version, "the schema is up to date");
+            Ok(())
+        }
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the schema cannot be brought up to date"
+            );
+            Err(error.exit())
+        }
+    }
 }
 
 /// The service, listening.
@@ -111,16 +146,25 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Listens, and brings a SQLite file up to date. PostgreSQL may be away: the service is then not ready.
+    /// Listens, and brings a SQLite file up to date unless `stop` asks for the end. PostgreSQL may be
+    /// away: the service is then not ready.
     ///
     /// # Errors
     /// What the program ends with; the log has the reason.
-    pub async fn start(settings: ServiceSettings, clock: Clock, entropy: Entropy) -> Result<Self, Exit> {
+    pub async fn start(
+        settings: ServiceSettings,
+        clock: Clock,
+        entropy: Entropy,
+        stop: Stop,
+    ) -> Result<Self, Exit> {
         let listener = bind(settings.http.address, "HTTP_ADDRESS").await?;
         let metrics = match settings.foundation.telemetry.prometheus_address {
             Listen::Off => None,
             Listen::At(address) => Some(bind(address, "TELEMETRY_PROMETHEUS_ADDRESS").await?),
         };
+        if let Some(migrations) = &settings.migrations {
+            migrate(migrations, &clock, &entropy, stop).await?;
+        }
         let (url, database_settings) = (&settings.foundation.database_url, &settings.foundation.database);
         let database = Database::open(url, database_settings, APPLICATION_NAME).map_err(|error| {
             tracing::error!(%error, "the database cannot be used");

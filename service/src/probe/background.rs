@@ -66,14 +66,6 @@ impl ProbeView {
         let checked_at = report.health.checked_at;
         Arc::new(DatabaseHealth { checked_at, state: DatabaseState::Disconnected(error) })
     }
-
-    /// Waits until the service can do its work on the database.
-    pub async fn good(&mut self) {
-        // The error says that the probe has ended: then it never will be.
-        if self.0.wait_for(|report| report.is_good).await.is_err() {
-            std::future::pending().await
-        }
-    }
 }
 
 /// The connection of the probe, and what it needs to know about the schema on it.

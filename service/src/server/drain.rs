@@ -87,7 +87,7 @@ pub async fn drain(
         lifecycle.advance(Stage::Closing);
         tokio::time::sleep(settings.timeout).await;
         lifecycle.advance(Stage::Aborting);
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         cut = &mut server => ended(cut),

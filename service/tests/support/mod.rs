@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use foundation::clock::Clock;
 use foundation::entropy::Entropy;
 use foundation::settings::Environment;
+use migrator::stop::Stop;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use service::commands::Serving;
@@ -45,7 +46,9 @@ impl TestService {
         let mut environment = Environment::from_pairs(defaults.chain(variables.iter().copied()));
         let settings = ServiceSettings::read(&mut environment);
         environment.finish().expect("the settings are good");
-        let serving = Serving::start(settings, Clock::system(), Entropy::system()).await.expect("it starts");
+        let (_nobody_stops_it, stop) = Stop::new();
+        let serving = Serving::start(settings, Clock::system(), Entropy::system(), stop).await;
+        let serving = serving.expect("it starts");
         let serving = adapt(serving);
         let address = serving.address();
         tokio::spawn(async move {
