@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use foundation::clock::Clock;
 use foundation::entropy::Entropy;
 use foundation::exit::Exit;
-use foundation::settings::{Effective, Environment, SettingsError, Setting, Warning, format_effective};
+use foundation::settings::{Effective, Environment, Setting, SettingsError, Warning, format_effective};
 use foundation::telemetry::{Program, Telemetry};
 use serde::Serialize;
 use serde_json::json;
@@ -208,7 +208,8 @@ impl Output {
         let stop = match Stop::on_signals() {
             Ok(stop) => stop,
             Err(error) => {
-                return self.failure(name, &MigratorError::File(error, "signals cannot be listened to".to_owned()));
+                return self
+                    .failure(name, &MigratorError::File(error, "signals cannot be listened to".to_owned()));
             }
         };
         let migrator = Migrator::new(settings, Clock::system(), Entropy::system(), stop);
@@ -393,9 +394,14 @@ fn confirm_reset(settings: &Settings, yes: bool, known: bool) -> Result<(), Migr
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        return refuse(format!("reset would delete everything in {url}; there is no terminal to ask on, so say --yes"));
+        return refuse(format!(
+            "reset would delete everything in {url}; there is no terminal to ask on, so say --yes"
+        ));
     }
-    let question = format!("This deletes everything in {url}. Type the name of the database ({}) to go on: ", url.name());
+    let question = format!(
+        "This deletes everything in {url}. Type the name of the database ({}) to go on: ",
+        url.name()
+    );
     let _nobody_reads = write!(std::io::stderr(), "{question}");
     let mut answer = String::new();
     match std::io::stdin().read_line(&mut answer) {

@@ -52,7 +52,9 @@ pub(crate) async fn missing(session: &mut Session) -> Result<Option<Change>, Mig
     if !quoted.get::<bool>("usable")? {
         statements.push(format!("GRANT USAGE ON SCHEMA {schema} TO {role}"));
     }
-    let qualified = |row: &Row| Ok::<_, MigratorError>(format!("{}.{}", row.get::<String>("schema")?, row.get::<String>("name")?));
+    let qualified = |row: &Row| {
+        Ok::<_, MigratorError>(format!("{}.{}", row.get::<String>("schema")?, row.get::<String>("name")?))
+    };
     for row in session.connection().query(&MISSING, &named).await? {
         let rights = if row.get("own")? { "SELECT" } else { "SELECT, INSERT, UPDATE, DELETE" };
         statements.push(format!("GRANT {rights} ON {} TO {role}", qualified(&row)?));

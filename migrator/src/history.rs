@@ -52,9 +52,8 @@ pub struct Applied {
 impl Applied {
     fn from_row(row: &Row) -> Result<Self, DatabaseError> {
         let applied_on: Option<String> = row.get("applied_on")?;
-        let parse = |text: String| {
-            OffsetDateTime::parse(&text, &time::format_description::well_known::Rfc3339).ok()
-        };
+        let parse =
+            |text: String| OffsetDateTime::parse(&text, &time::format_description::well_known::Rfc3339).ok();
         Ok(Self {
             version: row.get("version")?,
             name: row.get::<Option<String>>("name")?.unwrap_or_default(),

@@ -42,7 +42,10 @@ impl<'catalog, 'history> Plan<'catalog, 'history> {
         let unknown = applied.iter().filter(|it| catalog.get(it.version).is_none());
         let (newer, missing): (Vec<_>, Vec<_>) = unknown.partition(|it| it.version > newest);
         conflicts.extend(missing.iter().map(|it| {
-            format!("{} is applied but this release does not know it: use the release that has it", it.display())
+            format!(
+                "{} is applied but this release does not know it: use the release that has it",
+                it.display()
+            )
         }));
         Self { pending, newer, conflicts }
     }

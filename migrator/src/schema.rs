@@ -72,8 +72,7 @@ pub async fn inspect_with(
     let history = history::read(connection).await?;
     let applied = history.as_deref().unwrap_or_default();
     let plan = Plan::new(catalog, applied);
-    let journal =
-        if plan.newer.is_empty() { Vec::new() } else { history::read_journal(connection).await? };
+    let journal = if plan.newer.is_empty() { Vec::new() } else { history::read_journal(connection).await? };
     let state = if !plan.conflicts.is_empty() {
         SchemaState::Divergent(plan.conflicts.clone())
     } else if let Some(reason) = plan.incompatibility(catalog, &journal) {

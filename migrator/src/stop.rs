@@ -24,7 +24,8 @@ impl Stop {
     /// When the signals cannot be listened to.
     pub fn on_signals() -> Result<Self, std::io::Error> {
         use tokio::signal::unix::{SignalKind, signal};
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let (handle, stop) = Self::new();
         tokio::spawn(async move {
             tokio::select! {

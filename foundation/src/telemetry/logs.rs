@@ -48,7 +48,8 @@ pub(super) fn filter<S>(directives: &str) -> Result<(impl Filter<S> + use<S>, Le
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    let directives = EnvFilter::try_new(directives)?;
+    // What refinery says of each migration, the migrator says better.
+    let directives = EnvFilter::try_new(format!("refinery_core=off,{directives}"))?;
     let most_verbose = directives.max_level_hint().unwrap_or(LevelFilter::TRACE);
     let context = filter_fn(is_context).with_max_level_hint(LevelFilter::INFO);
     let wanted =

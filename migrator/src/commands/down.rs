@@ -73,7 +73,9 @@ impl Migrator {
         let title = applied.display();
         let sql = match self.catalog.get(applied.version) {
             Some(migration) if !applied.is(migration) => {
-                return Err(format!("{title} was changed after it was applied, so its undo file may not fit it"));
+                return Err(format!(
+                    "{title} was changed after it was applied, so its undo file may not fit it"
+                ));
             }
             Some(migration) => match (&migration.instructions().irreversible, migration.undo()) {
                 (Some(why), _) => return Err(format!("{title} cannot be taken back: {why}")),

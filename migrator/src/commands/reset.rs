@@ -7,19 +7,20 @@ use crate::error::MigratorError;
 use crate::report::UpReport;
 use crate::session::{Change, Guard, Session, Work};
 
-/// Everything of the current schema that does not belong to an extension, and what drops it. Tables come
-/// first, so that what hangs on them is gone with them (CASCADE) when its turn comes (IF EXISTS).
+/// Everything of the current schema and what drops it, but for what belongs to an extension, or to a table
+/// and goes with it (a sequence of a column). CASCADE takes along what hangs on something, so it may be
+/// gone when its turn comes (IF EXISTS).
 const EVERYTHING_ON_POSTGRES: Statement = Statement::read(
     "pg_class",
     "SELECT format('DROP %s IF EXISTS %I.%I CASCADE', kind, n.nspname, name) AS drop FROM (
-       SELECT 1 AS turn, CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END AS kind,
+       SELECT CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END AS kind,
          relnamespace AS namespace, relname::text AS name, 'pg_class'::regclass AS catalog, oid
          FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
-       UNION ALL SELECT 3, CASE typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, typnamespace, typname::text, 'pg_type'::regclass, oid
+       UNION ALL SELECT CASE typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, typnamespace, typname::text, 'pg_type'::regclass, oid
          FROM pg_type WHERE typtype IN ('e', 'd', 'r') OR (typtype = 'c' AND (SELECT relkind = 'c' FROM pg_class WHERE oid = typrelid))
      ) AS object JOIN pg_namespace n ON n.oid = object.namespace
      WHERE n.nspname = current_schema()
-       AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = object.catalog AND d.objid = object.oid AND d.deptype = 'e')
+       AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = object.catalog AND d.objid = object.oid AND d.deptype IN ('e', 'i', 'a'))
      UNION ALL
      SELECT format('DROP ROUTINE IF EXISTS %s CASCADE', p.oid::regprocedure) FROM pg_proc p
        JOIN pg_namespace n ON n.oid = p.pronamespace
@@ -47,6 +48,11 @@ impl Migrator {
         let sql = drop_everything(session.connection()).await?;
         if !sql.is_empty() {
             let title = "the reset".to_owned();
+            let quiet = match session.backend() {
+                Backend::Postgres => "SET LOCAL client_min_messages = warning;\n",
+                Backend::Sqlite => "",
+            };
+            let sql = format!("{quiet}{sql}");
             session.perform(&Change { title, guard: Guard::None, work: vec![Work::File { sql }] }).await?;
         }
         if session.backend() == Backend::Sqlite {

@@ -43,8 +43,6 @@ impl Migrator {
 
     /// Whether the row stands for the migration as this release has it.
     fn knows(&self, applied: &Applied) -> bool {
-        self.catalog
-            .get(applied.version)
-            .is_some_and(|migration| applied.is(migration))
+        self.catalog.get(applied.version).is_some_and(|migration| applied.is(migration))
     }
 }

@@ -72,10 +72,20 @@ impl Blockers {
             }
         };
         for row in observer.query(&BLOCKING, &[pid.into()]).await? {
-            let name = format!("pid {} ({} as {})", row.get::<i64>("pid")?, row.get::<String>("application_name")?, row.get::<String>("role")?);
+            let name = format!(
+                "pid {} ({} as {})",
+                row.get::<i64>("pid")?,
+                row.get::<String>("application_name")?,
+                row.get::<String>("role")?
+            );
             if self.seen.insert(name.clone()) {
                 let (state, seconds) = (row.get::<String>("state")?, row.get::<i64>("seconds")?);
-                tracing::warn!(blocker = name, state, transaction_seconds = seconds, "a session is in the way of the migration");
+                tracing::warn!(
+                    blocker = name,
+                    state,
+                    transaction_seconds = seconds,
+                    "a session is in the way of the migration"
+                );
             }
         }
         Ok(())

@@ -183,8 +183,11 @@ impl Session {
             Backend::Sqlite => sqlite::prepare(&mut self.connection).await?,
         }
         let dialect = self.dialect();
+        // That they are there already is no news: PostgreSQL would send a notice of it each time.
+        let quiet =
+            if dialect == Dialect::Postgres { "SET LOCAL client_min_messages = warning;\n" } else { "" };
         let tables = format!(
-            "{};\n{}",
+            "{quiet}{};\n{}",
             bookkeeping::history_table_sql(dialect),
             bookkeeping::journal_table_sql(dialect)
         );

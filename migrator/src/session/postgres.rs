@@ -12,8 +12,7 @@ use crate::settings::MigratorSettings;
 /// The key of the advisory lock, the same for every migrator: `bedplate` in ASCII.
 const LOCK_KEY: i64 = 0x6265_6470_6c61_7465;
 
-const TRY_LOCK: Statement =
-    Statement::write("pg_locks", "SELECT pg_try_advisory_lock($1) AS locked");
+const TRY_LOCK: Statement = Statement::write("pg_locks", "SELECT pg_try_advisory_lock($1) AS locked");
 
 /// Holds for this very backend. Behind a transaction pooler, another one may have the lock.
 const HOLDS_LOCK: Statement = Statement::write(
@@ -34,8 +33,10 @@ const WHO_HOLDS_LOCK: Statement = Statement::read(
 /// Set for the length of a transaction, and gone when a file ended it.
 const MARKER: &str = "bedplate.in_migration";
 
-const IS_MARKED: Statement =
-    Statement::write("pg_settings", "SELECT coalesce(current_setting('bedplate.in_migration', true), '') = 'yes' AS marked");
+const IS_MARKED: Statement = Statement::write(
+    "pg_settings",
+    "SELECT coalesce(current_setting('bedplate.in_migration', true), '') = 'yes' AS marked",
+);
 
 const NARROW_VERSION: Statement = Statement::read(
     "pg_attribute",
@@ -60,9 +61,11 @@ pub(super) async fn create_database(context: &Context, missing: DatabaseError) -
         Ok(()) => Ok(()),
         // Another migrator was faster: 42P04, or 23505 when both were at it at the same moment.
         Err(error) if matches!(error.sqlstate(), Some("42P04" | "23505")) => Ok(()),
-        Err(error) if error.kind() == DatabaseErrorKind::InsufficientPrivilege => Err(MigratorError::Settings(format!(
-            "the database {name} does not exist and the role may not make it; make it (CREATE DATABASE \"{quoted}\"), give the role CREATEDB, or name another one in DATABASE_URL"
-        ))),
+        Err(error) if error.kind() == DatabaseErrorKind::InsufficientPrivilege => {
+            Err(MigratorError::Settings(format!(
+                "the database {name} does not exist and the role may not make it; make it (CREATE DATABASE \"{quoted}\"), give the role CREATEDB, or name another one in DATABASE_URL"
+            )))
+        }
         Err(error) => Err(error.while_trying(format!("the database {name} could not be made")).into()),
     }
 }

@@ -1,0 +1,82 @@
+# Two images of one build:
+#
+#   docker build --target migrator --tag bedplate-migrator:dev .
+#   docker build --target service --tag bedplate-service:dev .
+#
+# Needs BuildKit (DOCKER_BUILDKIT=1 where it is not the default). Both hold one program, the C library and
+# the certificate authorities: no shell, no package manager, not root.
+
+FROM rust:1.95-slim-bookworm AS build
+WORKDIR /build
+
+# The dependencies first, from the manifests alone: this layer stays until one of these files changes. The
+# empty programs are removed from the target folder again, because cargo compares times, and the sources
+# that follow may be older than them.
+COPY Cargo.toml Cargo.lock ./
+COPY foundation/Cargo.toml foundation/
+COPY migrator/Cargo.toml migrator/
+COPY service/Cargo.toml service/
+RUN --mount=type=cache,id=bedplate-cargo,target=/usr/local/cargo/registry,sharing=locked \
+    set -eu; \
+    for crate in foundation migrator service; do mkdir $crate/src; touch $crate/src/lib.rs; done; \
+    for file in migrator/src/main.rs service/src/main.rs migrator/build.rs; do echo 'fn main() {}' > $file; done; \
+    cargo build --release --locked --package migrator --package service; \
+    cargo clean --release --locked --package foundation --package migrator --package service; \
+    rm -r */src migrator/build.rs
+
+COPY foundation foundation
+COPY migrator migrator
+COPY service service
+RUN --mount=type=cache,id=bedplate-cargo,target=/usr/local/cargo/registry,sharing=locked \
+    cargo build --release --locked --package migrator --package service \
+    && mkdir -p /out/data \
+    && cp target/release/migrator target/release/service /out/
+
+
+# What the images have in common.
+FROM gcr.io/distroless/cc-debian12:nonroot AS base
+COPY LICENSE-MIT LICENSE-APACHE /licenses/
+# A place for a SQLite file, for those who choose one: -e DATABASE_URL=sqlite:////data/bedplate.db
+COPY --from=build --chown=65532:65532 /out/data /data
+# By number, so that Kubernetes can tell that it is not root.
+USER 65532:65532
+WORKDIR /data
+# Refuses what is meant for development only: the SQLite fallback, made up secrets, a .env file.
+ENV BEDPLATE_ENV=production
+
+
+# Brings the database to the schema of this release, and ends.
+FROM base AS migrator
+COPY --from=build /out/migrator /usr/local/bin/migrator
+ENTRYPOINT ["/usr/local/bin/migrator"]
+CMD ["up"]
+ARG VERSION=dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Bedplate migrator" \
+      org.opencontainers.image.description="Brings the database to the schema of this release" \
+      org.opencontainers.image.source="https://github.com/bedplate/bedplate" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"
+
+
+# Serves on it. Last, so that it is what a build without --target gives.
+FROM base AS service
+COPY --from=build /out/service /usr/local/bin/service
+# From outside the container nothing else could reach it. The second one is for Prometheus.
+ENV HTTP_ADDRESS=0.0.0.0:8080 \
+    TELEMETRY_PROMETHEUS_ADDRESS=0.0.0.0:9464
+EXPOSE 8080 9464
+HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 \
+    CMD ["/usr/local/bin/service", "healthcheck"]
+# The service drains on SIGTERM: give `docker stop` longer than HTTP_DRAIN_DELAY and HTTP_DRAIN_TIMEOUT.
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/usr/local/bin/service"]
+ARG VERSION=dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="Bedplate service" \
+      org.opencontainers.image.description="Accounts, settings and metric snapshots over HTTP" \
+      org.opencontainers.image.source="https://github.com/bedplate/bedplate" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"

@@ -1,0 +1,100 @@
+# `make` alone says what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+POSTGRES := ./deploy/development/throwaway-postgres.sh
+MIGRATOR := cargo run --quiet --package migrator --
+SCRIPTS = .ci/run $(shell find deploy -name '*.sh')
+
+# The tests choose their own settings: what the caller's shell holds for a running Bedplate stays out.
+NAMES := $(shell env | sed -n 's/^\([A-Z0-9_]*\)=.*/\1/p')
+CLEAN := $(addprefix -u ,$(filter-out HTTP_PROXY,$(filter BEDPLATE_% DATABASE_% POSTGRES_% HTTP_% LOG_% AUTH_% \
+	ADMIN_% METRICS_% TELEMETRY_% MIGRATOR_% OTEL_%,$(NAMES))))
+CARGO_TEST := cargo test --workspace --locked --all-features
+
+.PHONY: help
+help: ## Says what there is
+	@echo 'make TARGET, where TARGET is one of'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+.PHONY: cargo
+cargo:
+	@command -v cargo >/dev/null || { \
+	  echo 'cargo is not installed. Rust comes from https://rustup.rs:'; \
+	  echo "  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"; \
+	  echo 'and needs a C compiler beside it (Debian, Ubuntu: sudo apt-get install gcc libc6-dev).'; \
+	  exit 1; } >&2
+
+# ---- Running -----------------------------------------------------------------------------------------
+
+.PHONY: run
+run: cargo ## Brings the database up to date and serves on it (nothing configured: the file bedplate.db)
+	@cargo build --package service
+	@echo "Swagger UI: http://$${HTTP_ADDRESS:-127.0.0.1:8080}/docs" >&2
+	@cargo run --quiet --package service
+
+.PHONY: bench
+bench: cargo ## Measures a release build and prints Markdown tables
+	@./deploy/bench/run.sh
+
+# ---- Checking ----------------------------------------------------------------------------------------
+
+.PHONY: test
+test: cargo ## Runs all tests, beside a throwaway PostgreSQL
+	@env $(CLEAN) $(POSTGRES) run $(CARGO_TEST) $(ARGS)
+
+.PHONY: test-long
+test-long: cargo ## The same with hundreds of kills, a million rows and a browser
+	@env $(CLEAN) BEDPLATE_TEST_LONG=1 $(POSTGRES) run $(CARGO_TEST) $(ARGS)
+
+.PHONY: lint
+lint: cargo ## Format, clippy, documentation; shellcheck and cargo-deny where they are installed
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --all-features --locked --quiet -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked --quiet
+	@if command -v shellcheck >/dev/null; then echo 'shellcheck $(SCRIPTS)'; shellcheck $(SCRIPTS); \
+	  else echo 'shellcheck is not installed: the scripts are only parsed'; \
+	    for script in $(SCRIPTS); do bash -n "$$script"; done; fi
+	@if command -v cargo-deny >/dev/null; then $(MAKE) --no-print-directory deny; \
+	  else echo 'cargo-deny is not installed: licences, bans and advisories are not checked'; fi
+
+# The advisories are a Git repository elsewhere: where that cannot be reached, the rest still counts.
+.PHONY: deny
+deny: cargo
+	cargo deny --locked check --hide-inclusion-graph bans licenses sources
+	@if timeout 60 cargo deny --locked fetch db >/dev/null 2>&1; then \
+	  echo 'cargo deny check advisories'; cargo deny --locked check --disable-fetch --hide-inclusion-graph advisories; \
+	  else echo 'the advisory database cannot be reached: advisories are not checked'; fi
+
+.PHONY: fmt
+fmt: cargo ## Formats the Rust code
+	@cargo fmt --all
+
+# ---- The database, under the names known from other stacks ---------------------------------------------
+
+.PHONY: db-init
+db-init: cargo ## Makes the database where it is missing and brings it up to date
+	@$(MIGRATOR) up
+
+.PHONY: db-new
+db-new: cargo ## NAME=add_colour: makes the files of a new migration
+	@test -n '$(NAME)' || { echo 'say how it is called: make db-new NAME=add_colour' >&2; exit 2; }
+	@$(MIGRATOR) new '$(NAME)'
+
+.PHONY: db-upgrade
+db-upgrade: cargo ## Applies what is pending; TO=3 goes no further than that
+	@$(MIGRATOR) up $(if $(TO),--to '$(TO)')
+
+.PHONY: db-downgrade
+db-downgrade: cargo ## Takes the last migration back; STEPS=2 or TO=3 takes back more
+	@$(MIGRATOR) down $(if $(STEPS),--steps '$(STEPS)') $(if $(TO),--to '$(TO)')
+
+.PHONY: db-status
+db-status: cargo ## Shows which migrations are applied
+	@$(MIGRATOR) status
+
+.PHONY: db-reset
+db-reset: cargo ## Deletes everything in the database and starts anew (asks; YES=1 does not)
+	@$(MIGRATOR) reset $(if $(YES),--yes)

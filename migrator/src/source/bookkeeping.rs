@@ -1,0 +1,73 @@
+//! The tables in which the migrator remembers what it did.
+//!
+//! They are not migrations: the row of the first migration is written into them in its own transaction.
+
+use super::Dialect;
+
+/// refinery's own table: what is applied now.
+pub const HISTORY_TABLE: &str = "refinery_schema_history";
+
+/// What was ever done, and what refinery does not keep: outcome, times, `compatible_from`, the undo SQL.
+pub const JOURNAL_TABLE: &str = "migrator_journal";
+
+/// Makes [`HISTORY_TABLE`] when it is missing, exactly as refinery with 64-bit versions does.
+#[must_use]
+pub fn history_table_sql(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Postgres | Dialect::Sqlite => {
+            "CREATE TABLE IF NOT EXISTS refinery_schema_history (
+    version    int8 PRIMARY KEY,
+    name       VARCHAR(255),
+    applied_on VARCHAR(255),
+    checksum   VARCHAR(255)
+)"
+        }
+    }
+}
+
+/// Makes [`JOURNAL_TABLE`] when it is missing.
+///
+/// `action` is `up`, `down`, `stamp` or `reset`; `outcome` is `started`, `applied`,
+/// `undone`, `stamped`, `reset` or `failed`. `version` and `name` are null for a `reset`, which concerns all.
+/// Times come from the migrator's clock: `timestamptz`, and on SQLite microseconds since 1970 in UTC.
+#[must_use]
+pub fn journal_table_sql(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Postgres => {
+            "CREATE TABLE IF NOT EXISTS migrator_journal (
+    id               bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    version          bigint,
+    name             text,
+    action           text        NOT NULL CHECK (action IN ('up', 'down', 'stamp', 'reset')),
+    outcome          text        NOT NULL
+        CHECK (outcome IN ('started', 'applied', 'undone', 'stamped', 'reset', 'failed')),
+    started_at       timestamptz NOT NULL,
+    finished_at      timestamptz,
+    compatible_from  bigint,
+    checksum         text,
+    undo_sql         text,
+    migrator_version text        NOT NULL,
+    error            text,
+    CHECK (version IS NOT NULL OR action = 'reset')
+)"
+        }
+        Dialect::Sqlite => {
+            "CREATE TABLE IF NOT EXISTS migrator_journal (
+    id               INTEGER PRIMARY KEY,
+    version          INTEGER,
+    name             TEXT,
+    action           TEXT    NOT NULL CHECK (action IN ('up', 'down', 'stamp', 'reset')),
+    outcome          TEXT    NOT NULL
+        CHECK (outcome IN ('started', 'applied', 'undone', 'stamped', 'reset', 'failed')),
+    started_at       INTEGER NOT NULL,
+    finished_at      INTEGER,
+    compatible_from  INTEGER,
+    checksum         TEXT,
+    undo_sql         TEXT,
+    migrator_version TEXT    NOT NULL,
+    error            TEXT,
+    CHECK (version IS NOT NULL OR action = 'reset')
+) STRICT"
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The migrations as they are written: files, their instructions, and the sets embedded in this program.
+//!
+//! Nothing here knows a database. The rules for files stand in `rules`, which the build script compiles too,
+//! so what the build proves of the embedded files is what holds when they are loaded, and files given to a
+//! test are held to the same.
+
+pub mod bookkeeping;
+mod embedded;
+mod new;
+mod rules;
+
+pub use embedded::embedded;
+pub use new::{NewFilesError, new_files};
+pub use rules::{Catalog, Dialect, Instructions, Migration, Problem, SourceErrors, Undo, Version};

@@ -1,0 +1,3 @@
+-- Deletes every account.
+
+DROP TABLE users;
