@@ -1,4 +1,12 @@
 //! The documentation: its page, its files, its documents.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::redundant_clone,
+    reason = "tests do what programs may not"
+)]
 
 mod support;
 

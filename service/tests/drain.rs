@@ -1,4 +1,12 @@
 //! Out of service without a request that is lost.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::redundant_clone,
+    reason = "tests do what programs may not"
+)]
 
 mod support;
 

@@ -1,4 +1,12 @@
 //! The headers of every answer: names of the request, and what browsers are told.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::redundant_clone,
+    reason = "tests do what programs may not"
+)]
 
 mod support;
 

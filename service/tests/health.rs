@@ -1,4 +1,12 @@
 //! What the service says about itself.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::redundant_clone,
+    reason = "tests do what programs may not"
+)]
 
 mod support;
 
@@ -77,14 +85,14 @@ async fn is_down_but_answers(service: &TestService) {
 #[tokio::test]
 async fn without_a_database_the_service_lives_and_is_not_ready() {
     let (url, _nobody) = database(false).await;
-    let service = TestService::with(&[("DATABASE_URL", &url)], |serving| serving).await;
+    let service = TestService::with(&[("DATABASE_URL", &url)], |it| it).await;
     is_down_but_answers(&service).await;
 }
 
 #[tokio::test]
 async fn a_silent_database_keeps_nobody_waiting() {
     let (url, _silent) = database(true).await;
-    let service = TestService::with(&[("DATABASE_URL", &url)], |serving| serving).await;
+    let service = TestService::with(&[("DATABASE_URL", &url)], |it| it).await;
     is_down_but_answers(&service).await;
     let started = Instant::now();
     let all = (0..40).map(|_| async { service.get("/health/db").await.status() });

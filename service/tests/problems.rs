@@ -1,14 +1,22 @@
 //! Every error is a problem document: ours, the framework's, and panics.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::redundant_clone,
+    reason = "tests do what programs may not"
+)]
 
 mod support;
 
 use std::time::Duration;
 
 use poem::http::Method;
-use poem::{Endpoint, EndpointExt as _, IntoEndpoint as _, IntoResponse as _, Request, Response};
+use poem::{Endpoint, EndpointExt as _, IntoResponse as _, Request, Response};
 use poem_openapi::param::{Path, Query};
 use poem_openapi::payload::{Json, PlainText};
-use poem_openapi::{Object, OpenApi, OpenApiService};
+use poem_openapi::{Object, OpenApi};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use support::{TestService, header, json};
@@ -33,10 +41,6 @@ impl Items {
     }
 }
 
-fn items() -> impl Endpoint<Output = Response> + 'static {
-    OpenApiService::new(Items, "items", "1").into_endpoint()
-}
-
 fn page<F: Future<Output = poem::Result<Response>> + Send + 'static>(
     answer: impl Fn(Request) -> F + Send + Sync + 'static,
 ) -> impl Endpoint<Output = Response> + 'static {
@@ -45,10 +49,9 @@ fn page<F: Future<Output = poem::Result<Response>> + Send + 'static>(
 
 async fn service() -> TestService {
     let variables = [("HTTP_BODY_LIMIT", "1KiB"), ("HTTP_REQUEST_TIMEOUT", "200ms")];
-    TestService::with(&variables, |serving| {
-        serving
-            .with_page("/items/:id", Method::GET, items())
-            .with_page("/items", Method::POST, items())
+    TestService::with(&variables, |application| {
+        application
+            .with_api(Items)
             .with_page("/panic", Method::GET, page(|_| async { panic!("on purpose") }))
             .with_page("/slow", Method::GET, page(|_| std::future::pending()))
             .with_page(
@@ -96,8 +99,15 @@ async fn problem(answer: reqwest::Response, status: StatusCode, code: &str) -> V
 #[tokio::test]
 async fn unknown_paths_are_not_found() {
     let service = service().await;
-    for path in ["/nothing", "/livez/", "/docs/nothing.js", "/api/v1/nothing", "/health/db/x", "/openapi.xml"]
-    {
+    for path in [
+        "/nothing",
+        "/livez/",
+        "/items/7/8",
+        "/docs/nothing.js",
+        "/api/v1/nothing",
+        "/health/db/x",
+        "/openapi.xml",
+    ] {
         problem(service.get(path).await, StatusCode::NOT_FOUND, "not_found").await;
     }
 }
@@ -119,7 +129,7 @@ async fn wrong_methods_are_told_the_right_ones() {
     let answer = service.get("/items").await;
     assert_eq!(header(&answer, "allow"), "POST");
     problem(answer, StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed").await;
-    let odd = reqwest::Method::from_bytes(b"FROBNICATE").expect("a method");
+    let odd = Method::from_bytes(b"FROBNICATE").expect("a method");
     let answer = service.client.request(odd, service.url("/livez")).send().await.expect("an answer");
     problem(answer, StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed").await;
 }

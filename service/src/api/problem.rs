@@ -17,6 +17,8 @@ use poem_openapi::registry::{MetaSchemaRef, Registry};
 use poem_openapi::types::Type;
 use serde::Serialize;
 
+use super::RouteFacts;
+
 /// What went wrong, as RFC 9457 writes it down.
 #[derive(Clone, Debug, Object, Serialize)]
 pub struct Problem {
@@ -164,13 +166,19 @@ fn describe_body_error(error: &ReadBodyError) -> Description {
         ReadBodyError::PayloadTooLarge => {
             Description::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is too large")
         }
-        ReadBodyError::Io(cause) => match cause.get_ref().and_then(|it| it.downcast_ref::<Failure>()) {
+        ReadBodyError::Io(cause) => match failure_in(cause) {
             Some(failure) => describe_failure(failure),
             None => Description::invalid("/body".to_owned(), "it ended early"),
         },
         ReadBodyError::Utf8(_) => Description::invalid("/body".to_owned(), "it is not UTF-8"),
         ReadBodyError::BodyHasBeenTaken => Description::internal(),
     }
+}
+
+/// The error of ours that reading failed with, however often it was wrapped on its way.
+fn failure_in(error: &std::io::Error) -> Option<&Failure> {
+    let inner = error.get_ref()?;
+    inner.downcast_ref().or_else(|| failure_in(inner.downcast_ref()?))
 }
 
 fn describe_json_error(error: &ParseJsonError) -> Description {
@@ -215,7 +223,7 @@ fn describe_status(status: StatusCode) -> Description {
     Description::new(status, code, detail)
 }
 
-fn describe(error: &poem::Error) -> Description {
+fn describe(error: &poem::Error, route: Option<&RouteFacts>) -> Description {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         describe_failure(failure)
     } else if let Some(error) = error.downcast_ref::<ReadBodyError>() {
@@ -227,7 +235,8 @@ fn describe(error: &poem::Error) -> Description {
     } else if let Some(error) = error.downcast_ref::<openapi::ParseParamError>() {
         Description::invalid(format!("/query/{}", error.name), &error.reason)
     } else if let Some(error) = error.downcast_ref::<openapi::ParsePathError>() {
-        Description::invalid(format!("/path/{}", error.name), &error.reason)
+        let name = route.and_then(|route| route.parameter(error.name)).unwrap_or(error.name);
+        Description::invalid(format!("/path/{name}"), &error.reason)
     } else if let Some(error) = error.downcast_ref::<openapi::ParseRequestPayloadError>() {
         Description::invalid("/body".to_owned(), &error.reason)
     } else if let Some(error) = error.downcast_ref::<ParseQueryError>() {
@@ -250,14 +259,14 @@ pub struct Asked<'a> {
     pub path: &'a str,
     /// Its id.
     pub request_id: &'a str,
-    /// The methods that its path knows, as `Allow` names them.
-    pub allow: Option<&'a HeaderValue>,
+    /// What is known of its route.
+    pub route: Option<&'a RouteFacts>,
 }
 
 /// The answer for an error of ours or of the framework. Logs what is the service's own fault.
 #[must_use]
 pub fn answer_error(error: &poem::Error, asked: Asked<'_>) -> Response {
-    let description = describe(error);
+    let description = describe(error, asked.route);
     if description.status == StatusCode::INTERNAL_SERVER_ERROR {
         let cause = std::error::Error::source(error).and_then(std::error::Error::source);
         let cause = cause.map(ToString::to_string);
@@ -288,8 +297,10 @@ fn respond(description: Description, asked: Asked<'_>) -> Response {
     };
     let mut response = ProblemJson(problem).into_response();
     let headers = response.headers_mut();
-    match (status, asked.allow) {
-        (StatusCode::METHOD_NOT_ALLOWED, Some(allow)) => drop(headers.insert(ALLOW, allow.clone())),
+    match (status, asked.route) {
+        (StatusCode::METHOD_NOT_ALLOWED, Some(route)) => {
+            headers.insert(ALLOW, route.allow.clone());
+        }
         (StatusCode::SERVICE_UNAVAILABLE, _) => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }

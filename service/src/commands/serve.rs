@@ -14,8 +14,6 @@ use migrator::Migrator;
 use migrator::settings::Settings;
 use migrator::stop::Stop;
 use poem::EndpointExt as _;
-use poem::http::Method;
-use poem::{Endpoint, Response};
 
 use super::{refuse, tell};
 use crate::api::{Application, Parts, RequestLimits};
@@ -178,7 +176,10 @@ impl Serving {
         let query = SharedQuery::new(database.clone());
         let parts =
             Parts { lifecycle: lifecycle.clone(), probe: view, query, clock, entropy, metrics: http_metrics };
-        let application = Application::new(parts, RequestLimits::from(&settings.http));
+        let application = Application::new(parts, RequestLimits::from(&settings.http)).map_err(|error| {
+            tracing::error!(%error, "the documentation cannot be made");
+            Exit::Configuration
+        })?;
         Ok(Self { settings, lifecycle, database, listener, metrics, application, figures })
     }
 
@@ -188,27 +189,17 @@ impl Serving {
         self.listener.address()
     }
 
-    /// Adds a route that the API's documentation does not name.
+    /// Adapts what is served.
     #[must_use]
-    pub fn with_page<E>(mut self, path: &str, method: Method, endpoint: E) -> Self
-    where
-        E: Endpoint<Output = Response> + 'static,
-    {
-        self.application = self.application.with_page(path, method, endpoint);
-        self
+    pub fn map_application(self, adapt: impl FnOnce(Application) -> Application) -> Self {
+        Self { application: adapt(self.application), ..self }
     }
 
     /// Answers until a signal comes, and then until what runs is finished.
     pub async fn run(self, signals: &mut Signals, on_terminal: bool) -> Exit {
         let Self { settings, lifecycle, database, listener, metrics, application, figures } = self;
         let address = listener.address();
-        let endpoint = match application.into_endpoint() {
-            Ok(endpoint) => endpoint,
-            Err(error) => {
-                tracing::error!(%error, "the documentation cannot be made");
-                return Exit::Configuration;
-            }
-        };
+        let endpoint = application.into_endpoint();
         if let Some(listener) = metrics {
             tracing::info!(address = %listener.address(), "figures for Prometheus are served at /metrics");
             // It is asked until the end of the process, also on the way out.

@@ -1,5 +1,6 @@
 //! What is told about every request: its id, its place in a trace, a span, a line in the log, a figure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use foundation::clock::Clock;
@@ -7,7 +8,7 @@ use foundation::entropy::Entropy;
 use foundation::telemetry::propagation::{self, TRACEPARENT};
 use poem::http::header::{HeaderName, HeaderValue, USER_AGENT};
 use poem::http::{Method, StatusCode};
-use poem::{Endpoint, Middleware, PathPattern, Request, Response, Result};
+use poem::{Endpoint, Middleware, Request, Response, Result};
 use tokio::time::Instant;
 use tracing::field::{Empty, display};
 use tracing::{Instrument as _, Level, Span};
@@ -15,7 +16,7 @@ use tracing::{Instrument as _, Level, Span};
 use super::RequestContext;
 use super::head::WasHead;
 use super::request_context::{self, X_REQUEST_ID};
-use crate::api::is_probe;
+use crate::api::{RouteTable, is_probe};
 use crate::metrics::HttpMetrics;
 
 /// Tells about requests.
@@ -24,13 +25,14 @@ pub struct Observe {
     metrics: HttpMetrics,
     clock: Clock,
     entropy: Entropy,
+    routes: RouteTable,
 }
 
 impl Observe {
     /// Counts in `metrics`; makes ids from `clock` and `entropy`.
     #[must_use]
-    pub fn new(metrics: HttpMetrics, clock: Clock, entropy: Entropy) -> Self {
-        Self { metrics, clock, entropy }
+    pub fn new(metrics: HttpMetrics, clock: Clock, entropy: Entropy, routes: RouteTable) -> Self {
+        Self { metrics, clock, entropy, routes }
     }
 }
 
@@ -52,7 +54,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for ObserveEndpoint<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> Result<Response> {
-        let Observe { metrics, clock, entropy } = &self.observe;
+        let Observe { metrics, clock, entropy, routes } = &self.observe;
         let started = Instant::now();
         let request_id = request_context::request_id(&request, clock, entropy);
         let asked = Asked::of(&request);
@@ -65,8 +67,8 @@ impl<E: Endpoint<Output = Response>> Endpoint for ObserveEndpoint<E> {
         unanswered.asked = None;
 
         let elapsed = started.elapsed();
-        let route = response.data::<PathPattern>();
-        metrics.record(asked.method, route.map(|route| &route.0), response.status().as_u16(), elapsed);
+        let route = routes.find(response.data()).map(|facts| &facts.name);
+        metrics.record(asked.method, route, response.status().as_u16(), elapsed);
         asked.finish(&span, route, response.status(), elapsed, &context);
         let headers = response.headers_mut();
         headers.insert(X_REQUEST_ID, context.request_id_header());
@@ -119,13 +121,13 @@ impl Asked {
     fn finish(
         &self,
         span: &Span,
-        route: Option<&PathPattern>,
+        route: Option<&Arc<str>>,
         status: StatusCode,
         elapsed: Duration,
         context: &RequestContext,
     ) {
         if !span.is_disabled() {
-            if let Some(PathPattern(route)) = route {
+            if let Some(route) = route {
                 span.record("http.route", &**route);
                 span.record("otel.name", display(format_args!("{} {route}", self.method)));
             } else {

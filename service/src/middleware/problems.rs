@@ -1,40 +1,38 @@
 //! Every error becomes `application/problem+json`.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use poem::http::HeaderValue;
 use poem::http::header::CONTENT_TYPE;
 use poem::{Endpoint, Middleware, PathPattern, Request, Response, Result};
 
 use super::RequestContext;
+use crate::api::RouteTable;
 use crate::api::problem::{Asked, answer_error, answer_status};
 
 /// Answers errors, and writes anew what the framework answered without a document.
 #[derive(Clone, Debug, Default)]
 pub struct Problems {
-    allow: Arc<HashMap<String, HeaderValue>>,
+    routes: RouteTable,
 }
 
 impl Problems {
-    /// `allow` has what `Allow` says for each route.
+    /// Knows these routes.
     #[must_use]
-    pub fn new(allow: Arc<HashMap<String, HeaderValue>>) -> Self {
-        Self { allow }
+    pub fn new(routes: RouteTable) -> Self {
+        Self { routes }
     }
 }
 
 /// The endpoint of [`Problems`].
 pub struct ProblemsEndpoint<E> {
     inner: E,
-    allow: Arc<HashMap<String, HeaderValue>>,
+    routes: RouteTable,
 }
 
 impl<E: Endpoint<Output = Response>> Middleware<E> for Problems {
     type Output = ProblemsEndpoint<E>;
 
     fn transform(&self, inner: E) -> Self::Output {
-        ProblemsEndpoint { inner, allow: self.allow.clone() }
+        ProblemsEndpoint { inner, routes: self.routes.clone() }
     }
 }
 
@@ -45,9 +43,10 @@ impl<E: Endpoint<Output = Response>> Endpoint for ProblemsEndpoint<E> {
         let uri = request.uri().clone();
         let context = request.data::<RequestContext>().cloned();
         let request_id = context.as_ref().map_or("", RequestContext::request_id);
-        let asked = |route: Option<&PathPattern>| {
-            let allow = route.and_then(|route| self.allow.get(&*route.0));
-            Asked { path: uri.path(), request_id, allow }
+        let asked = |route: Option<&PathPattern>| Asked {
+            path: uri.path(),
+            request_id,
+            route: self.routes.find(route),
         };
         match self.inner.call(request).await {
             Ok(response) if !response.status().is_client_error() && !response.status().is_server_error() => {

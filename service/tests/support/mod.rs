@@ -1,5 +1,5 @@
 //! What the tests of the service share.
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -13,6 +13,7 @@ use foundation::settings::Environment;
 use migrator::stop::Stop;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
+use service::api::Application;
 use service::commands::Serving;
 use service::server::Signals;
 use service::settings::ServiceSettings;
@@ -30,11 +31,11 @@ pub struct TestService {
 
 impl TestService {
     pub async fn start() -> Self {
-        Self::with(&[], |serving| serving).await
+        Self::with(&[], |it| it).await
     }
 
     /// With these variables, and what `adapt` adds.
-    pub async fn with(variables: &[(&str, &str)], adapt: impl FnOnce(Serving) -> Serving) -> Self {
+    pub async fn with(variables: &[(&str, &str)], adapt: impl FnOnce(Application) -> Application) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let database = sqlite_url(&folder);
         let defaults = [
@@ -49,7 +50,7 @@ impl TestService {
         let (_nobody_stops_it, stop) = Stop::new();
         let serving = Serving::start(settings, Clock::system(), Entropy::system(), stop).await;
         let serving = serving.expect("it starts");
-        let serving = adapt(serving);
+        let serving = serving.map_application(adapt);
         let address = serving.address();
         tokio::spawn(async move {
             let mut signals = Signals::new().expect("signals");
