@@ -5,6 +5,7 @@ pub mod docs;
 pub mod health;
 pub mod payload;
 pub mod problem;
+pub mod problem_json;
 mod routes;
 pub mod tags;
 
