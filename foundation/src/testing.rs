@@ -10,6 +10,8 @@
     reason = "a test ends by panicking"
 )]
 
+pub mod otlp;
+
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
