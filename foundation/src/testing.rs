@@ -10,6 +10,7 @@
     reason = "a test ends by panicking"
 )]
 
+pub mod cluster;
 pub mod otlp;
 
 use std::future::Future;
