@@ -35,7 +35,8 @@ async fn is_a_trace(backend: Backend) {
     assert!(program.ended().success());
     let is_ours = |trace: &str| trace == "0af7651916cd43dd8448eb211c80319c";
     let spans = receiver.wait(|spans| spans.iter().filter(|it| is_ours(&it.trace_id)).count() >= 2);
-    let of_request = spans.iter().find(|it| it.name == "GET /health/db").expect("the request's span");
+    let of_request = spans.iter().find(|it| it.name == "GET /health/db");
+    let of_request = of_request.unwrap_or_else(|| panic!("no span of the request: {spans:#?}"));
     assert!(is_ours(&of_request.trace_id) && of_request.parent_span_id == "b7ad6b7169203331");
     assert!(answered.contains(&of_request.span_id), "{answered} names {of_request:?}");
     assert_eq!((of_request.kind, of_request.attribute("http.route")), (2, Some("/health/db")));

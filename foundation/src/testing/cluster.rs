@@ -1,5 +1,6 @@
 //! A PostgreSQL server of a test's own, which it may freeze, kill and start again.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -64,11 +65,22 @@ impl PrivateCluster {
         let file = self.folder().join("data/postmaster.pid");
         let postmaster = std::fs::read_to_string(file).expect("it runs");
         let postmaster = postmaster.lines().next().expect("its first line is the process id").to_owned();
-        let children = Command::new("pgrep").args(["-P", &postmaster]).output().expect("pgrep runs");
-        let children = String::from_utf8(children.stdout).expect("text");
-        for process in std::iter::once(postmaster.as_str()).chain(children.split_whitespace()) {
+        let send = |process: &str| {
             // A child may have ended meanwhile.
             let _sent = Command::new("kill").args(["-s", name, process]).output();
+        };
+        send(&postmaster);
+        let mut reached = BTreeSet::new();
+        loop {
+            // Asked again until it is the same twice: one may have been born while the first got theirs.
+            let children = Command::new("pgrep").args(["-P", &postmaster]).output().expect("pgrep runs");
+            let children = String::from_utf8(children.stdout).expect("text");
+            let new: Vec<_> = children.split_whitespace().filter(|it| !reached.contains(*it)).collect();
+            if new.is_empty() {
+                break;
+            }
+            new.iter().for_each(|process| send(process));
+            reached.extend(new.into_iter().map(str::to_owned));
         }
     }
 }
