@@ -83,13 +83,24 @@ pub struct Effective {
 }
 
 /// The variables of the process, read by the sections one after the other.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Environment {
     values: BTreeMap<String, (OsString, Origin)>,
     prefixes: BTreeSet<&'static str>,
     known: BTreeSet<String>,
     effective: Vec<Effective>,
     problems: Vec<Problem>,
+}
+
+impl fmt::Debug for Environment {
+    /// Without the values, which are secrets in part and are not told apart before they are read.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Environment")
+            .field("names", &self.values.keys())
+            .field("problems", &self.problems)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Environment {
@@ -130,6 +141,8 @@ impl Environment {
             Ok(text) => text,
             Err(error) => return self.problem(name, format!("it cannot be read ({error})")),
         };
+        // Editors on Windows begin a file with a mark of its encoding.
+        let text = text.trim_start_matches('\u{feff}');
         for item in dotenvy::from_read_iter(text.as_bytes()) {
             match item {
                 Ok((_, value)) if value.is_empty() => {}
@@ -139,7 +152,7 @@ impl Environment {
                 Err(error) => {
                     let detail = format!(
                         "{} is not of the form NAME=value, or a quote in it is not closed; mend it or put the value in single quotes",
-                        line_of(&text, &error)
+                        line_of(text, &error)
                     );
                     return self.problem(name, detail);
                 }
@@ -150,6 +163,11 @@ impl Environment {
     /// Adds a problem, to be reported by [`finish`](Self::finish).
     pub fn problem(&mut self, name: impl Into<String>, detail: impl Into<String>) {
         self.problems.push(Problem { name: name.into(), detail: detail.into() });
+    }
+
+    /// Whether something is wrong with the variable, or with the file that it comes from.
+    pub(super) fn is_wrong(&self, name: &str) -> bool {
+        self.problems.iter().any(|it| it.name.strip_suffix("_FILE").unwrap_or(&it.name) == name)
     }
 
     /// Whether the variable was given, and where. Unknown until its section was read.
@@ -198,13 +216,17 @@ impl Environment {
             self.known.insert(file_name.clone());
         }
         match (given, file) {
-            (Some(_), Some(_)) => {
+            // The file `.env` overrides nothing, in whichever of the two ways the others are given.
+            (Some((_, Origin::DotEnv)), Some((path, Origin::Environment))) => {
+                self.secret_from(&file_name, PathBuf::from(path))
+            }
+            (Some((_, given)), Some((_, file))) if given == file => {
                 self.problem(name, format!("both it and {file_name} are set; keep one of them"));
                 None
             }
             (None, Some((path, _))) => self.secret_from(&file_name, PathBuf::from(path)),
-            (Some((value, origin)), None) => match value.into_string() {
-                Ok(text) => Some((text, origin)),
+            (Some((value, origin)), _) => match value.into_string() {
+                Ok(text) => Some((without_line_end(&text).to_owned(), origin)),
                 Err(_) => {
                     self.problem(name, format!("it is not UTF-8; expected {}", variable.expected));
                     None
@@ -216,11 +238,11 @@ impl Environment {
 
     fn secret_from(&mut self, file_name: &str, path: PathBuf) -> Option<(String, Origin)> {
         match std::fs::read_to_string(&path) {
-            Ok(text) if text.trim_end_matches(['\r', '\n']).is_empty() => {
+            Ok(text) if without_line_end(&text).is_empty() => {
                 self.problem(file_name, format!("the file {} is empty", path.display()));
                 None
             }
-            Ok(text) => Some((text.trim_end_matches(['\r', '\n']).to_owned(), Origin::File(path))),
+            Ok(text) => Some((without_line_end(&text).to_owned(), Origin::File(path))),
             Err(error) => {
                 self.problem(file_name, format!("the file {} cannot be read ({error})", path.display()));
                 None
@@ -240,7 +262,13 @@ impl Environment {
             Some((Ok(value), _)) => value,
             Some((Err(detail), text)) => {
                 let shown = if T::SECRET { String::new() } else { format!(" (it is {text:?})") };
-                self.problem(&variable.name, format!("{detail}{shown}; expected {}", variable.expected));
+                let blanks =
+                    if text.trim() == text { "" } else { ", and there are blanks before or after it" };
+                let name = match self.origin(&variable.name) {
+                    Origin::File(_) => format!("{}_FILE", variable.name),
+                    _ => variable.name.clone(),
+                };
+                self.problem(name, format!("{detail}{shown}{blanks}; expected {}", variable.expected));
                 default_of(variable)
             }
             None => default_of(variable),
@@ -267,6 +295,11 @@ impl Environment {
             .collect();
         for name in leftovers {
             // OpenTelemetry's names are not ours: there are many that this program does not read.
+            if let Some(known) = name.strip_suffix("_FILE").filter(|it| self.known.contains(*it)) {
+                let detail = format!("only a secret may come from a file; set {known} itself");
+                self.problem(&name, detail);
+                continue;
+            }
             match self.nearest(&name) {
                 Some(near) if !name.starts_with("OTEL_") => {
                     self.problem(&name, format!("no such setting; did you mean {near}?"));
@@ -281,11 +314,15 @@ impl Environment {
         }
     }
 
+    /// The setting that is meant. The shorter a name is, the less of it may be misspelt: three letters
+    /// lie between `POSTGRES_SSL` and `POSTGRES_DB`, which mean nothing alike.
     fn nearest(&self, name: &str) -> Option<String> {
+        let prefix = self.prefixes.iter().filter(|it| name.starts_with(**it)).map(|it| it.len()).max();
+        let most = (name.len() - prefix.unwrap_or(0)).div_ceil(3).min(3);
         self.known
             .iter()
             .map(|known| (strsim::damerau_levenshtein(known, name), known))
-            .filter(|(distance, _)| *distance <= 3)
+            .filter(|(distance, _)| *distance <= most)
             .min()
             .map(|(_, known)| known.clone())
     }
@@ -299,6 +336,11 @@ fn default_of<T: Setting>(variable: &Variable) -> T {
     }
     T::parse(variable.default)
         .unwrap_or_else(|error| unreachable!("the default of {}: {error}", variable.name))
+}
+
+/// Without the line breaks at its end: those of a file, or of a value that went through `echo`.
+fn without_line_end(text: &str) -> &str {
+    text.trim_end_matches(['\r', '\n'])
 }
 
 /// Names the line that dotenvy could not read, without showing what stands after the `=`.

@@ -30,6 +30,7 @@ pub use log::{LogFormat, LogLevel, LogSettings};
 pub use open_telemetry::{
     OpenTelemetrySettings, OtlpEndpoint, OtlpProtocol, OtlpTimeout, RootSampler, Share, TracesSampler,
 };
+pub(crate) use pairs::percent_decode;
 pub use pairs::{OtlpHeaders, ResourceAttributes};
 pub use section::{Section, Setting, Variable};
 pub use telemetry::TelemetrySettings;

@@ -1,5 +1,6 @@
 //! The PostgreSQL driver: the only place that names tokio-postgres and deadpool-postgres.
 
+mod hosts;
 mod tls;
 mod values;
 
@@ -63,15 +64,10 @@ impl PostgresConnection {
     ) -> Result<Self, DatabaseError> {
         let tls = tls::connector(url)?;
         let config = configured(url, application_name);
-        let (client, connection) = match timeout(settings.create_timeout, config.connect(tls.clone())).await {
+        let (client, task) = match timeout(settings.create_timeout, hosts::connect(&config, &tls)).await {
             Ok(connected) => connected.map_err(|error| not_connected(url, error.into()))?,
             Err(_) => return Err(not_connected(url, timed_out(settings.create_timeout))),
         };
-        let task = tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error = %error, "the connection to PostgreSQL ended");
-            }
-        });
         let cancel = Cancel { token: client.cancel_token(), tls };
         let holder = Holder::Own(Box::new(ClientWrapper::new(client, task)));
         Ok(Self::new(holder, cancel, None))
@@ -228,6 +224,9 @@ fn not_connected(url: &PostgresUrl, error: DatabaseError) -> DatabaseError {
         DatabaseErrorKind::Tls => error.while_trying(format!(
             "no TLS connection to PostgreSQL at {hosts}; check sslmode and DATABASE_SSL_ROOT_CERT"
         )),
+        DatabaseErrorKind::MissingDatabase => error.while_trying(format!(
+            "PostgreSQL at {hosts} has no such database; make it, or check its name in DATABASE_URL"
+        )),
         _ => error.while_trying(format!("PostgreSQL at {hosts}")),
     }
 }
@@ -240,6 +239,7 @@ pub(super) struct PostgresPool {
     url: PostgresUrl,
     statement_timeout: Duration,
     wait_timeout: Duration,
+    get_timeout: Duration,
 }
 
 impl PostgresPool {
@@ -250,9 +250,9 @@ impl PostgresPool {
         application_name: &str,
     ) -> Result<Self, DatabaseError> {
         let tls = tls::connector(url)?;
-        let manager = Manager::from_config(
+        let manager = Manager::from_connect(
             configured(url, application_name),
-            tls.clone(),
+            hosts::Connector(tls.clone()),
             ManagerConfig { recycling_method: RecyclingMethod::Fast },
         );
         let limits = format!(
@@ -261,7 +261,10 @@ impl PostgresPool {
         );
         let (idle, recycle_timeout) = (settings.idle_timeout, settings.recycle_timeout);
         let pool = Pool::builder(manager)
-            .max_size(usize::try_from(settings.pool_size.get() + settings.max_overflow).unwrap_or(usize::MAX))
+            .max_size(
+                usize::try_from(settings.pool_size.get().saturating_add(settings.max_overflow))
+                    .unwrap_or(usize::MAX),
+            )
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(settings.wait_timeout))
             .create_timeout(Some(settings.create_timeout))
@@ -292,12 +295,18 @@ impl PostgresPool {
             url: url.clone(),
             statement_timeout: settings.statement_timeout,
             wait_timeout: settings.wait_timeout,
+            get_timeout: settings.wait_timeout + recycle_timeout + settings.create_timeout,
         })
     }
 
     /// A connection, new or used before.
     pub(super) async fn get(&self) -> Result<PostgresConnection, DatabaseError> {
-        let object = self.pool.get().await.map_err(|error| self.not_given(error))?;
+        // Each idle connection is checked within its own time. Of a server that is frozen all of them
+        // fail, one after the other, and nobody waits for that.
+        let object = match timeout(self.get_timeout, self.pool.get()).await {
+            Ok(given) => given.map_err(|error| self.not_given(error))?,
+            Err(_) => return Err(not_connected(&self.url, timed_out(self.get_timeout))),
+        };
         let cancel = Cancel { token: object.cancel_token(), tls: self.tls.clone() };
         Ok(PostgresConnection::new(Holder::Pooled(object), cancel, Some(self.statement_timeout)))
     }
