@@ -137,10 +137,17 @@ impl SqliteConnection {
         Ok(())
     }
 
-    /// Asks for the right to write and gives it back. A file on a read-only disk has none to give; one
-    /// that another connection writes to at the moment can be written.
+    /// Asks for the right to write and gives it back, without waiting for it. A file on a read-only disk
+    /// has none to give; one that another connection writes to at the moment can be written.
     pub(super) async fn is_writable(&mut self) -> Result<bool, DatabaseError> {
-        match self.run(|connection| connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK")).await {
+        let asked = self.run(|connection| {
+            let patience: u32 = connection.query_row("PRAGMA busy_timeout", [], |row| row.get(0))?;
+            connection.busy_timeout(Duration::ZERO)?;
+            let asked = connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK");
+            connection.busy_timeout(Duration::from_millis(patience.into()))?;
+            asked
+        });
+        match asked.await {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == DatabaseErrorKind::LockNotAvailable => Ok(true),
             Err(error) if error.kind() == DatabaseErrorKind::ReadOnly => Ok(false),
