@@ -1,10 +1,14 @@
 //! A PostgreSQL server of a test's own, which it may freeze, kill and start again.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
+
+use super::database_settings;
+use crate::database::Connection;
 
 /// A PostgreSQL server in a folder of its own, stopped when it is dropped.
 pub struct PrivateCluster {
@@ -38,6 +42,34 @@ impl PrivateCluster {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The port that it listens at.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        let (server, _) = self.address.rsplit_once('/').expect("the address ends with a database");
+        server.rsplit_once(':').expect("a port").1.parse().expect("a number")
+    }
+
+    /// Writes a file below its folder that the server can read and nobody else.
+    #[must_use]
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder().join(name);
+        std::fs::write(&path, text).expect("the file is written");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("it is ours");
+        let owner = std::fs::metadata(self.folder().join("data")).expect("it was started");
+        chown(&path, Some(owner.uid()), Some(owner.gid())).expect("it is given away");
+        path
+    }
+
+    /// Runs statements as the superuser, each by itself.
+    pub async fn batch(&self, statements: &[&str]) {
+        let url = self.address.parse().expect("an address");
+        let mut connection =
+            Connection::open(&url, &database_settings([]), "test").await.expect("a connection");
+        for sql in statements {
+            connection.batch(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        }
     }
 
     /// Ends it at once; the data stay.

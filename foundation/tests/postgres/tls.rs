@@ -114,7 +114,7 @@ async fn a_server_without_tls() {
 #[tokio::test]
 async fn a_unix_socket() {
     let cluster = Cluster::start();
-    let sockets = cluster.sockets().display().to_string();
+    let sockets = cluster.folder().display().to_string();
     let (encoded, port) = (sockets.replace('/', "%2F"), cluster.port());
     for address in [
         format!("postgresql://postgres:postgres@{encoded}:{port}/postgres"),
