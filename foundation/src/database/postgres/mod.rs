@@ -1,6 +1,7 @@
 //! The PostgreSQL driver: the only place that names tokio-postgres and deadpool-postgres.
 
 mod hosts;
+mod lanes;
 mod pool;
 mod tls;
 mod values;
@@ -16,6 +17,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::{DatabaseError, DatabaseErrorKind, PostgresUrl, Row, Value};
 use crate::settings::DatabaseSettings;
 
+pub(super) use lanes::Lanes;
 pub(super) use pool::PostgresPool;
 
 /// How long the server gets to act on a request to cancel, or on a rollback nobody waits for.

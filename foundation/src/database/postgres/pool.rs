@@ -6,7 +6,7 @@ use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, PoolError
 use tokio::time::timeout;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{Cancel, Holder, PostgresConnection, configured, hosts, not_connected, timed_out, tls};
+use super::{Cancel, Holder, Lanes, PostgresConnection, configured, hosts, not_connected, timed_out, tls};
 use crate::database::{DatabaseError, DatabaseErrorKind, PostgresUrl};
 use crate::settings::DatabaseSettings;
 
@@ -19,6 +19,7 @@ pub(in crate::database) struct PostgresPool {
     statement_timeout: Duration,
     wait_timeout: Duration,
     get_timeout: Duration,
+    lanes: Lanes,
 }
 
 impl PostgresPool {
@@ -68,14 +69,21 @@ impl PostgresPool {
             .map_err(|error| {
                 DatabaseError::new(DatabaseErrorKind::Other, "the pool cannot be set up").caused_by(error)
             })?;
+        let lanes = Lanes::new(url, settings, tls.clone(), application_name);
         Ok(Self {
             pool,
+            lanes,
             tls,
             url: url.clone(),
             statement_timeout: settings.statement_timeout,
             wait_timeout: settings.wait_timeout,
             get_timeout: settings.wait_timeout + recycle_timeout + settings.create_timeout,
         })
+    }
+
+    /// The connections that look-ups share.
+    pub(in crate::database) fn lanes(&self) -> &Lanes {
+        &self.lanes
     }
 
     /// A connection, new or used before.
@@ -123,5 +131,6 @@ impl PostgresPool {
 
     pub(in crate::database) fn close(&self) {
         self.pool.close();
+        self.lanes.close();
     }
 }

@@ -1,0 +1,141 @@
+//! Connections that many requests share, their statements sent one behind the other without waiting for the
+//! answers in between (pipelined).
+//!
+//! A lane carries only single reads by a unique or covering index, because what is slow on it delays
+//! everybody behind it. It has no state that a statement could leave behind: no transaction, no setting.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use deadpool_postgres::ClientWrapper;
+use tokio::sync::RwLock;
+use tokio::time::timeout;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{configured, hosts, not_connected, parameters, timed_out, values};
+use crate::database::{DatabaseError, PostgresUrl, Row, Value};
+use crate::settings::DatabaseSettings;
+
+/// How many connections are shared. More do not make it faster where it was measured, fewer do slow it down.
+const LANES: usize = 4;
+
+/// How long a look-up may take. One that takes longer shows that the lane, or the server, is stuck.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The lanes. Cheap to clone.
+#[derive(Clone)]
+pub(in crate::database) struct Lanes(Arc<Shared>);
+
+struct Shared {
+    lanes: [RwLock<Option<Arc<ClientWrapper>>>; LANES],
+    next: AtomicUsize,
+    url: PostgresUrl,
+    tls: MakeRustlsConnect,
+    application_name: String,
+    create_timeout: Duration,
+    lookup_timeout: Duration,
+}
+
+impl Lanes {
+    /// Sets the lanes up. Nothing is connected before the first look-up.
+    pub(super) fn new(
+        url: &PostgresUrl,
+        settings: &DatabaseSettings,
+        tls: MakeRustlsConnect,
+        application_name: &str,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            lanes: Default::default(),
+            next: AtomicUsize::new(0),
+            url: url.clone(),
+            tls,
+            application_name: application_name.to_owned(),
+            create_timeout: settings.create_timeout,
+            lookup_timeout: settings.statement_timeout.min(LOOKUP_TIMEOUT),
+        }))
+    }
+
+    /// Asks on the next lane. A lane that broke is replaced, and asked once more: nothing was changed.
+    pub(in crate::database) async fn query(
+        &self,
+        sql: &str,
+        values: &[Value],
+    ) -> Result<Vec<Row>, DatabaseError> {
+        let index = self.0.next.fetch_add(1, Ordering::Relaxed) % LANES;
+        let lane = self.0.lane(index).await?;
+        match self.0.ask(&lane, sql, values).await {
+            Err(_) if lane.is_closed() => {
+                let lane = self.0.lane(index).await?;
+                self.0.ask(&lane, sql, values).await
+            }
+            answered => answered,
+        }
+    }
+
+    /// Closes the lanes. Who asks afterwards opens one again.
+    pub(in crate::database) fn close(&self) {
+        for lane in &self.0.lanes {
+            if let Ok(mut lane) = lane.try_write() {
+                *lane = None;
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// The lane at this place, opened where it is missing or broken. Those who come meanwhile wait for it.
+    async fn lane(&self, index: usize) -> Result<Arc<ClientWrapper>, DatabaseError> {
+        if let Some(lane) = self.lanes[index].read().await.as_ref().filter(|lane| !lane.is_closed()) {
+            return Ok(Arc::clone(lane));
+        }
+        let mut place = self.lanes[index].write().await;
+        if let Some(lane) = place.as_ref().filter(|lane| !lane.is_closed()) {
+            return Ok(Arc::clone(lane));
+        }
+        let config = configured(&self.url, &self.application_name);
+        let (client, task) = match timeout(self.create_timeout, hosts::connect(&config, &self.tls)).await {
+            Ok(connected) => connected.map_err(|error| not_connected(&self.url, error.into()))?,
+            Err(_) => return Err(not_connected(&self.url, timed_out(self.create_timeout))),
+        };
+        let lane = Arc::new(ClientWrapper::new(client, task));
+        *place = Some(Arc::clone(&lane));
+        Ok(lane)
+    }
+
+    async fn ask(
+        &self,
+        lane: &Arc<ClientWrapper>,
+        sql: &str,
+        values: &[Value],
+    ) -> Result<Vec<Row>, DatabaseError> {
+        let asked = async {
+            let statement = lane.prepare_cached(sql).await?;
+            lane.query(&statement, &parameters(values)).await
+        };
+        match timeout(self.lookup_timeout, asked).await {
+            Ok(Ok(rows)) => values::rows(&rows),
+            Ok(Err(error)) => {
+                // A migration changed what the statement finds: it is prepared anew by whoever asks next.
+                if error.code().is_some_and(|code| code.code() == "0A000") {
+                    lane.statement_cache.clear();
+                }
+                Err(error.into())
+            }
+            Err(_) => {
+                self.forget(lane).await;
+                Err(timed_out(self.lookup_timeout))
+            }
+        }
+    }
+
+    /// Gives a lane up that does not answer. Those who still wait on it have their own time limit.
+    async fn forget(&self, stuck: &Arc<ClientWrapper>) {
+        for place in &self.lanes {
+            let mut place = place.write().await;
+            if place.as_ref().is_some_and(|lane| Arc::ptr_eq(lane, stuck)) {
+                *place = None;
+            }
+        }
+    }
+}
