@@ -1,0 +1,17 @@
+-- Failed sign-ins, counted by account and by address, so that all replicas act as one.
+
+CREATE TABLE login_failure (
+    -- 'account:' and the name in lower case, or 'address:' and the address (an IPv6 one by its /64).
+    subject        text NOT NULL,
+    failures       bigint NOT NULL,
+    last_failed_at timestamptz NOT NULL,
+    -- Until then nobody is let in by this subject.
+    locked_until   timestamptz NOT NULL,
+
+    CONSTRAINT login_failure_pkey PRIMARY KEY (subject),
+    CONSTRAINT login_failure_subject_length CHECK (length(subject) BETWEEN 1 AND 300),
+    CONSTRAINT login_failure_failures_positive CHECK (failures >= 1)
+);
+
+-- Those that are long ago, for pruning.
+CREATE INDEX idx_login_failure_last_failed_at ON login_failure (last_failed_at);

@@ -1,0 +1,31 @@
+-- Who did what, when and from where. Rows are only ever added, and pruned when they are old.
+-- Neither actor nor target is a foreign key: what happened stays true when an account is gone.
+
+CREATE TABLE audit_event (
+    -- A version 7 UUID, so that the order of ids is the order of events.
+    id          uuid NOT NULL,
+    occurred_at timestamptz NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    -- What happened, for example user.updated or login.failed.
+    action      text NOT NULL,
+    -- The user who did it; nothing for nobody, or for an operator on the command line.
+    actor_id    uuid,
+    -- How they were known: session, api_token, command_line, anonymous.
+    actor_kind  text NOT NULL,
+    -- What it was done to, for example user, and its id.
+    target_type text NOT NULL,
+    target_id   text,
+    address     text,
+    request_id  text,
+    -- What was changed, before and after, without secrets.
+    before      jsonb,
+    after       jsonb,
+
+    CONSTRAINT audit_event_pkey PRIMARY KEY (id),
+    CONSTRAINT audit_event_action_length CHECK (length(action) BETWEEN 1 AND 50),
+    CONSTRAINT audit_event_actor_kind_known CHECK (actor_kind IN ('session', 'api_token', 'command_line', 'anonymous'))
+);
+
+-- Those that are old, for pruning; what happened to one target, and what one actor did, newest last.
+CREATE INDEX idx_audit_event_occurred_at ON audit_event (occurred_at);
+CREATE INDEX idx_audit_event_target ON audit_event (target_type, target_id, id);
+CREATE INDEX idx_audit_event_actor ON audit_event (actor_id, id);

@@ -1,0 +1,25 @@
+-- Who is signed in. The token itself is nowhere: its SHA-256 is looked up.
+
+CREATE TABLE session (
+    id           TEXT NOT NULL,
+    user_id      TEXT NOT NULL,
+    token_hash   BLOB NOT NULL,
+    created_at   INTEGER NOT NULL DEFAULT (CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
+    -- When it was used last, written at most once a minute; the idle lifetime counts from here.
+    last_used_at INTEGER NOT NULL DEFAULT (CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
+    -- The absolute end, whatever its use.
+    expires_at   INTEGER NOT NULL,
+    -- Where it was begun, so that its owner knows it again.
+    address      TEXT,
+    user_agent   TEXT,
+
+    CONSTRAINT session_pkey PRIMARY KEY (id),
+    CONSTRAINT session_user_fkey FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE,
+    CONSTRAINT session_token_hash_unique UNIQUE (token_hash),
+    CONSTRAINT session_token_hash_length CHECK (length(token_hash) = 32)
+) STRICT;
+
+-- The sessions of one user, and what deleting the user has to find.
+CREATE INDEX idx_session_user ON session (user_id);
+-- Those that are over, for pruning.
+CREATE INDEX idx_session_expires_at ON session (expires_at);
