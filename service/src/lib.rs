@@ -4,6 +4,7 @@
 //! The arrows inside: `server -> api -> store -> foundation::database`, and `api`, `store -> domain`.
 //! Handlers contain no SQL, the store contains no HTTP, the domain contains neither.
 
+pub mod access;
 pub mod api;
 pub mod commands;
 pub mod domain;

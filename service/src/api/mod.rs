@@ -1,6 +1,7 @@
 //! The routes of the service and what every request goes through. Handlers are thin: parse, authorize,
 //! one call, convert.
 
+pub mod authorize;
 pub mod docs;
 pub mod health;
 pub mod payload;

@@ -8,12 +8,13 @@ use poem::error::{
     MethodNotAllowedError, NotFoundError, ParseJsonError, ParsePathError, ParseQueryError, ReadBodyError,
 };
 use poem::http::StatusCode;
-use poem::http::header::{ALLOW, HeaderValue, RETRY_AFTER};
+use poem::http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use poem::{IntoResponse as _, Response};
 use poem_openapi::error as openapi;
 
 use super::RouteFacts;
 use super::problem_json::{FieldError, Problem, ProblemJson};
+use crate::domain::access::Refusal;
 
 /// The errors of our own code; those of the framework are understood as they are.
 #[derive(Debug)]
@@ -26,6 +27,12 @@ pub enum Failure {
     Panicked(String),
     /// The database has no answer.
     Database(DatabaseError),
+    /// No token, or one that stands for nobody.
+    Unauthenticated,
+    /// The caller is known and may not do this.
+    Forbidden(Refusal),
+    /// The routes were put together without a door: a defect.
+    NoGate,
 }
 
 impl fmt::Display for Failure {
@@ -35,6 +42,9 @@ impl fmt::Display for Failure {
             Self::TimedOut => formatter.write_str("the request took longer than it may"),
             Self::Panicked(message) => write!(formatter, "the handler panicked: {message}"),
             Self::Database(error) => fmt::Display::fmt(error, formatter),
+            Self::Unauthenticated => formatter.write_str("there is no token that stands for anybody"),
+            Self::Forbidden(refusal) => write!(formatter, "the caller may not do this: {refusal:?}"),
+            Self::NoGate => formatter.write_str("the routes have no door"),
         }
     }
 }
@@ -98,9 +108,22 @@ fn describe_failure(failure: &Failure) -> Description {
             let detail = "the request took longer than it may; try again";
             Description::new(StatusCode::SERVICE_UNAVAILABLE, "request_timeout", detail)
         }
-        Failure::Panicked(_) => Description::internal(),
+        Failure::Panicked(_) | Failure::NoGate => Description::internal(),
+        Failure::Unauthenticated => describe_status(StatusCode::UNAUTHORIZED),
+        Failure::Forbidden(refusal) => describe_refusal(*refusal),
         Failure::Database(error) => describe_database_error(error),
     }
+}
+
+fn describe_refusal(refusal: Refusal) -> Description {
+    let (code, detail) = match refusal {
+        Refusal::LacksScope(scope) => {
+            ("missing_scope", format!("the token lacks the scope {}", scope.name()))
+        }
+        Refusal::NeedsAdmin => ("admin_only", "only an administrator may do this".to_owned()),
+        Refusal::NeedsSession => ("session_only", "no token may do this; sign in with a password".to_owned()),
+    };
+    Description::new(StatusCode::FORBIDDEN, code, detail)
 }
 
 fn describe_database_error(error: &DatabaseError) -> Description {
@@ -261,6 +284,9 @@ fn respond(description: Description, asked: Asked<'_>) -> Response {
     match (status, asked.route) {
         (StatusCode::METHOD_NOT_ALLOWED, Some(route)) => {
             headers.insert(ALLOW, route.allow.clone());
+        }
+        (StatusCode::UNAUTHORIZED, _) => {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         (StatusCode::SERVICE_UNAVAILABLE, _) => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));

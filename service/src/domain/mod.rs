@@ -1,3 +1,5 @@
 //! Plain types and their rules: no HTTP, no SQL.
 
+pub mod access;
 pub mod health;
+pub mod users;

@@ -1,3 +1,6 @@
 //! The SQL of each noun, once, and from rows to types. No HTTP.
 
+pub mod credentials;
 pub mod health;
+pub mod touches;
+pub mod users;

@@ -1,0 +1,79 @@
+//! The door: from a token to who asks. Asked afresh for every request, never remembered, so that a session
+//! that was ended through another process is refused by the next request to this one.
+
+mod lookups;
+mod touches;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use foundation::clock::Clock;
+use foundation::database::{Database, DatabaseError};
+use sha2::{Digest as _, Sha256};
+use time::OffsetDateTime;
+
+use self::lookups::Lookups;
+use self::touches::Touches;
+use crate::domain::access::{Caller, Credential};
+use crate::store::credentials::{Found, TokenHash};
+
+/// The longest token that is looked at, in bytes.
+pub const MAX_TOKEN_BYTES: usize = 512;
+
+/// What is stored of a token.
+#[must_use]
+pub fn token_hash(token: &str) -> TokenHash {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+/// Lets callers in. Cheap to clone.
+#[derive(Clone)]
+pub struct Gate(Arc<Shared>);
+
+struct Shared {
+    lookups: Lookups,
+    touches: Touches,
+    clock: Clock,
+    idle_lifetime: Duration,
+}
+
+impl Gate {
+    /// A door to the accounts of `database`. A session that was not used for `idle_lifetime` is over.
+    #[must_use]
+    pub fn new(database: Database, clock: Clock, idle_lifetime: Duration) -> Self {
+        let lookups = Lookups::new(database.clone());
+        let touches = Touches::new(database);
+        Self(Arc::new(Shared { lookups, touches, clock, idle_lifetime }))
+    }
+
+    /// Who the token stands for at this moment; nobody when it is unknown or over, or when its user is
+    /// inactive or blocked.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn admit(&self, token: &str) -> Result<Option<Caller>, DatabaseError> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Ok(None);
+        }
+        let Some(found) = self.0.lookups.find(token_hash(token)).await? else { return Ok(None) };
+        let now = self.0.clock.now();
+        if !self.0.is_good(&found, now) {
+            return Ok(None);
+        }
+        self.0.touches.touch(&found, now);
+        Ok(Some(found.caller))
+    }
+}
+
+impl Shared {
+    fn is_good(&self, found: &Found, now: OffsetDateTime) -> bool {
+        let user = &found.caller.user;
+        let idle = match found.caller.credential {
+            Credential::Session { .. } => {
+                found.last_used_at.is_some_and(|used| now - used > self.idle_lifetime)
+            }
+            Credential::ApiToken { .. } => false,
+        };
+        user.is_active && !user.is_blocked && now < found.expires_at && !idle
+    }
+}

@@ -1,0 +1,115 @@
+//! Who may do what, declared on each operation by the type of one of its parameters.
+//!
+//! `Authorized<ReadUsers>` is a security scheme of the documentation and the check at the door: an
+//! operation without one is open, and a test knows the few that are meant to be.
+
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use poem::http::header::AUTHORIZATION;
+use poem::{Request, RequestBody, Result};
+use poem_openapi::registry::{MetaSecurityScheme, Registry};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+
+use super::problem::Failure;
+use crate::access::Gate;
+use crate::domain::access::{Caller, Requirement, Scope, TokenRule};
+
+/// What an operation asks of its caller.
+pub trait Permission: Send + Sync + 'static {
+    /// What is asked.
+    const REQUIREMENT: Requirement;
+    /// The name of the security scheme in the documentation before it is made ready: `bearer`, the rule
+    /// for tokens and the rule for users, which the documentation turns into words.
+    const SCHEME: &'static str;
+}
+
+/// The table of permissions.
+macro_rules! permissions {
+    ($( $(#[doc = $doc:literal])* $Name:ident = $scheme:literal, $token:expr, admin: $admin:literal; )*) => { $(
+        $(#[doc = $doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub enum $Name {}
+
+        impl Permission for $Name {
+            const REQUIREMENT: Requirement = Requirement { token: $token, admin: $admin };
+            const SCHEME: &'static str = $scheme;
+        }
+    )* };
+}
+
+permissions! {
+    /// Everybody who is known, by a session or by any token.
+    Known = "bearer any user", TokenRule::Any, admin: false;
+    /// Who signed in with a password.
+    SignedIn = "bearer session user", TokenRule::Never, admin: false;
+    /// Reads accounts: an administrator all of them, others their own.
+    ReadUsers = "bearer users:read user", TokenRule::Scope(Scope::UsersRead), admin: false;
+    /// Changes accounts: an administrator all of them, others their own.
+    WriteUsers = "bearer users:write user", TokenRule::Scope(Scope::UsersWrite), admin: false;
+    /// Changes accounts as only an administrator may.
+    ManageUsers = "bearer users:write admin", TokenRule::Scope(Scope::UsersWrite), admin: true;
+    /// Reads who did what.
+    ReadAudit = "bearer audit:read admin", TokenRule::Scope(Scope::AuditRead), admin: true;
+}
+
+/// The caller, allowed to do what `P` stands for.
+pub struct Authorized<P> {
+    caller: Caller,
+    permission: PhantomData<P>,
+}
+
+impl<P> Deref for Authorized<P> {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+/// The token of an `Authorization: Bearer` header, in whatever form it is.
+fn bearer(request: &Request) -> Option<&str> {
+    let header = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = header.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+impl<'a, P: Permission> ApiExtractor<'a> for Authorized<P> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        registry.create_security_scheme(
+            P::SCHEME,
+            MetaSecurityScheme {
+                ty: "http",
+                description: Some("The token of a session (from `POST /api/v1/auth/login`) or an API token."),
+                name: None,
+                key_in: None,
+                scheme: Some("bearer"),
+                bearer_format: None,
+                flows: None,
+                openid_connect_url: None,
+            },
+        );
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![P::SCHEME]
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> Result<Self> {
+        let gate = request.data::<Gate>().ok_or(Failure::NoGate)?;
+        let token = bearer(request).ok_or(Failure::Unauthenticated)?;
+        let caller = gate.admit(token).await.map_err(Failure::Database)?.ok_or(Failure::Unauthenticated)?;
+        caller.check(P::REQUIREMENT).map_err(Failure::Forbidden)?;
+        Ok(Self { caller, permission: PhantomData })
+    }
+}

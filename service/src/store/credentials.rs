@@ -1,0 +1,78 @@
+//! The SQL that finds who a token stands for: a session's or an API token's, with the user, in one question.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use foundation::database::{Database, DatabaseError, DatabaseErrorKind, Row, Statement, Value};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::users;
+use crate::domain::access::{Caller, Credential, UnknownScope};
+
+/// The SHA-256 of a token.
+pub type TokenHash = [u8; 32];
+
+/// How many tokens one statement looks up. Where there are fewer, the rest of its parameters are null.
+pub const AT_ONCE: usize = 16;
+
+/// Who a token stands for, and until when.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The user and how they are known. Whether they may sign in is still to be looked at.
+    pub caller: Caller,
+    /// The absolute end.
+    pub expires_at: OffsetDateTime,
+    /// When it was used last, as far as it was written down.
+    pub last_used_at: Option<OffsetDateTime>,
+}
+
+static ONE: LazyLock<Statement> = LazyLock::new(|| statement(1));
+static MANY: LazyLock<Statement> = LazyLock::new(|| statement(AT_ONCE));
+
+fn statement(count: usize) -> Statement {
+    let places: Vec<String> = (1..=count).map(|number| format!("${number}")).collect();
+    let (places, columns) = (places.join(", "), users::COLUMNS);
+    Statement::lookup("session", "").with_sql(format!(
+        "SELECT credential.token_hash, credential.id AS credential_id, NULL AS scopes, credential.expires_at, \
+           credential.last_used_at, {columns} \
+         FROM session credential JOIN users ON users.id = credential.user_id WHERE credential.token_hash IN ({places}) \
+         UNION ALL \
+         SELECT credential.token_hash, credential.id, credential.scopes, credential.expires_at, \
+           credential.last_used_at, {columns} \
+         FROM api_token credential JOIN users ON users.id = credential.user_id WHERE credential.token_hash IN ({places})"
+    ))
+}
+
+/// Who the tokens with these hashes stand for; at most [`AT_ONCE`] of them. Those that stand for nobody are
+/// not in the answer.
+///
+/// # Errors
+/// What the database says.
+pub async fn find(
+    database: &Database,
+    hashes: &[TokenHash],
+) -> Result<HashMap<TokenHash, Found>, DatabaseError> {
+    let (statement, places) = if hashes.len() == 1 { (&*ONE, 1) } else { (&*MANY, AT_ONCE) };
+    let values: Vec<Value> =
+        (0..places).map(|index| hashes.get(index).map(|hash| hash.to_vec()).into()).collect();
+    let rows = database.query(statement, &values).await?;
+    rows.iter().map(from_row).collect()
+}
+
+fn from_row(row: &Row) -> Result<(TokenHash, Found), DatabaseError> {
+    let malformed = |what: String| DatabaseError::new(DatabaseErrorKind::Conversion, what);
+    let hash: Vec<u8> = row.get("token_hash")?;
+    let hash = TokenHash::try_from(hash).map_err(|_| malformed("the column token_hash".to_owned()))?;
+    let id: Uuid = row.get("credential_id")?;
+    let credential = match row.get::<Option<String>>("scopes")? {
+        None => Credential::Session { id },
+        Some(words) => {
+            let scopes = words.parse().map_err(|error: UnknownScope| malformed(error.to_string()))?;
+            Credential::ApiToken { id, scopes }
+        }
+    };
+    let caller = Caller { user: users::from_row(row)?, credential };
+    let (expires_at, last_used_at) = (row.get("expires_at")?, row.get("last_used_at")?);
+    Ok((hash, Found { caller, expires_at, last_used_at }))
+}
