@@ -5,6 +5,7 @@
 //! Handlers contain no SQL, the store contains no HTTP, the domain contains neither.
 
 pub mod access;
+pub mod actions;
 pub mod api;
 pub mod commands;
 pub mod domain;

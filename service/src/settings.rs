@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use foundation::database::DatabaseUrl;
-use foundation::settings::{Environment, FoundationSettings, Section, Variable};
+use foundation::settings::{Environment, FoundationSettings, Secret, Section, Variable};
 use migrator::settings::{AdminSettings, MigratorSettings};
 
 foundation::settings! {
@@ -32,6 +32,45 @@ foundation::settings! {
     }
 }
 
+foundation::settings! {
+    /// How people and programs sign in.
+    pub struct AuthSettings("AUTH_") {
+        /// Keys the cursors of pages and the HMAC of idempotent bodies, at least 32 characters. The same for
+        /// all replicas. Required in production; made for the process in development.
+        secret: Option<Secret> = "",
+        /// The secret before `AUTH_SECRET`, still accepted while it is being rotated.
+        previous_secret: Option<Secret> = "",
+        /// How long a session lasts, whatever its use.
+        session_lifetime: Duration = "30d",
+        /// How long a session lasts without being used.
+        session_idle_lifetime: Duration = "7d",
+        /// The longest lifetime that a token for programs may be given.
+        token_max_lifetime: Duration = "366d",
+        /// Memory of one argon2id hash. Hashes made with other parameters are renewed at the next login.
+        argon2_memory: ByteSize = "19MiB",
+        /// Passes of argon2id.
+        argon2_passes: NonZeroU32 = "2",
+        /// Lanes of argon2id.
+        argon2_lanes: NonZeroU32 = "1",
+        /// Memory that all hashes made at the same time may take together: it bounds their number.
+        hashing_memory_limit: ByteSize = "64MiB",
+        /// Hashes that wait for their turn, at most; further logins get 503.
+        hashing_queue: NonZeroU32 = "16",
+        /// Failed logins of one account or address that cost no delay.
+        login_attempts: NonZeroU32 = "5",
+        /// The delay after the first failure above these, doubled by each further one.
+        login_delay: Duration = "1s",
+        /// The longest delay.
+        login_max_delay: Duration = "15m",
+        /// How long failures are remembered.
+        failure_retention: Duration = "1d",
+        /// How long audit events are kept.
+        audit_retention: Duration = "365d",
+        /// How long the answers of idempotent requests are kept.
+        idempotency_retention: Duration = "24h",
+    }
+}
+
 /// Everything that the service reads.
 #[derive(Clone, Debug)]
 pub struct ServiceSettings {
@@ -39,6 +78,8 @@ pub struct ServiceSettings {
     pub foundation: FoundationSettings,
     /// How HTTP is served.
     pub http: HttpSettings,
+    /// How people and programs sign in.
+    pub auth: AuthSettings,
     /// Those of the migrator, whose work the service does itself on a SQLite file: no other program
     /// reaches it. Not read with PostgreSQL.
     pub migrations: Option<migrator::settings::Settings>,
@@ -49,13 +90,14 @@ impl ServiceSettings {
     pub fn read(environment: &mut Environment) -> Self {
         let foundation = FoundationSettings::read(environment);
         let http = HttpSettings::read(environment);
+        let auth = AuthSettings::read(environment);
         let migrations =
             matches!(foundation.database_url, DatabaseUrl::Sqlite(_)).then(|| migrator::settings::Settings {
                 foundation: foundation.clone(),
                 migrator: MigratorSettings::read(environment),
                 admin: AdminSettings::read(environment),
             });
-        Self { foundation, http, migrations }
+        Self { foundation, http, auth, migrations }
     }
 
     /// Every variable that [`read`](Self::read) knows.
@@ -64,6 +106,7 @@ impl ServiceSettings {
         [
             FoundationSettings::variables(),
             HttpSettings::variables(),
+            AuthSettings::variables(),
             MigratorSettings::variables(),
             AdminSettings::variables(),
         ]

@@ -2,6 +2,7 @@
 //! else. The client gets a sentence that is safe to show; the log gets the cause.
 
 use std::fmt;
+use std::time::Duration;
 
 use foundation::database::{DatabaseError, DatabaseErrorKind};
 use poem::error::{
@@ -14,6 +15,7 @@ use poem_openapi::error as openapi;
 
 use super::RouteFacts;
 use super::problem_json::{FieldError, Problem, ProblemJson};
+use crate::actions::ActionError;
 use crate::domain::access::Refusal;
 
 /// The errors of our own code; those of the framework are understood as they are.
@@ -33,6 +35,8 @@ pub enum Failure {
     Forbidden(Refusal),
     /// The routes were put together without a door: a defect.
     NoGate,
+    /// What was asked for was not done.
+    Action(ActionError),
 }
 
 impl fmt::Display for Failure {
@@ -45,6 +49,7 @@ impl fmt::Display for Failure {
             Self::Unauthenticated => formatter.write_str("there is no token that stands for anybody"),
             Self::Forbidden(refusal) => write!(formatter, "the caller may not do this: {refusal:?}"),
             Self::NoGate => formatter.write_str("the routes have no door"),
+            Self::Action(error) => fmt::Display::fmt(error, formatter),
         }
     }
 }
@@ -53,6 +58,7 @@ impl std::error::Error for Failure {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Database(error) => std::error::Error::source(error),
+            Self::Action(ActionError::Database(error)) => std::error::Error::source(error),
             _ => None,
         }
     }
@@ -62,6 +68,12 @@ impl From<Failure> for poem::Error {
     fn from(failure: Failure) -> Self {
         let status = describe_failure(&failure).status;
         Self::new(failure, status)
+    }
+}
+
+impl From<ActionError> for Failure {
+    fn from(error: ActionError) -> Self {
+        Self::Action(error)
     }
 }
 
@@ -77,11 +89,12 @@ struct Description {
     code: &'static str,
     detail: String,
     errors: Vec<FieldError>,
+    retry_after: Option<Duration>,
 }
 
 impl Description {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), errors: Vec::new() }
+        Self { status, code, detail: detail.into(), errors: Vec::new(), retry_after: None }
     }
 
     /// A part of the request that cannot be read.
@@ -112,7 +125,55 @@ fn describe_failure(failure: &Failure) -> Description {
         Failure::Unauthenticated => describe_status(StatusCode::UNAUTHORIZED),
         Failure::Forbidden(refusal) => describe_refusal(*refusal),
         Failure::Database(error) => describe_database_error(error),
+        Failure::Action(error) => describe_action_error(error),
     }
+}
+
+fn describe_action_error(error: &ActionError) -> Description {
+    let at = |status, code, pointer: &str, detail: &str| {
+        let errors = vec![FieldError { pointer: pointer.to_owned(), detail: detail.to_owned() }];
+        Description { errors, ..Description::new(status, code, detail) }
+    };
+    let detail = error.to_string();
+    match error {
+        ActionError::NotFound(_) => Description::new(StatusCode::NOT_FOUND, "not_found", detail),
+        ActionError::Conflict { pointer, detail } => at(StatusCode::CONFLICT, "conflict", pointer, detail),
+        ActionError::Invalid(rules) => {
+            let field = |(pointer, detail): &(String, String)| FieldError {
+                pointer: pointer.clone(),
+                detail: detail.clone(),
+            };
+            let errors = rules.iter().map(field).collect();
+            let words = rules.iter().map(|(pointer, rule)| format!("{pointer}: {rule}"));
+            let detail = words.collect::<Vec<_>>().join("; ");
+            Description { errors, ..Description::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail) }
+        }
+        ActionError::Stale => describe_status(StatusCode::PRECONDITION_FAILED),
+        ActionError::LastAdmin => Description::new(StatusCode::CONFLICT, "last_admin", detail),
+        ActionError::Forbidden(refusal) => describe_refusal(*refusal),
+        ActionError::InvalidCredentials => {
+            Description::new(StatusCode::UNAUTHORIZED, "invalid_credentials", detail)
+        }
+        ActionError::Blocked => Description::new(StatusCode::FORBIDDEN, "blocked", detail),
+        ActionError::TooManyAttempts { retry_after } => {
+            let detail = format!("{detail}; try again in {} s", seconds(*retry_after));
+            let told = Description::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", detail);
+            Description { retry_after: Some(*retry_after), ..told }
+        }
+        ActionError::Busy { retry_after } => {
+            let told = Description::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail);
+            Description { retry_after: Some(*retry_after), ..told }
+        }
+        ActionError::IdempotencyMismatch => {
+            at(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_mismatch", "/header/idempotency-key", &detail)
+        }
+        ActionError::Database(error) => describe_database_error(error),
+    }
+}
+
+/// Whole seconds, never less than the time.
+fn seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
 }
 
 fn describe_refusal(refusal: Refusal) -> Description {
@@ -268,7 +329,7 @@ pub fn answer_status(status: StatusCode, asked: Asked<'_>) -> Response {
 }
 
 fn respond(description: Description, asked: Asked<'_>) -> Response {
-    let Description { status, code, detail, errors } = description;
+    let Description { status, code, detail, errors, retry_after } = description;
     let problem = Problem {
         kind: "about:blank".to_owned(),
         title: status.canonical_reason().unwrap_or("Error").to_owned(),
@@ -292,6 +353,9 @@ fn respond(description: Description, asked: Asked<'_>) -> Response {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         _ => {}
+    }
+    if let Some(retry_after) = retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds(retry_after)));
     }
     response
 }

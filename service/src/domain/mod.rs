@@ -1,5 +1,6 @@
 //! Plain types and their rules: no HTTP, no SQL.
 
 pub mod access;
+pub mod audit;
 pub mod health;
 pub mod users;

@@ -1,5 +1,6 @@
 //! The SQL of each noun, once, and from rows to types. No HTTP.
 
+pub mod audit_events;
 pub mod credentials;
 pub mod health;
 pub mod touches;

@@ -1,0 +1,76 @@
+//! What happens when something is asked for: everything that belongs together in one transaction, with the
+//! audit event of it. Handlers and the command line call these; SQL is the store's.
+
+mod error;
+
+pub use error::ActionError;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use foundation::clock::Clock;
+use foundation::database::Database;
+use foundation::entropy::Entropy;
+
+use crate::domain::access::{Caller, Credential};
+use crate::domain::audit::{Actor, ActorKind, AuditEvent, Change, Target};
+use crate::settings::AuthSettings;
+
+/// What actions stand on. Cheap to clone.
+#[derive(Clone)]
+pub struct Actions {
+    /// The pool.
+    pub database: Database,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+    /// How people sign in.
+    pub settings: Arc<AuthSettings>,
+}
+
+/// Where a request came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The client's address, behind the proxies that are trusted.
+    pub address: Option<IpAddr>,
+    /// What the log has the request under.
+    pub request_id: Option<String>,
+    /// What the client calls itself, cut to 255 characters.
+    pub user_agent: Option<String>,
+}
+
+impl Actions {
+    /// The event of something that is being done now.
+    #[must_use]
+    pub fn event(
+        &self,
+        action: &'static str,
+        actor: Actor,
+        target: Target,
+        change: Change,
+        origin: &Origin,
+    ) -> AuditEvent {
+        let now = self.clock.now();
+        AuditEvent {
+            id: self.entropy.uuid_v7(now),
+            occurred_at: now,
+            action: action.to_owned(),
+            actor,
+            target,
+            address: origin.address.map(|it| it.to_string()),
+            request_id: origin.request_id.clone(),
+            change,
+        }
+    }
+}
+
+impl From<&Caller> for Actor {
+    fn from(caller: &Caller) -> Self {
+        let kind = match caller.credential {
+            Credential::Session { .. } => ActorKind::Session,
+            Credential::ApiToken { .. } => ActorKind::ApiToken,
+        };
+        Self { id: Some(caller.user.id), kind }
+    }
+}

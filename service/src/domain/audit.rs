@@ -1,0 +1,97 @@
+//! Who did what, when, and from where.
+
+use serde_json::Value;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// How whoever did something was known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActorKind {
+    /// By a session.
+    Session,
+    /// By a token for programs.
+    ApiToken,
+    /// An operator with a shell.
+    CommandLine,
+    /// Nobody who is known.
+    Anonymous,
+}
+
+impl ActorKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Session, Self::ApiToken, Self::CommandLine, Self::Anonymous];
+
+    /// The word for it in the API and in the database.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::ApiToken => "api_token",
+            Self::CommandLine => "command_line",
+            Self::Anonymous => "anonymous",
+        }
+    }
+}
+
+/// Whoever did something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// The user, where they are known.
+    pub id: Option<Uuid>,
+    /// How they were known.
+    pub kind: ActorKind,
+}
+
+impl Actor {
+    /// Nobody who is known.
+    pub const ANONYMOUS: Self = Self { id: None, kind: ActorKind::Anonymous };
+    /// An operator with a shell.
+    pub const COMMAND_LINE: Self = Self { id: None, kind: ActorKind::CommandLine };
+}
+
+/// What it was done to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// For example `user`.
+    pub kind: String,
+    /// Its id.
+    pub id: Option<String>,
+}
+
+impl Target {
+    /// A user.
+    #[must_use]
+    pub fn user(id: Uuid) -> Self {
+        Self { kind: "user".to_owned(), id: Some(id.to_string()) }
+    }
+}
+
+/// What was changed, without secrets.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Change {
+    /// The fields before.
+    pub before: Option<Value>,
+    /// The fields after.
+    pub after: Option<Value>,
+}
+
+/// Something that was done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuditEvent {
+    /// Version 7: the order of ids is the order of events.
+    pub id: Uuid,
+    /// When, in UTC.
+    pub occurred_at: OffsetDateTime,
+    /// What, for example `user.updated` or `login.failed`.
+    pub action: String,
+    /// By whom.
+    pub actor: Actor,
+    /// To what.
+    pub target: Target,
+    /// From which address.
+    pub address: Option<String>,
+    /// In which request.
+    pub request_id: Option<String>,
+    /// What was changed.
+    pub change: Change,
+}
