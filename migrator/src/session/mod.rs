@@ -351,8 +351,9 @@ async fn transaction(
 ) -> Result<Performed, Failure> {
     let started_at = context.clock.now();
     connection.begin().await?;
-    if connection.backend() == Backend::Postgres {
-        postgres::enter(&context.settings, connection).await?;
+    match connection.backend() {
+        Backend::Postgres => postgres::enter(&context.settings, connection).await?,
+        Backend::Sqlite => sqlite::enter(connection).await?,
     }
     if !holds(connection, change.guard).await? {
         connection.rollback().await?;
@@ -360,10 +361,17 @@ async fn transaction(
     }
     for work in &change.work {
         perform_one(context, connection, work, started_at).await?;
+        // Asked before anything else is written: outside of the transaction it would stay.
+        match (work, connection.backend()) {
+            (Work::File { .. }, Backend::Postgres) => {
+                postgres::still_inside(connection, &change.title).await?;
+            }
+            (Work::File { .. }, Backend::Sqlite) => sqlite::still_inside(connection, &change.title).await?,
+            _ => {}
+        }
     }
-    match connection.backend() {
-        Backend::Postgres => postgres::leave(connection, &change.title).await?,
-        Backend::Sqlite => sqlite::leave(connection, &change.title).await?,
+    if connection.backend() == Backend::Sqlite {
+        sqlite::leave(connection, &change.title).await?;
     }
     connection.commit().await?;
     Ok(Performed::Done)

@@ -121,8 +121,8 @@ pub(super) async fn enter(
     if row.is_some_and(|row| row.get("held").unwrap_or(false)) { Ok(()) } else { Err(MigratorError::Pooler) }
 }
 
-/// Before the end of a transaction: that it is still the one that was begun.
-pub(super) async fn leave(connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
+/// After a file: that the transaction is still the one that was begun.
+pub(super) async fn still_inside(connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
     let row = connection.query_optional(&IS_MARKED, &[]).await?;
     if row.is_some_and(|row| row.get("marked").unwrap_or(false)) {
         return Ok(());
