@@ -197,8 +197,10 @@ impl Session {
             work: vec![Work::File { sql: tables }],
         };
         self.perform(&change).await?;
-        if self.backend() == Backend::Postgres {
-            postgres::widen_versions(&mut self.connection).await?;
+        if self.backend() == Backend::Postgres && postgres::has_narrow_versions(&mut self.connection).await? {
+            let title = "the history's versions of 64 bits".to_owned();
+            let work = vec![Work::File { sql: postgres::WIDEN_VERSIONS.to_owned() }];
+            self.perform(&Change { title, guard: Guard::None, work }).await?;
         }
         Ok(())
     }

@@ -138,9 +138,10 @@ pub(super) fn ended_its_transaction(title: &str) -> MigratorError {
 }
 
 /// A history that refinery wrote without the feature `int8-versions` cannot hold a timestamp as version.
-pub(super) async fn widen_versions(connection: &mut Connection) -> Result<(), DatabaseError> {
-    if connection.query_optional(&NARROW_VERSION, &[]).await?.is_some() {
-        connection.batch("ALTER TABLE refinery_schema_history ALTER COLUMN version TYPE bigint").await?;
-    }
-    Ok(())
+pub(super) const WIDEN_VERSIONS: &str =
+    "ALTER TABLE refinery_schema_history ALTER COLUMN version TYPE bigint";
+
+/// Whether it is such a history.
+pub(super) async fn has_narrow_versions(connection: &mut Connection) -> Result<bool, DatabaseError> {
+    Ok(connection.query_optional(&NARROW_VERSION, &[]).await?.is_some())
 }
