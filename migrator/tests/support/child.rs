@@ -49,8 +49,8 @@ fn is_the_migrator() {
         tokio::task::block_in_place(|| telemetry.shutdown());
         result.map_or_else(|error| error.exit(), |()| Exit::Success)
     });
-    // Statements that were given up are not waited for, as the program does not when it ends.
-    runtime.shutdown_background();
+    // As the program does.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     #[allow(clippy::disallowed_methods, reason = "the harness would turn every failure into the code 101")]
     std::process::exit(exit.code().into());
 }

@@ -220,3 +220,9 @@ pub(crate) async fn journal(connection: &mut Connection) -> Vec<String> {
     let sql = "SELECT action || ' ' || CAST(version AS TEXT) AS it FROM migrator_journal ORDER BY id";
     texts(connection, sql).await.unwrap()
 }
+
+/// Sends a signal to a program that was started here.
+pub(crate) async fn signal(child: &tokio::process::Child, name: &str) {
+    let pid = child.id().expect("it has not ended").to_string();
+    assert!(Command::new("kill").args(["-s", name, &pid]).status().await.unwrap().success());
+}
