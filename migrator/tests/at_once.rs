@@ -1,5 +1,5 @@
 //! Many migrators started at the same moment: all of them end well, and each migration is applied once.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! Migrations that fail, or must not be: whole or not at all, and said in words.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 mod support;
 
@@ -26,7 +26,10 @@ async fn up_fails(database: &TestDatabase, files: support::Files<'_>, exit: Exit
 on_both_databases! {
     /// What came before stays, nothing of it is left, what comes later is not tried.
     async fn a_failure_is_rolled_back(database: TestDatabase) {
-        let bad = ("V2__two", "-- Makes, and brëaks;\nCREATE TABLE two (id bigint); /* so; */\nINSERT INTO one VALUES (1);\n\n  INSERT INTO nowhere VALUES (1);\nSELECT 1;");
+        let bad = (
+            "V2__two",
+            "-- Makes, and brëaks;\nCREATE TABLE two (id bigint); /* so; */\nINSERT INTO one VALUES (1);\n\n  INSERT INTO nowhere VALUES (1);\nSELECT 1;",
+        );
         let line = ["V2__two", "rolled back", "line 5", "nowhere"];
         up_fails(&database, &[ONE, bad, THREE], Exit::Migration, &line).await;
         let mut connection = database.connect().await;
@@ -61,7 +64,13 @@ on_both_databases! {
 
     /// The undo and its row of the history go together too.
     async fn a_failing_undo_is_rolled_back(database: TestDatabase) {
-        let files = [ONE, ("V2__two", "CREATE TABLE two (id bigint);"), ("D2__two", "DROP TABLE two;\nDROP TABLE nowhere;"), THREE, ("D3__three", "DROP TABLE three;")];
+        let files = [
+            ONE,
+            ("V2__two", "CREATE TABLE two (id bigint);"),
+            ("D2__two", "DROP TABLE two;\nDROP TABLE nowhere;"),
+            THREE,
+            ("D3__three", "DROP TABLE three;"),
+        ];
         let migrator = library(&database, &files);
         migrator.up(None).await.unwrap();
         let error = migrator.down_to(0).await.expect_err("it fails");
@@ -81,7 +90,10 @@ on_both_databases! {
         for attempt in [migrator.down_to(0).await, migrator.down_steps(2).await] {
             let error = attempt.expect_err("it is refused");
             assert_eq!(error.exit(), Exit::Schema);
-            assert!(error.to_string().contains("V2__two cannot be taken back: the old values are not kept"), "{error}");
+            assert!(
+                error.to_string().contains("V2__two cannot be taken back: the old values are not kept"),
+                "{error}"
+            );
         }
         let mut connection = database.connect().await;
         assert_eq!(versions(&mut connection).await, ["1", "2", "3"]);
@@ -90,7 +102,14 @@ on_both_databases! {
 
     /// `--steps`, `--to` in the middle and to the base.
     async fn down_goes_as_far_as_it_is_told(database: TestDatabase) {
-        let files = [ONE, ("D1__one", "DROP TABLE one;"), ("V2__two", "CREATE TABLE two (id bigint);"), ("D2__two", "DROP TABLE two;"), THREE, ("D3__three", "DROP TABLE three;")];
+        let files = [
+            ONE,
+            ("D1__one", "DROP TABLE one;"),
+            ("V2__two", "CREATE TABLE two (id bigint);"),
+            ("D2__two", "DROP TABLE two;"),
+            THREE,
+            ("D3__three", "DROP TABLE three;"),
+        ];
         let migrator = library(&database, &files);
         assert_eq!(migrator.up(Some(2)).await.unwrap().current_version, Some(2));
         assert_eq!(migrator.up(None).await.unwrap().applied.len(), 1);

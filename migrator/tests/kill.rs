@@ -1,5 +1,11 @@
 //! A migrator that is killed at any moment leaves a database from which the next one finishes.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test ends by panicking, and tells how much it proved"
+)]
 
 #[path = "support/child.rs"]
 mod child;

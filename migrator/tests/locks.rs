@@ -1,5 +1,5 @@
 //! Somebody else's locks: a migration waits for them without keeping others waiting, and gives up in words.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 #[path = "support/child.rs"]
 mod child;
@@ -64,7 +64,8 @@ on_both_databases! {
         let started = Instant::now();
         let migrating = tokio::spawn(Run::of(child::up_command(&database, folder.path(), &[LOCK_TIMEOUT])));
         let (done, until) = tokio::sync::watch::channel(false);
-        let reading = async { tokio::join!(longest_read(&database, &until), longest_read(&database, &until)) };
+        let reading =
+            async { tokio::join!(longest_read(&database, &until), longest_read(&database, &until)) };
         let releasing = async {
             tokio::time::sleep(Duration::from_secs(5)).await;
             assert!(!migrating.is_finished(), "it waits");
@@ -95,7 +96,8 @@ on_both_databases! {
         match backend(&database) {
             Backend::Postgres => {
                 let pid = number(&mut holder, "SELECT CAST(pg_backend_pid() AS BIGINT) AS it").await;
-                let name = format!("V2__colour waits for a lock that pid {pid} (monthly report as postgres) holds");
+                let name =
+                    format!("V2__colour waits for a lock that pid {pid} (monthly report as postgres) holds");
                 run.says(&[&name, "a session is in the way", "gave up after"]);
             }
             Backend::Sqlite => drop(run.says(&["another connection to the file", "gave up after"])),
@@ -111,7 +113,13 @@ on_both_databases! {
     async fn a_signal_ends_the_waiting(database: TestDatabase) {
         let folder = prepare(&database).await;
         let mut holder = hold(&database).await;
-        let child = child::up_command(&database, folder.path(), &[("MIGRATOR_LOCK_TIMEOUT", "60s"), ("DATABASE_WAIT_TIMEOUT", "60s")]).spawn().unwrap();
+        let child = child::up_command(
+            &database,
+            folder.path(),
+            &[("MIGRATOR_LOCK_TIMEOUT", "60s"), ("DATABASE_WAIT_TIMEOUT", "60s")],
+        )
+        .spawn()
+        .unwrap();
         // Long enough for it to begin to wait; when it has not yet, it has to end all the same.
         tokio::time::sleep(Duration::from_secs(1)).await;
         support::signal(&child, "TERM").await;

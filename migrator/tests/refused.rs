@@ -1,5 +1,5 @@
 //! What a person has to mend: one clear message, the right exit code, and no secret.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 mod support;
 

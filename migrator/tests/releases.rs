@@ -1,5 +1,5 @@
 //! Other releases: histories that do not go together, older images on newer schemas, and refinery's own rows.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 mod support;
 
@@ -46,23 +46,27 @@ on_both_databases! {
         let changed = ("V2__two", "CREATE TABLE two (id bigint, extra bigint);");
         assert_refused(&database, &[ONE, changed, THREE], "V2__two was changed after it was applied").await;
         let renamed = ("V2__deux", TWO.1);
-        assert_refused(&database, &[ONE, renamed], "V2__deux was changed after it was applied (as V2__two)").await;
+        assert_refused(&database, &[ONE, renamed], "V2__deux was changed after it was applied (as V2__two)")
+            .await;
         assert_eq!(versions(&mut database.connect().await).await, ["1", "2"]);
-        let error = library(&database, &[ONE, changed]).down_steps(1).await.expect_err("its undo may not fit");
+        let error =
+            library(&database, &[ONE, changed]).down_steps(1).await.expect_err("its undo may not fit");
         assert_eq!(error.exit(), Exit::Schema);
     }
 
     /// A file must not come late.
     async fn a_late_migration_is_refused(database: TestDatabase) {
         library(&database, &[ONE, THREE]).up(None).await.unwrap();
-        assert_refused(&database, &[ONE, TWO, THREE], "V2__two is not applied but the newer version 3 is").await;
+        assert_refused(&database, &[ONE, TWO, THREE], "V2__two is not applied but the newer version 3 is")
+            .await;
         assert!(!has_table(&mut database.connect().await, "two").await);
     }
 
     /// A migration in the middle that this release does not know.
     async fn an_unknown_migration_below_the_newest_is_refused(database: TestDatabase) {
         library(&database, &[ONE, TWO, THREE]).up(None).await.unwrap();
-        assert_refused(&database, &[ONE, THREE], "V2__two is applied but this release does not know it").await;
+        assert_refused(&database, &[ONE, THREE], "V2__two is applied but this release does not know it")
+            .await;
     }
 
     /// An older image on a newer schema goes on, as long as nothing says that it cannot.
@@ -75,7 +79,10 @@ on_both_databases! {
         assert_eq!(inspect(&database, &older).await, SchemaState::Current);
         let status = older.status().await.unwrap();
         assert!(status.problems.is_empty());
-        assert_eq!(status.migrations.iter().map(|it| it.state).collect::<Vec<_>>(), ["applied", "newer", "newer"]);
+        assert_eq!(
+            status.migrations.iter().map(|it| it.state).collect::<Vec<_>>(),
+            ["applied", "newer", "newer"]
+        );
     }
 
     /// A migration that drops something says since which release the schema can be used.
@@ -83,7 +90,12 @@ on_both_databases! {
         let newer = ("V3__three", "-- migrator: compatible-from 2\nCREATE TABLE three (id bigint);");
         let undo = ("D3__three", "DROP TABLE three;");
         library(&database, &[ONE, TWO, newer, undo]).up(None).await.unwrap();
-        assert_refused(&database, &[ONE], "V3__three needs a release that has version 2 or later, and the newest of this one is 1").await;
+        assert_refused(
+            &database,
+            &[ONE],
+            "V3__three needs a release that has version 2 or later, and the newest of this one is 1",
+        )
+        .await;
         let catalog = catalog(backend(&database), &[ONE]);
         let state = schema::inspect_with(&mut database.connect().await, &catalog).await.unwrap().state;
         assert!(matches!(state, SchemaState::TooNew(_)), "{state:?}");
@@ -97,14 +109,36 @@ on_both_databases! {
 
     /// The undo of what this release does not know, and that there may be none.
     async fn the_journal_takes_back_what_is_unknown(database: TestDatabase) {
-        library(&database, &[ONE, TWO, UNDO_TWO, ("V3__three", "-- migrator: irreversible ask nobody\nCREATE TABLE three (id bigint);")]).up(None).await.unwrap();
+        library(
+            &database,
+            &[
+                ONE,
+                TWO,
+                UNDO_TWO,
+                ("V3__three", "-- migrator: irreversible ask nobody\nCREATE TABLE three (id bigint);"),
+            ],
+        )
+        .up(None)
+        .await
+        .unwrap();
         let older = library(&database, &[ONE]);
         let error = older.down_to(1).await.expect_err("the newest has no undo");
         assert_eq!(error.exit(), Exit::Schema);
         assert!(error.to_string().contains("V3__three is not known to this release"), "{error}");
         let mut connection = database.connect().await;
         assert!(has_table(&mut connection, "two").await);
-        library(&database, &[ONE, TWO, UNDO_TWO, ("V3__three", "-- migrator: irreversible ask nobody\nCREATE TABLE three (id bigint);")]).stamp(2).await.unwrap();
+        library(
+            &database,
+            &[
+                ONE,
+                TWO,
+                UNDO_TWO,
+                ("V3__three", "-- migrator: irreversible ask nobody\nCREATE TABLE three (id bigint);"),
+            ],
+        )
+        .stamp(2)
+        .await
+        .unwrap();
         older.down_to(1).await.unwrap();
         assert!(!has_table(&mut connection, "two").await);
         assert_eq!(journal(&mut connection).await, ["up 1", "up 2", "up 3", "down 2"]);
@@ -120,7 +154,10 @@ on_both_databases! {
         assert_eq!(inspect(&database, &release).await, SchemaState::Current);
         release.down_to(0).await.unwrap();
         assert_eq!(inspect(&database, &release).await, SchemaState::Unmigrated);
-        assert_eq!(schema::inspect(&mut database.connect().await).await.unwrap().state, SchemaState::Unmigrated);
+        assert_eq!(
+            schema::inspect(&mut database.connect().await).await.unwrap().state,
+            SchemaState::Unmigrated
+        );
     }
 
     /// Rows that refinery wrote with versions of 32 bits count, and make room for timestamps.
@@ -153,7 +190,10 @@ on_both_databases! {
     async fn a_malformed_history_is_an_error(database: TestDatabase) {
         migrator(&database, &["up"]).await.ends(0);
         let mut connection = database.connect().await;
-        connection.batch("UPDATE refinery_schema_history SET checksum = NULL, applied_on = 'yesterday'").await.unwrap();
+        connection
+            .batch("UPDATE refinery_schema_history SET checksum = NULL, applied_on = 'yesterday'")
+            .await
+            .unwrap();
         migrator(&database, &["up"]).await.ends(65).says(&["its checksum differs"]);
         let status = migrator(&database, &["status"]).await.ends(0);
         assert!(status.stdout.contains("problem: V1__create_users was changed"), "{status}");

@@ -1,5 +1,5 @@
 //! SIGTERM in the middle of a long statement: it ends soon, and nothing is half applied.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 #[path = "support/child.rs"]
 mod child;
@@ -18,9 +18,15 @@ on_both_databases! {
     async fn a_signal_cancels_the_statement(database: TestDatabase) {
         let slow = match backend(&database) {
             Backend::Postgres => "CREATE TABLE two (id bigint);\nSELECT pg_sleep(600);",
-            Backend::Sqlite => "CREATE TABLE two (id bigint);\nINSERT INTO two WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n;",
+            Backend::Sqlite => {
+                "CREATE TABLE two (id bigint);\nINSERT INTO two WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n;"
+            }
         };
-        let files = [("V1__one", "CREATE TABLE one (id bigint);"), ("V2__two", slow), ("V3__three", "CREATE TABLE three (id bigint);")];
+        let files = [
+            ("V1__one", "CREATE TABLE one (id bigint);"),
+            ("V2__two", slow),
+            ("V3__three", "CREATE TABLE three (id bigint);"),
+        ];
         let folder = tempfile::tempdir().unwrap();
         write_files(folder.path(), backend(&database), &files);
         for name in ["TERM", "INT"] {

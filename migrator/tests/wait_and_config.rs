@@ -1,5 +1,5 @@
 //! `wait` and `check-config`.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 mod support;
 

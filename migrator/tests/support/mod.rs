@@ -116,7 +116,10 @@ pub(crate) fn backend(database: &TestDatabase) -> Backend {
 /// Migrations and undo files by their names without `.sql`. What has no undo file gets one that does nothing.
 pub(crate) type Files<'a> = &'a [(&'a str, &'a str)];
 
-fn split(files: Files<'_>) -> (Vec<(String, String)>, Vec<(String, String)>) {
+/// A file's name and its text.
+type File = (String, String);
+
+fn split(files: Files<'_>) -> (Vec<File>, Vec<File>) {
     let (mut migrations, mut undo) = (Vec::new(), Vec::new());
     for (name, sql) in files {
         let file = (format!("{name}.sql"), (*sql).to_owned());
