@@ -171,3 +171,29 @@ async fn the_migrators_own_lock_is_named() {
     assert_eq!(status.code(), Some(75));
     assert!(!has_table(&mut holder, "users").await);
 }
+
+/// PostgreSQL ends a deadlock by one of the two: when that is the migration, it is tried again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadlock_is_tried_again() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let tables = ("V1__tables", "CREATE TABLE first (id bigint);\nCREATE TABLE second (id bigint);");
+    let both = ("V2__both", "ALTER TABLE first ADD COLUMN x int;\nALTER TABLE second ADD COLUMN x int;");
+    library(&database, &[tables]).up(None).await.unwrap();
+    let mut other = connect_as(&database, "other").await;
+    other.batch("SET deadlock_timeout = '1min'").await.unwrap();
+    other.begin().await.unwrap();
+    other.batch("SELECT * FROM second").await.unwrap();
+    let variables = [("MIGRATOR_LOCK_TIMEOUT", "30s")];
+    let migrator = support::library_with(&database, &[tables, both], &variables);
+    let migrating = tokio::spawn(async move { migrator.up(None).await });
+    foundation::testing::eventually(Duration::from_secs(10), "it waits for the second table", async || {
+        let waiting = "pg_locks WHERE NOT granted AND relation = 'second'::regclass";
+        support::count(&mut database.connect().await, waiting).await == 1
+    })
+    .await;
+    // It holds the first one, so neither can go on.
+    other.batch("SELECT * FROM first").await.unwrap();
+    other.commit().await.unwrap();
+    assert_eq!(migrating.await.unwrap().unwrap().applied.len(), 1);
+    assert_eq!(versions(&mut other).await, ["1", "2"]);
+}

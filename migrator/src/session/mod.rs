@@ -216,7 +216,7 @@ impl Session {
             }
             let attempt = attempt(&self.context, &mut self.connection, change, &mut blockers).await;
             let error = match attempt {
-                Err(Failure::Database(error)) if error.kind() == DatabaseErrorKind::LockNotAvailable => error,
+                Err(Failure::Database(error)) if is_contention(&error) => error,
                 Err(failure) => return Err(failure.explain(change)),
                 Ok(performed) => return Ok(performed),
             };
@@ -379,6 +379,12 @@ async fn transaction(
     Ok(Performed::Done)
 }
 
+/// Whether somebody else was in the way, and nothing is wrong with the statement: a lock was not given in
+/// time, or PostgreSQL ended a deadlock by this transaction.
+fn is_contention(error: &DatabaseError) -> bool {
+    matches!(error.kind(), DatabaseErrorKind::LockNotAvailable | DatabaseErrorKind::SerializationFailure)
+}
+
 async fn holds(connection: &mut Connection, guard: Guard) -> Result<bool, DatabaseError> {
     match guard {
         Guard::None => Ok(true),
@@ -397,7 +403,7 @@ async fn perform_one(
     let now = context.clock.now();
     match work {
         Work::File { sql } => connection.batch(sql).await.map_err(|error| {
-            if error.kind() == DatabaseErrorKind::LockNotAvailable {
+            if is_contention(&error) {
                 return Failure::Database(error);
             }
             let line = error.position().map(|position| line_at(sql, position));
