@@ -209,6 +209,15 @@ async fn a_backend_without_the_lock_is_refused() {
     assert!(!has_table(&mut connection, "three").await);
 }
 
+/// It must not be said that everything was rolled back when a part of it was not.
+#[tokio::test]
+async fn a_failure_after_a_commit_is_told_apart_on_postgresql() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let bad = ("V2__two", "CREATE TABLE two (id bigint);\nCOMMIT;\nINSERT INTO nowhere VALUES (1);");
+    up_fails(&database, &[ONE, bad], Exit::Schema, &["V2__two", "COMMIT", "applied in part"]).await;
+    assert_eq!(versions(&mut database.connect().await).await, ["1"]);
+}
+
 /// A statement that takes longer than it may is stopped and rolled back.
 #[tokio::test]
 async fn a_statement_has_its_limit_on_postgresql() {

@@ -362,7 +362,14 @@ async fn transaction(
         return Ok(Performed::Skipped);
     }
     for work in &change.work {
-        perform_one(context, connection, work, started_at).await?;
+        match perform_one(context, connection, work, started_at).await {
+            Err(Failure::File(..))
+                if connection.backend() == Backend::Postgres && postgres::was_left(connection).await =>
+            {
+                return Err(postgres::ended_its_transaction(&change.title).into());
+            }
+            performed => performed?,
+        }
         // Asked before anything else is written: outside of the transaction it would stay.
         match (work, connection.backend()) {
             (Work::File { .. }, Backend::Postgres) => {

@@ -130,6 +130,12 @@ pub(super) async fn still_inside(connection: &mut Connection, title: &str) -> Re
     Err(ended_its_transaction(title))
 }
 
+/// Whether a file that failed had ended its transaction before: one that failed inside of it takes no
+/// question until it is rolled back.
+pub(super) async fn was_left(connection: &mut Connection) -> bool {
+    connection.query_optional(&IS_MARKED, &[]).await.is_ok()
+}
+
 /// What is said of a file that has a COMMIT or ROLLBACK in it.
 pub(super) fn ended_its_transaction(title: &str) -> MigratorError {
     MigratorError::Schema(vec![format!(
