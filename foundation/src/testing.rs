@@ -10,6 +10,9 @@
     reason = "a test ends by panicking"
 )]
 
+pub mod cluster;
+pub mod otlp;
+
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

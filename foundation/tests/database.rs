@@ -165,6 +165,17 @@ on_both_databases! {
     }
 }
 
+/// A long write of another connection makes the file neither read-only nor slow to ask.
+#[tokio::test]
+async fn a_file_that_is_written_to_is_writable() {
+    let test = TestDatabase::new(Backend::Sqlite).await;
+    let (mut writer, mut probe) = (test.connect().await, test.connect().await);
+    writer.begin().await.unwrap();
+    let asked = tokio::time::timeout(Duration::from_millis(2500), probe.is_writable()).await;
+    assert!(asked.expect("it does not wait for the writer").unwrap());
+    writer.rollback().await.unwrap();
+}
+
 /// An overflow connection is closed when it is idle, one of the pool stays.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn overflow_is_closed_when_idle() {

@@ -6,8 +6,6 @@
     reason = "the collector is written to be shared, and what helps a test may fail as a test does"
 )]
 
-mod support;
-
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,8 +15,8 @@ use foundation::entropy::Entropy;
 use foundation::settings::{Environment, LogSettings, OpenTelemetrySettings, Section as _};
 use foundation::telemetry::propagation::{self, TraceContext};
 use foundation::telemetry::{LineFormat, LogWriter, Program, Telemetry};
+use foundation::testing::otlp::{OtlpReceiver, ReceivedSpan, spans};
 use serde_json::Value;
-use support::otlp::{OtlpReceiver, ReceivedSpan, spans};
 use tokio::time::Instant;
 use tracing::dispatcher::with_default;
 use tracing::{Dispatch, Span, field};

@@ -28,11 +28,11 @@ const REMEMBER: Statement = Statement::write(
 );
 const READ_JOURNAL: Statement = Statement::read(
     "migrator_journal",
-    "SELECT version, name, action, outcome, started_at, finished_at, compatible_from, undo_sql, migrator_version FROM migrator_journal ORDER BY id",
+    "SELECT version, name, action, outcome, started_at, finished_at, compatible_from, undo_sql, migrator_version, error FROM migrator_journal ORDER BY id",
 );
 const WRITE_JOURNAL: Statement = Statement::write(
     "migrator_journal",
-    "INSERT INTO migrator_journal (version, name, action, outcome, started_at, finished_at, compatible_from, checksum, undo_sql, migrator_version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    "INSERT INTO migrator_journal (version, name, action, outcome, started_at, finished_at, compatible_from, checksum, undo_sql, migrator_version, error) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
 );
 
 /// A migration that is applied.
@@ -154,6 +154,8 @@ pub(crate) struct Entry {
     pub(crate) compatible_from: Option<Version>,
     pub(crate) checksum: Option<String>,
     pub(crate) undo_sql: Option<String>,
+    /// What went wrong, for a migration that was rolled back.
+    pub(crate) error: Option<String>,
 }
 
 impl Entry {
@@ -166,6 +168,7 @@ impl Entry {
             compatible_from: migration.instructions().compatible_from,
             checksum: Some(migration.checksum().to_string()),
             undo_sql: migration.undo().map(|undo| undo.sql.clone()),
+            error: None,
         }
     }
 }
@@ -176,8 +179,9 @@ pub(crate) async fn write_journal(
     started_at: OffsetDateTime,
     finished_at: OffsetDateTime,
 ) -> Result<(), DatabaseError> {
-    let (action, outcome) = entry.action.words();
-    let values: [Value; 10] = [
+    let (action, success) = entry.action.words();
+    let outcome = if entry.error.is_some() { "failed" } else { success };
+    let values: [Value; 11] = [
         entry.version.into(),
         entry.name.as_str().into(),
         action.into(),
@@ -188,6 +192,7 @@ pub(crate) async fn write_journal(
         entry.checksum.clone().into(),
         entry.undo_sql.clone().into(),
         env!("CARGO_PKG_VERSION").into(),
+        entry.error.clone().into(),
     ];
     connection.execute(&WRITE_JOURNAL, &values).await.map(drop)
 }
@@ -201,7 +206,7 @@ pub struct JournalEntry {
     pub name: String,
     /// `up`, `down` or `stamp`.
     pub action: String,
-    /// `applied`, `undone` or `stamped`.
+    /// `applied`, `undone`, `stamped`, or `failed` and rolled back.
     pub outcome: String,
     /// When it began, in UTC.
     #[serde(with = "time::serde::rfc3339")]
@@ -216,6 +221,8 @@ pub struct JournalEntry {
     pub undo_sql: Option<String>,
     /// The version of the migrator that did it.
     pub migrator_version: Option<String>,
+    /// What went wrong, for one that was rolled back.
+    pub error: Option<String>,
 }
 
 impl JournalEntry {
@@ -230,8 +237,14 @@ impl JournalEntry {
             compatible_from: row.get("compatible_from")?,
             undo_sql: row.get("undo_sql")?,
             migrator_version: row.get("migrator_version")?,
+            error: row.get("error")?,
         })
     }
+}
+
+/// The last that was done to make a version applied; nothing when that was taken back, or never succeeded.
+pub(crate) fn last_applied(journal: &[JournalEntry], version: Version) -> Option<&JournalEntry> {
+    journal.iter().rfind(|it| it.version == version && it.error.is_none() && it.action != "down")
 }
 
 /// Everything that runs did, oldest first; empty when there is no journal.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::history::{Applied, JournalEntry};
+use crate::history::{Applied, JournalEntry, last_applied};
 use crate::source::{Catalog, Migration, Version};
 
 /// How what is applied goes together with a release's migrations.
@@ -56,7 +56,7 @@ impl<'catalog, 'history> Plan<'catalog, 'history> {
     pub fn incompatibility(&self, catalog: &Catalog, journal: &[JournalEntry]) -> Option<String> {
         let newest = catalog.newest();
         self.newer.iter().find_map(|applied| {
-            let last = journal.iter().rfind(|it| it.version == applied.version && it.action != "down")?;
+            let last = last_applied(journal, applied.version)?;
             let from = last.compatible_from.filter(|from| *from > newest)?;
             Some(format!(
                 "the database is too new: {} needs a release that has version {from} or later, and the newest of this one is {newest}; use a newer image, or undo it with the newer one",

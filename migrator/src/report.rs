@@ -96,6 +96,17 @@ impl StampReport {
     }
 }
 
+/// What `backup` did.
+#[derive(Clone, Debug, Serialize)]
+pub struct BackupReport {
+    /// The copy.
+    pub file: String,
+    /// Its size.
+    pub bytes: u64,
+    /// The newest version that is applied in it.
+    pub current_version: Option<Version>,
+}
+
 /// One migration as `status` lists it.
 #[derive(Clone, Debug, Serialize)]
 pub struct StatusLine {

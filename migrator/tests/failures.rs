@@ -34,7 +34,7 @@ on_both_databases! {
         up_fails(&database, &[ONE, bad, THREE], Exit::Migration, &line).await;
         let mut connection = database.connect().await;
         assert_eq!(versions(&mut connection).await, ["1"]);
-        assert_eq!(journal(&mut connection).await, ["up 1"]);
+        assert_eq!(journal(&mut connection).await, ["up 1", "failed up 2"]);
         assert_eq!(count(&mut connection, "one").await, 0);
         assert!(!has_table(&mut connection, "two").await && !has_table(&mut connection, "three").await);
         // Mended, it goes on where it stood.

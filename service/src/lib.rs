@@ -1,1 +1,19 @@
-//! To be written.
+//! The service of Bedplate: it answers HTTP on a database that the migrator has brought up to date, and
+//! tells the truth about its health.
+//!
+//! The arrows inside: `server -> api -> store -> foundation::database`, and `api`, `store -> domain`.
+//! Handlers contain no SQL, the store contains no HTTP, the domain contains neither.
+
+pub mod api;
+pub mod commands;
+pub mod domain;
+pub mod lifecycle;
+pub mod metrics;
+pub mod middleware;
+pub mod probe;
+pub mod server;
+pub mod settings;
+pub mod store;
+
+/// The release of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

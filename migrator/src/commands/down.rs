@@ -82,12 +82,11 @@ impl Migrator {
                 (None, Some(undo)) => undo.sql.clone(),
                 (None, None) => return Err(format!("{title} has no undo file")),
             },
-            None => {
-                let last = journal.iter().rfind(|it| it.version == applied.version && it.action != "down");
-                last.and_then(|it| it.undo_sql.clone()).ok_or_else(|| {
+            None => history::last_applied(journal, applied.version)
+                .and_then(|it| it.undo_sql.clone())
+                .ok_or_else(|| {
                     format!("{title} is not known to this release and the journal has no undo of it")
-                })?
-            }
+                })?,
         };
         let entry = Entry {
             version: applied.version,
@@ -96,6 +95,7 @@ impl Migrator {
             compatible_from: None,
             checksum: Some(applied.checksum.clone()),
             undo_sql: None,
+            error: None,
         };
         let work = vec![Work::File { sql }, Work::Forget(applied.version), Work::Journal(entry)];
         Ok(Change { title: format!("the undo of {title}"), guard: Guard::Applied(applied.version), work })

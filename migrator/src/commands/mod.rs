@@ -1,5 +1,6 @@
 //! What the migrator can do, one file for each command that changes something.
 
+mod backup;
 mod down;
 mod reset;
 mod stamp;

@@ -7,7 +7,7 @@ use super::Migrator;
 use crate::admin::{self, NewAdmin};
 use crate::error::MigratorError;
 use crate::grants;
-use crate::history::{self, Applied};
+use crate::history::{self, Action, Applied, Entry};
 use crate::plan::Plan;
 use crate::report::{AppliedNow, Progress, UpReport};
 use crate::session::{Performed, Session};
@@ -74,7 +74,15 @@ impl Migrator {
                 target: "bedplate::span::migration", "migration",
                 otel.name = %format_args!("migrate {title}"), migration = title,
             );
-            let performed = step::apply(session, migration).instrument(span).await?;
+            let performed = match step::apply(session, migration).instrument(span).await {
+                Ok(performed) => performed,
+                Err(error) => {
+                    if matches!(error, MigratorError::Failed { .. }) {
+                        session.record_failure(Entry::of(migration, Action::Up), &error).await;
+                    }
+                    return Err(error);
+                }
+            };
             let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
             progress.end(&title, milliseconds, performed == Performed::Done);
             if performed == Performed::Done {

@@ -218,9 +218,10 @@ pub(crate) async fn versions(connection: &mut Connection) -> Vec<String> {
     texts(connection, sql).await.unwrap()
 }
 
-/// What the journal says was done, in order: `up 1`.
+/// What the journal says was done, in order: `up 1`, `failed up 2`.
 pub(crate) async fn journal(connection: &mut Connection) -> Vec<String> {
-    let sql = "SELECT action || ' ' || CAST(version AS TEXT) AS it FROM migrator_journal ORDER BY id";
+    let sql = "SELECT CASE outcome WHEN 'failed' THEN 'failed ' ELSE '' END || action || ' ' || CAST(version AS TEXT) AS it
+        FROM migrator_journal ORDER BY id";
     texts(connection, sql).await.unwrap()
 }
 

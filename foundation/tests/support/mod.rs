@@ -1,3 +1,0 @@
-//! What the integration tests of this crate share.
-
-pub mod otlp;

@@ -1,0 +1,221 @@
+//! The command line of the migrator.
+
+mod output;
+mod perform;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use foundation::clock::Clock;
+use foundation::entropy::Entropy;
+use foundation::exit::Exit;
+use foundation::settings::{Effective, Environment, Setting, SettingsError, Warning};
+use foundation::telemetry::{Program, Telemetry};
+
+use crate::commands::Awaited;
+use crate::error::MigratorError;
+use crate::settings::Settings;
+use crate::source::Version;
+use output::Output;
+
+pub use output::tell_password;
+
+/// Brings a database to the schema that this release needs, and exits.
+///
+/// The database is named by DATABASE_URL (or POSTGRES_HOST and its kin); without either it is the file
+/// bedplate.db. Every setting is documented in .env.example and shown by `migrator check-config`.
+#[derive(Debug, Parser)]
+#[command(name = "migrator", version, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do. Without a command: up.
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+}
+
+const EXAMPLES: &str = "Examples:
+  migrator                      apply everything that is pending
+  migrator up --to 3            apply up to and with version 3
+  migrator down                 take the newest migration back
+  migrator status --format json what is applied and pending, for a script
+  migrator wait --for schema    return when another migrator has done its work
+
+Exit codes:
+  0 done, or nothing to do   2 bad usage   65 the schema is not one this release may touch
+  69 database unreachable   70 a migration's SQL failed   75 lock not won, timed out or stopped
+  78 bad settings, and what only a person can mend";
+
+#[derive(Debug, Args)]
+struct Options {
+    /// How the result is written to standard output. Logs go to standard error.
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    format: Format,
+    /// How long a statement waits for a table's lock before it is tried again [MIGRATOR_LOCK_TIMEOUT].
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
+    lock_timeout: Option<Duration>,
+    /// How long the run keeps trying to get its locks [MIGRATOR_DEADLINE].
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
+    deadline: Option<Duration>,
+    /// How long one statement may run [MIGRATOR_STATEMENT_TIMEOUT].
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
+    statement_timeout: Option<Duration>,
+    /// How long to wait for a database that is starting [MIGRATOR_WAIT_TIMEOUT].
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
+    wait_timeout: Option<Duration>,
+    /// The role of the service, which gets what it needs on every table [MIGRATOR_GRANT_TO].
+    #[arg(long, global = true, value_name = "ROLE")]
+    grant_to: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Apply the migrations that are pending.
+    Up {
+        /// Stop after this version.
+        #[arg(long, value_name = "VERSION")]
+        to: Option<Version>,
+    },
+    /// Take migrations back, newest first.
+    Down {
+        /// How many.
+        #[arg(long, default_value_t = 1, conflicts_with = "to")]
+        steps: usize,
+        /// Everything above this version; 0 is back to the base.
+        #[arg(long, value_name = "VERSION")]
+        to: Option<Version>,
+    },
+    /// List what is applied and what is pending.
+    Status,
+    /// List everything that was ever done to this database.
+    History,
+    /// Say that exactly the migrations up to VERSION are applied, without running any; 0 for none.
+    Stamp {
+        /// The newest version that is to count as applied.
+        version: Version,
+    },
+    /// Write the files of a new migration and its undo, for both databases.
+    New {
+        /// What it does, for example add_team_to_users.
+        name: String,
+        /// The folder that holds `migrations` and `undo`.
+        #[arg(long, default_value = "migrator", value_name = "FOLDER")]
+        folder: PathBuf,
+    },
+    /// Copy a SQLite database to FILE while it is in use. PostgreSQL has pg_dump.
+    Backup {
+        /// The copy; it must not exist yet.
+        file: PathBuf,
+    },
+    /// Drop everything in the database's schema and apply all migrations again.
+    Reset {
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+        /// Needed beside --yes in production.
+        #[arg(long)]
+        i_know_this_deletes_everything: bool,
+    },
+    /// Return when the database, or its schema, is there.
+    Wait {
+        /// What to wait for.
+        #[arg(long = "for", value_enum, default_value = "schema")]
+        awaited: Awaited,
+        /// For how long.
+        #[arg(long, default_value = "60s", value_name = "DURATION", value_parser = duration)]
+        timeout: Duration,
+    },
+    /// Print the settings in force, where each came from, secrets redacted.
+    CheckConfig,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    Duration::parse(text).map_err(|wrong| format!("{wrong}; expected {}", Duration::EXPECTED))
+}
+
+/// The settings, with what the command line overrides.
+struct Configured {
+    settings: Settings,
+    effective: Vec<Effective>,
+    warnings: Vec<Warning>,
+}
+
+impl Options {
+    fn configure(&self) -> Result<Configured, SettingsError> {
+        let mut environment = Environment::from_process();
+        let mut settings = Settings::read(&mut environment);
+        let migrator = &mut settings.migrator;
+        let flags = [
+            ("MIGRATOR_LOCK_TIMEOUT", self.lock_timeout, &mut migrator.lock_timeout),
+            ("MIGRATOR_DEADLINE", self.deadline, &mut migrator.deadline),
+            ("MIGRATOR_STATEMENT_TIMEOUT", self.statement_timeout, &mut migrator.statement_timeout),
+            ("MIGRATOR_WAIT_TIMEOUT", self.wait_timeout, &mut migrator.wait_timeout),
+        ];
+        for (name, flag, setting) in flags {
+            if let Some(value) = flag {
+                environment.overridden(name, &value);
+                *setting = value;
+            }
+        }
+        if let Some(role) = &self.grant_to {
+            environment.overridden("MIGRATOR_GRANT_TO", role);
+            migrator.grant_to = Some(role.clone());
+        }
+        let (effective, warnings) = environment.finish()?;
+        Ok(Configured { settings, effective, warnings })
+    }
+}
+
+impl Cli {
+    /// Does what the command line says.
+    pub async fn run(self) -> Exit {
+        let command = self.command.unwrap_or(Command::Up { to: None });
+        let output = Output { format: self.options.format };
+        let configured = match self.options.configure() {
+            Ok(configured) => configured,
+            Err(error) => return output.settings_error(&error),
+        };
+        if let Command::CheckConfig = command {
+            return output.effective(&configured);
+        }
+        let (clock, entropy) = (Clock::system(), Entropy::system());
+        let program = Program { name: "migrator", version: env!("CARGO_PKG_VERSION"), clock, entropy };
+        let foundation = &configured.settings.foundation;
+        let telemetry = match Telemetry::start(&program, &foundation.log, &foundation.open_telemetry) {
+            Ok(telemetry) => telemetry,
+            Err(error) => return output.failure("start", &MigratorError::Settings(error.to_string())),
+        };
+        for warning in &configured.warnings {
+            tracing::warn!(setting = warning.name, "{}", warning.detail);
+        }
+        let exit = output.command(command, &configured.settings).await;
+        tokio::task::block_in_place(|| telemetry.shutdown());
+        exit
+    }
+}
+
+impl Command {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Up { .. } => "up",
+            Self::Down { .. } => "down",
+            Self::Status => "status",
+            Self::History => "history",
+            Self::Stamp { .. } => "stamp",
+            Self::New { .. } => "new",
+            Self::Backup { .. } => "backup",
+            Self::Reset { .. } => "reset",
+            Self::Wait { .. } => "wait",
+            Self::CheckConfig => "check-config",
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What a command prints: its result on standard output, everything else on standard error.
+
+use std::io::Write;
+
+use foundation::exit::Exit;
+use foundation::settings::{SettingsError, format_effective};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Configured, Format};
+use crate::error::MigratorError;
+use crate::report::UpReport;
+use crate::source::Version;
+
+/// Where results go: standard output, in the form that was asked for.
+pub(super) struct Output {
+    pub(super) format: Format,
+}
+
+impl Output {
+    pub(super) fn up(&self, command: &str, report: &UpReport) {
+        let current = show(report.current_version);
+        let mut text = if report.nothing_done() {
+            format!("nothing to do; at version {current}")
+        } else {
+            format!("applied {}; at version {current}", report.applied.len())
+        };
+        if let Some(role) = &report.granted_to {
+            text.push_str(&format!("\ngave {role} what it lacked"));
+        }
+        if let Some(admin) = &report.admin {
+            text.push_str(&format!("\nmade the administrator {admin}"));
+        }
+        self.result(command, report, &text);
+        tell_password(report);
+    }
+
+    /// Writes a result. That nobody reads it any more is no failure of the command.
+    pub(super) fn result(&self, command: &str, report: &impl Serialize, text: &str) {
+        let text = match self.format {
+            Format::Text => text.to_owned(),
+            Format::Json => document(command, Exit::Success, report),
+        };
+        let _nobody_reads = writeln!(std::io::stdout(), "{text}");
+    }
+
+    pub(super) fn failure(&self, command: &str, error: &MigratorError) -> Exit {
+        let exit = error.exit();
+        let causes = causes(error);
+        tracing::error!(exit_code = exit.code(), causes = causes.join(": "), "{error}");
+        if self.format == Format::Json {
+            let report = json!({ "error": { "message": error.to_string(), "causes": causes } });
+            let _nobody_reads = writeln!(std::io::stdout(), "{}", document(command, exit, &report));
+        }
+        exit
+    }
+
+    pub(super) fn settings_error(&self, error: &SettingsError) -> Exit {
+        let _nobody_reads = writeln!(std::io::stderr(), "{error}");
+        if self.format == Format::Json {
+            let report = json!({ "error": { "message": error.to_string(), "causes": [] } });
+            let _nobody_reads =
+                writeln!(std::io::stdout(), "{}", document("settings", Exit::Configuration, &report));
+        }
+        Exit::Configuration
+    }
+
+    pub(super) fn effective(&self, configured: &Configured) -> Exit {
+        for warning in &configured.warnings {
+            let _nobody_reads = writeln!(std::io::stderr(), "warning: {}: {}", warning.name, warning.detail);
+        }
+        let report = json!({ "settings": configured.effective });
+        self.result("check-config", &report, format_effective(&configured.effective).trim_end());
+        Exit::Success
+    }
+}
+
+/// One document: the command, its exit code, and the fields of the report.
+fn document(command: &str, exit: Exit, report: &impl Serialize) -> String {
+    let mut document = json!({ "command": command, "exit_code": exit.code() });
+    match (serde_json::to_value(report), document.as_object_mut()) {
+        (Ok(serde_json::Value::Object(fields)), Some(document)) => document.extend(fields),
+        (Ok(other), Some(document)) => drop(document.insert("result".to_owned(), other)),
+        (Err(error), Some(document)) => drop(document.insert("error".to_owned(), error.to_string().into())),
+        (_, None) => {}
+    }
+    document.to_string()
+}
+
+fn causes(error: &MigratorError) -> Vec<String> {
+    let mut causes = Vec::new();
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    causes
+}
+
+pub(super) fn show(version: Option<Version>) -> String {
+    version.map_or_else(|| "none".to_owned(), |version| version.to_string())
+}
+
+/// Shows a password that was made here, once, and never in a log.
+pub fn tell_password(report: &UpReport) {
+    if let (Some(admin), Some(password)) = (&report.admin, &report.generated_password) {
+        let _nobody_reads = writeln!(
+            std::io::stderr(),
+            "\n  The administrator {admin:?} has the password {}\n  It is shown this once. Set ADMIN_PASSWORD to choose one.\n",
+            password.expose()
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! From a command of the command line to a call of the library, and back to a result.
+
+use std::io::{IsTerminal, Write};
+
+use foundation::clock::Clock;
+use foundation::entropy::Entropy;
+use foundation::exit::Exit;
+use serde_json::json;
+use tracing::Instrument;
+
+use super::Command;
+use super::output::{Output, show};
+use crate::commands::{Awaited, Migrator};
+use crate::error::MigratorError;
+use crate::report::journal_table;
+use crate::settings::Settings;
+use crate::source::new_files;
+use crate::stop::Stop;
+
+impl Output {
+    pub(super) async fn command(&self, command: Command, settings: &Settings) -> Exit {
+        let name = command.name();
+        let stop = match Stop::on_signals() {
+            Ok(stop) => stop,
+            Err(error) => {
+                return self
+                    .failure(name, &MigratorError::File(error, "signals cannot be listened to".to_owned()));
+            }
+        };
+        let migrator = Migrator::new(settings, Clock::system(), Entropy::system(), stop);
+        let span = tracing::info_span!(
+            target: "bedplate::span::migration", "run", otel.name = %format_args!("migrator {name}"),
+            otel.status_code = tracing::field::Empty,
+        );
+        let performed = self.perform(command, settings, &migrator).instrument(span.clone()).await;
+        if performed.is_err() {
+            span.record("otel.status_code", "ERROR");
+        }
+        match performed {
+            Ok(()) => Exit::Success,
+            Err(error) => self.failure(name, &error),
+        }
+    }
+
+    async fn perform(
+        &self,
+        command: Command,
+        settings: &Settings,
+        migrator: &Migrator,
+    ) -> Result<(), MigratorError> {
+        match command {
+            Command::Up { to } => self.up("up", &migrator.up(to).await?),
+            Command::Reset { yes, i_know_this_deletes_everything: known } => {
+                confirm_reset(settings, yes, known)?;
+                self.up("reset", &migrator.reset().await?);
+            }
+            Command::Down { to, steps } => {
+                let report = match to {
+                    Some(version) => migrator.down_to(version).await?,
+                    None => migrator.down_steps(steps).await?,
+                };
+                let count = report.undone.len();
+                let text = format!("took {count} back; at version {}", show(report.current_version));
+                self.result("down", &report, &text);
+            }
+            Command::Status => {
+                let report = migrator.status().await?;
+                self.result("status", &report, report.table().trim_end());
+            }
+            Command::History => {
+                let journal = migrator.history().await?;
+                self.result("history", &json!({ "entries": journal }), journal_table(&journal).trim_end());
+            }
+            Command::Stamp { version } => {
+                let report = migrator.stamp(version).await?;
+                let text = match report.changed {
+                    true => format!("the history now ends at version {version}; nothing was run"),
+                    false => format!("the history ended at version {version} already"),
+                };
+                self.result("stamp", &report, &text);
+            }
+            Command::New { name, folder } => {
+                let files = new_files(&folder, &name, Clock::system().now())
+                    .map_err(|error| MigratorError::Usage(error.to_string()))?;
+                let paths: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+                self.result("new", &json!({ "files": paths }), &format!("wrote\n  {}", paths.join("\n  ")));
+            }
+            Command::Backup { file } => {
+                let report = migrator.backup(&file).await?;
+                let text = format!("copied {} bytes to {}", report.bytes, report.file);
+                self.result("backup", &report, &text);
+            }
+            Command::Wait { awaited, timeout } => {
+                migrator.wait(awaited, timeout).await?;
+                let what = if awaited == Awaited::Database { "database" } else { "schema" };
+                self.result("wait", &json!({ "ready": what }), &format!("the {what} is there"));
+            }
+            Command::CheckConfig => unreachable!("it was answered before anything was connected"),
+        }
+        Ok(())
+    }
+}
+
+fn confirm_reset(settings: &Settings, yes: bool, known: bool) -> Result<(), MigratorError> {
+    let refuse = |sentence: String| Err(MigratorError::Usage(sentence));
+    let url = settings.url();
+    if settings.is_production() && !(yes && known) {
+        return refuse(format!(
+            "reset would delete everything in {url}, and this is production; if that is meant: reset --yes --i-know-this-deletes-everything"
+        ));
+    }
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return refuse(format!(
+            "reset would delete everything in {url}; there is no terminal to ask on, so say --yes"
+        ));
+    }
+    let question = format!(
+        "This deletes everything in {url}. Type the name of the database ({}) to go on: ",
+        url.name()
+    );
+    let _nobody_reads = write!(std::io::stderr(), "{question}");
+    let mut answer = String::new();
+    match std::io::stdin().read_line(&mut answer) {
+        Ok(_) if answer.trim() == url.name() => Ok(()),
+        Ok(_) => refuse("that is not its name; nothing was changed".to_owned()),
+        Err(error) => Err(MigratorError::File(error, "the answer cannot be read".to_owned())),
+    }
+}

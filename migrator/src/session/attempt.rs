@@ -1,0 +1,209 @@
+//! One try of a change: a transaction that is made whole, rolled back, or stopped by a signal.
+
+use std::time::Duration;
+
+use foundation::database::{Backend, Canceller, Connection, DatabaseError, DatabaseErrorKind};
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use super::blockers::Blockers;
+use super::{Change, Context, Guard, Performed, Work, postgres, sqlite};
+use crate::error::MigratorError;
+use crate::history;
+use crate::stop::Stop;
+
+/// How long a statement that was cancelled may take to end before its connection is given up.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a rollback may take before its connection is given up.
+const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why an attempt failed.
+pub(super) enum Failure {
+    Database(DatabaseError),
+    /// The statements of a file failed, at this line of it.
+    File(DatabaseError, Option<usize>),
+    Migrator(MigratorError),
+}
+
+impl From<DatabaseError> for Failure {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl From<MigratorError> for Failure {
+    fn from(error: MigratorError) -> Self {
+        Self::Migrator(error)
+    }
+}
+
+impl Failure {
+    pub(super) fn explain(self, change: &Change) -> MigratorError {
+        match self {
+            Self::Migrator(error) => error,
+            Self::Database(source) => {
+                MigratorError::Failed { migration: change.title.clone(), line: None, source }
+            }
+            Self::File(source, line) => {
+                MigratorError::Failed { migration: change.title.clone(), line, source }
+            }
+        }
+    }
+
+    pub(super) fn explain_file(self, title: &str, sql: &str) -> MigratorError {
+        match self {
+            Self::Migrator(error) => error,
+            Self::Database(source) | Self::File(source, _) => {
+                let line = source.position().map(|position| line_at(sql, position));
+                MigratorError::Failed { migration: title.to_owned(), line, source }
+            }
+        }
+    }
+}
+
+/// The line, from 1, of the character at `position`, from 1.
+fn line_at(sql: &str, position: usize) -> usize {
+    1 + sql.chars().take(position.saturating_sub(1)).filter(|character| *character == '\n').count()
+}
+
+/// One try of a change, stopped by a signal, with an eye on who holds its locks.
+pub(super) async fn attempt(
+    context: &Context,
+    connection: &mut Connection,
+    change: &Change,
+    blockers: &mut Blockers,
+) -> Result<Performed, Failure> {
+    let canceller = connection.canceller();
+    let result = {
+        let work = blockers.watch(transaction(context, connection, change));
+        stoppable(&context.stop, &canceller, work).await
+    };
+    if result.is_err() {
+        // Where this does not work, the connection is gone or ends with the program, and the transaction
+        // with it.
+        match tokio::time::timeout(ROLLBACK_TIMEOUT, connection.rollback()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(error = %error, "nothing was rolled back"),
+            Err(_) => tracing::debug!("the rollback was not answered"),
+        }
+    }
+    result
+}
+
+/// Runs `work`; when the run is to stop, cancels the statement and waits for its end.
+pub(super) async fn stoppable<T, E: Into<Failure>>(
+    stop: &Stop,
+    canceller: &Canceller,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, Failure> {
+    tokio::pin!(work);
+    tokio::select! {
+        biased;
+        result = &mut work => return result.map_err(Into::into),
+        () = stop.requested() => {}
+    }
+    let give_up = Instant::now() + CANCEL_TIMEOUT;
+    while Instant::now() < give_up {
+        // Again and again, because the first time may have met the moment between two statements.
+        if let Err(error) = canceller.cancel().await {
+            tracing::warn!(error = %error, "the running statement could not be cancelled");
+        }
+        match tokio::time::timeout(Duration::from_millis(200), &mut work).await {
+            // It was done just before.
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(_)) => break,
+            Err(_) => {}
+        }
+    }
+    Err(MigratorError::Stopped.into())
+}
+
+async fn transaction(
+    context: &Context,
+    connection: &mut Connection,
+    change: &Change,
+) -> Result<Performed, Failure> {
+    let started_at = context.clock.now();
+    connection.begin().await?;
+    match connection.backend() {
+        Backend::Postgres => postgres::enter(&context.settings, connection).await?,
+        Backend::Sqlite => sqlite::enter(connection).await?,
+    }
+    if !holds(connection, change.guard).await? {
+        connection.rollback().await?;
+        return Ok(Performed::Skipped);
+    }
+    for work in &change.work {
+        match perform_one(context, connection, work, started_at).await {
+            Err(Failure::File(..))
+                if connection.backend() == Backend::Postgres && postgres::was_left(connection).await =>
+            {
+                return Err(postgres::ended_its_transaction(&change.title).into());
+            }
+            performed => performed?,
+        }
+        // Asked before anything else is written: outside of the transaction it would stay.
+        match (work, connection.backend()) {
+            (Work::File { .. }, Backend::Postgres) => {
+                postgres::still_inside(connection, &change.title).await?;
+            }
+            (Work::File { .. }, Backend::Sqlite) => sqlite::still_inside(connection, &change.title).await?,
+            _ => {}
+        }
+    }
+    if connection.backend() == Backend::Sqlite {
+        sqlite::leave(connection, &change.title).await?;
+    }
+    connection.commit().await?;
+    Ok(Performed::Done)
+}
+
+/// Whether somebody else was in the way, and nothing is wrong with the statement: a lock was not given in
+/// time, or PostgreSQL ended a deadlock by this transaction.
+pub(super) fn is_contention(error: &DatabaseError) -> bool {
+    matches!(error.kind(), DatabaseErrorKind::LockNotAvailable | DatabaseErrorKind::SerializationFailure)
+}
+
+async fn holds(connection: &mut Connection, guard: Guard) -> Result<bool, DatabaseError> {
+    match guard {
+        Guard::None => Ok(true),
+        Guard::NotApplied(version) => Ok(!history::contains(connection, version).await?),
+        Guard::Applied(version) => history::contains(connection, version).await,
+        Guard::NoAdmin => Ok(!crate::admin::exists(connection).await?),
+    }
+}
+
+async fn perform_one(
+    context: &Context,
+    connection: &mut Connection,
+    work: &Work,
+    started_at: OffsetDateTime,
+) -> Result<(), Failure> {
+    let now = context.clock.now();
+    match work {
+        Work::File { sql } => connection.batch(sql).await.map_err(|error| {
+            if is_contention(&error) {
+                return Failure::Database(error);
+            }
+            let line = error.position().map(|position| line_at(sql, position));
+            Failure::File(error, line)
+        }),
+        Work::Execute(statement, values) => Ok(connection.execute(statement, values).await.map(drop)?),
+        Work::Remember(migration) => Ok(history::remember(connection, migration, now).await?),
+        Work::Forget(version) => Ok(history::forget(connection, *version).await?),
+        Work::Journal(entry) => Ok(history::write_journal(connection, entry, started_at, now).await?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_from_one() {
+        for (position, line) in [(1, 1), (5, 1), (6, 2), (7, 3)] {
+            assert_eq!(line_at("abcd\n\nx", position), line, "{position}");
+        }
+    }
+}

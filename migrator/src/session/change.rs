@@ -1,0 +1,52 @@
+//! What is to be done, as data, so that it can be tried again when a lock was not given.
+
+use foundation::database::{Statement, Value};
+
+use crate::history::Entry;
+use crate::source::{Migration, Version};
+
+/// What must hold inside of the transaction for a change to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// The version is not in the history.
+    NotApplied(Version),
+    /// The version is in the history.
+    Applied(Version),
+    /// There is no active administrator.
+    NoAdmin,
+    /// Nothing.
+    None,
+}
+
+/// One thing that a change does.
+#[derive(Clone, Debug)]
+pub(crate) enum Work {
+    /// Runs statements as they stand in a file.
+    File { sql: String },
+    /// Runs a statement of ours.
+    Execute(Statement, Vec<Value>),
+    /// Records a migration as applied, without running it.
+    Remember(Box<Migration>),
+    /// Takes a version out of the history.
+    Forget(Version),
+    /// Writes what was done into the journal.
+    Journal(Entry),
+}
+
+/// What is done in one transaction under the lock, together or not at all.
+#[derive(Clone, Debug)]
+pub(crate) struct Change {
+    /// What it is called in errors, for example `V3__add_index`.
+    pub(crate) title: String,
+    pub(crate) guard: Guard,
+    pub(crate) work: Vec<Work>,
+}
+
+/// Whether a change was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Performed {
+    /// It was made.
+    Done,
+    /// Its guard did not hold: somebody else was there first.
+    Skipped,
+}

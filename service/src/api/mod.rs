@@ -1,0 +1,146 @@
+//! The routes of the service and what every request goes through. Handlers are thin: parse, authorize,
+//! one call, convert.
+
+pub mod docs;
+pub mod health;
+pub mod payload;
+pub mod problem;
+pub mod problem_json;
+mod routes;
+pub mod tags;
+
+use std::time::Duration;
+
+use foundation::clock::Clock;
+use foundation::entropy::Entropy;
+use poem::http::Method;
+use poem::{Endpoint, EndpointExt as _, Response};
+use poem_openapi::{ContactObject, ExtraHeader, LicenseObject, OpenApi, OpenApiService};
+
+use self::docs::Docs;
+use self::health::HealthApi;
+use self::routes::RoutesBuilder;
+pub use self::routes::{RouteFacts, RouteTable};
+use crate::lifecycle::Lifecycle;
+use crate::metrics::HttpMetrics;
+use crate::middleware::{
+    BodyLimit, CatchPanic, HeadAsGet, Observe, Problems, RequestTimeout, SecurityHeaders,
+};
+use crate::probe::{ProbeView, SharedQuery};
+use crate::settings::HttpSettings;
+
+/// The routes that tell of health. They are bounded by themselves and asked all the time: no request
+/// time limit, and no more than a debug line for a good answer.
+const PROBES: [&str; 4] = ["/livez", "/readyz", "/startupz", "/health"];
+
+/// Whether the path is that of a probe, which answers at once from memory.
+#[must_use]
+pub fn is_probe(path: &str) -> bool {
+    PROBES.contains(&path)
+}
+
+/// What the routes stand on.
+#[derive(Clone)]
+pub struct Parts {
+    /// The stage of the process.
+    pub lifecycle: Lifecycle,
+    /// What the probe found last.
+    pub probe: ProbeView,
+    /// The query through the pool.
+    pub query: SharedQuery,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+    /// Where requests are counted.
+    pub metrics: HttpMetrics,
+}
+
+/// The limits of every request.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestLimits {
+    /// How long it may take.
+    pub timeout: Duration,
+    /// How large its body may be, in bytes.
+    pub body_bytes: u64,
+}
+
+impl From<&HttpSettings> for RequestLimits {
+    fn from(settings: &HttpSettings) -> Self {
+        Self { timeout: settings.request_timeout, body_bytes: settings.body_limit.as_u64() }
+    }
+}
+
+/// The service as one endpoint, put together.
+pub struct Application {
+    parts: Parts,
+    limits: RequestLimits,
+    routes: RoutesBuilder,
+}
+
+impl Application {
+    /// The service on `parts`.
+    ///
+    /// # Errors
+    /// Its documentation cannot be made.
+    pub fn new(parts: Parts, limits: RequestLimits) -> std::io::Result<Self> {
+        let api = open_api(&parts);
+        let docs = Docs::new(&api.spec(), &api.spec_yaml())?;
+        let mut routes = RoutesBuilder::new(api);
+        for path in ["/docs", "/docs/", "/docs/:file", "/openapi.json", "/openapi.yaml"] {
+            routes.add_page(path, Method::GET, docs.clone());
+        }
+        let root = poem::endpoint::make(|_| async { Ok::<_, poem::Error>(docs::redirect_to_docs().await) });
+        routes.add_page("/", Method::GET, root);
+        Ok(Self { parts, limits, routes })
+    }
+
+    /// Adds a route that the API's documentation does not name. Everything under the first segment of its
+    /// path belongs to such routes.
+    #[must_use]
+    pub fn with_page<E>(mut self, path: &str, method: Method, endpoint: E) -> Self
+    where
+        E: Endpoint<Output = Response> + 'static,
+    {
+        self.routes.add_page(path, method, endpoint);
+        self
+    }
+
+    /// Adds an API that the documentation does not name. Everything under the first segments of its paths
+    /// belongs to it.
+    #[must_use]
+    pub fn with_api<T: OpenApi + 'static>(mut self, api: T) -> Self {
+        self.routes.add_api(api);
+        self
+    }
+
+    /// Routes and middleware, ready to be served.
+    pub fn into_endpoint(self) -> impl Endpoint<Output = Response> + 'static {
+        let Self { parts, limits, routes } = self;
+        let (routes, table) = routes.finish();
+        routes
+            .with(BodyLimit::new(limits.body_bytes))
+            .with(RequestTimeout::new(limits.timeout))
+            .with(CatchPanic)
+            .with(Problems::new(table.clone()))
+            .with(SecurityHeaders)
+            .with(Observe::new(parts.metrics, parts.clock, parts.entropy, table))
+            .with(HeadAsGet)
+    }
+}
+
+/// The documented API. Its documents are what `/openapi.json` and `/openapi.yaml` serve.
+fn open_api(parts: &Parts) -> OpenApiService<HealthApi, ()> {
+    let Parts { lifecycle, probe, query, clock, .. } = parts.clone();
+    OpenApiService::new(HealthApi { lifecycle, probe, query, clock }, "Bedplate", crate::VERSION)
+        .summary("The base that a backend is bolted to")
+        .description(
+            "Errors are `application/problem+json` (RFC 9457). Times are RFC 3339 in UTC. Every answer \
+             names its request in `X-Request-Id`, and so does the log.",
+        )
+        .license(LicenseObject::new("MIT OR Apache-2.0"))
+        .extra_response_header::<String, _>(
+            ExtraHeader::new("X-Request-Id").description("The id that the log has for the request"),
+        )
+        .contact(ContactObject::new().name("Bedplate").url("https://github.com/bedplate/bedplate"))
+}

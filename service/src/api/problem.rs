@@ -1,0 +1,271 @@
+//! Every error that leaves the service: its status, its code and its words are chosen here and nowhere
+//! else. The client gets a sentence that is safe to show; the log gets the cause.
+
+use std::fmt;
+
+use foundation::database::{DatabaseError, DatabaseErrorKind};
+use poem::error::{
+    MethodNotAllowedError, NotFoundError, ParseJsonError, ParsePathError, ParseQueryError, ReadBodyError,
+};
+use poem::http::StatusCode;
+use poem::http::header::{ALLOW, HeaderValue, RETRY_AFTER};
+use poem::{IntoResponse as _, Response};
+use poem_openapi::error as openapi;
+
+use super::RouteFacts;
+use super::problem_json::{FieldError, Problem, ProblemJson};
+
+/// The errors of our own code; those of the framework are understood as they are.
+#[derive(Debug)]
+pub enum Failure {
+    /// The body is larger than this many bytes.
+    BodyTooLarge(u64),
+    /// The request took longer than it may.
+    TimedOut,
+    /// A handler panicked, with this message.
+    Panicked(String),
+    /// The database has no answer.
+    Database(DatabaseError),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BodyTooLarge(limit) => write!(formatter, "the body may have {limit} bytes at most"),
+            Self::TimedOut => formatter.write_str("the request took longer than it may"),
+            Self::Panicked(message) => write!(formatter, "the handler panicked: {message}"),
+            Self::Database(error) => fmt::Display::fmt(error, formatter),
+        }
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Database(error) => std::error::Error::source(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<Failure> for poem::Error {
+    fn from(failure: Failure) -> Self {
+        let status = describe_failure(&failure).status;
+        Self::new(failure, status)
+    }
+}
+
+impl From<DatabaseError> for Failure {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// What an error comes to for the client.
+struct Description {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    errors: Vec<FieldError>,
+}
+
+impl Description {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), errors: Vec::new() }
+    }
+
+    /// A part of the request that cannot be read.
+    fn invalid(pointer: String, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        let sentence = format!("{pointer} of the request is not valid: {detail}");
+        let invalid = Self::new(StatusCode::BAD_REQUEST, "invalid_request", sentence);
+        Self { errors: vec![FieldError { pointer, detail }], ..invalid }
+    }
+
+    fn internal() -> Self {
+        let detail = "something went wrong inside of the service; its log has it under the request id";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", detail)
+    }
+}
+
+fn describe_failure(failure: &Failure) -> Description {
+    match failure {
+        Failure::BodyTooLarge(limit) => {
+            let detail = format!("the body of a request may have {limit} bytes at most");
+            Description::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+        }
+        Failure::TimedOut => {
+            let detail = "the request took longer than it may; try again";
+            Description::new(StatusCode::SERVICE_UNAVAILABLE, "request_timeout", detail)
+        }
+        Failure::Panicked(_) => Description::internal(),
+        Failure::Database(error) => describe_database_error(error),
+    }
+}
+
+fn describe_database_error(error: &DatabaseError) -> Description {
+    use DatabaseErrorKind as Kind;
+    let conflict = |detail| Description::new(StatusCode::CONFLICT, "conflict", detail);
+    match error.kind() {
+        Kind::UniqueViolation => conflict("something with the same unique value exists already"),
+        Kind::ForeignKeyViolation => {
+            conflict("something that this refers to, or that refers to this, is in the way")
+        }
+        Kind::SerializationFailure | Kind::LockNotAvailable => {
+            conflict("another request changes the same; try again")
+        }
+        Kind::Unreachable | Kind::Timeout | Kind::PoolTimeout | Kind::QueryCanceled | Kind::ReadOnly => {
+            let detail = "the database has no answer at the moment; try again";
+            Description::new(StatusCode::SERVICE_UNAVAILABLE, "database_unavailable", detail)
+        }
+        _ => Description::internal(),
+    }
+}
+
+fn describe_body_error(error: &ReadBodyError) -> Description {
+    match error {
+        ReadBodyError::PayloadTooLarge => {
+            Description::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is too large")
+        }
+        ReadBodyError::Io(cause) => match failure_in(cause) {
+            Some(failure) => describe_failure(failure),
+            None => Description::invalid("/body".to_owned(), "it ended early"),
+        },
+        ReadBodyError::Utf8(_) => Description::invalid("/body".to_owned(), "it is not UTF-8"),
+        ReadBodyError::BodyHasBeenTaken => Description::internal(),
+    }
+}
+
+/// The error of ours that reading failed with, however often it was wrapped on its way.
+fn failure_in(error: &std::io::Error) -> Option<&Failure> {
+    let inner = error.get_ref()?;
+    inner.downcast_ref().or_else(|| failure_in(inner.downcast_ref()?))
+}
+
+fn describe_json_error(error: &ParseJsonError) -> Description {
+    match error {
+        ParseJsonError::InvalidContentType(_) | ParseJsonError::ContentTypeRequired => {
+            unsupported_media_type()
+        }
+        other => Description::invalid("/body".to_owned(), other.to_string()),
+    }
+}
+
+fn unsupported_media_type() -> Description {
+    let detail = "the body is of a media type that is not understood here; send application/json";
+    Description::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+}
+
+/// What the status alone says.
+fn describe_status(status: StatusCode) -> Description {
+    let (code, detail) = match status {
+        StatusCode::BAD_REQUEST => ("invalid_request", "the request cannot be understood"),
+        StatusCode::UNAUTHORIZED => ("unauthorized", "this needs a signed-in user"),
+        StatusCode::FORBIDDEN => ("forbidden", "this user may not do that"),
+        StatusCode::NOT_FOUND => ("not_found", "there is nothing at this path"),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            ("method_not_allowed", "this path does not know the method; Allow names those that it knows")
+        }
+        StatusCode::NOT_ACCEPTABLE => ("not_acceptable", "none of the accepted media types can be given"),
+        StatusCode::CONFLICT => ("conflict", "the request conflicts with the present state"),
+        StatusCode::PRECONDITION_FAILED => ("precondition_failed", "it has been changed meanwhile"),
+        StatusCode::PAYLOAD_TOO_LARGE => ("body_too_large", "the body is too large"),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => return unsupported_media_type(),
+        StatusCode::UNPROCESSABLE_ENTITY => {
+            ("unprocessable", "the request is understood, but cannot be done")
+        }
+        StatusCode::TOO_MANY_REQUESTS => {
+            ("too_many_requests", "there were too many requests; try again later")
+        }
+        StatusCode::SERVICE_UNAVAILABLE => ("unavailable", "this cannot be done at the moment; try again"),
+        _ if status.is_server_error() => return Description { status, ..Description::internal() },
+        _ => ("failed", status.canonical_reason().unwrap_or("the request failed")),
+    };
+    Description::new(status, code, detail)
+}
+
+fn describe(error: &poem::Error, route: Option<&RouteFacts>) -> Description {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        describe_failure(failure)
+    } else if let Some(error) = error.downcast_ref::<ReadBodyError>() {
+        describe_body_error(error)
+    } else if let Some(error) = error.downcast_ref::<ParseJsonError>() {
+        describe_json_error(error)
+    } else if error.is::<openapi::ContentTypeError>() {
+        unsupported_media_type()
+    } else if let Some(error) = error.downcast_ref::<openapi::ParseParamError>() {
+        Description::invalid(format!("/query/{}", error.name), &error.reason)
+    } else if let Some(error) = error.downcast_ref::<openapi::ParsePathError>() {
+        let name = route.and_then(|route| route.parameter(error.name)).unwrap_or(error.name);
+        Description::invalid(format!("/path/{name}"), &error.reason)
+    } else if let Some(error) = error.downcast_ref::<openapi::ParseRequestPayloadError>() {
+        Description::invalid("/body".to_owned(), &error.reason)
+    } else if let Some(error) = error.downcast_ref::<ParseQueryError>() {
+        Description::invalid("/query".to_owned(), error.to_string())
+    } else if let Some(error) = error.downcast_ref::<ParsePathError>() {
+        Description::invalid("/path".to_owned(), error.to_string())
+    } else if error.is::<NotFoundError>() {
+        describe_status(StatusCode::NOT_FOUND)
+    } else if error.is::<MethodNotAllowedError>() {
+        describe_status(StatusCode::METHOD_NOT_ALLOWED)
+    } else {
+        describe_status(error.status())
+    }
+}
+
+/// The request that a problem is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Its path.
+    pub path: &'a str,
+    /// Its id.
+    pub request_id: &'a str,
+    /// What is known of its route.
+    pub route: Option<&'a RouteFacts>,
+}
+
+/// The answer for an error of ours or of the framework. Logs what is the service's own fault.
+#[must_use]
+pub fn answer_error(error: &poem::Error, asked: Asked<'_>) -> Response {
+    let description = describe(error, asked.route);
+    if description.status == StatusCode::INTERNAL_SERVER_ERROR {
+        let cause = std::error::Error::source(error).and_then(std::error::Error::source);
+        let cause = cause.map(ToString::to_string);
+        tracing::error!(error = %error, cause, "a request failed");
+    } else if description.status.is_server_error() {
+        tracing::warn!(error = %error, "a request was given up");
+    }
+    respond(description, asked)
+}
+
+/// The answer in place of one that the framework made by itself, which is no problem document.
+#[must_use]
+pub fn answer_status(status: StatusCode, asked: Asked<'_>) -> Response {
+    respond(describe_status(status), asked)
+}
+
+fn respond(description: Description, asked: Asked<'_>) -> Response {
+    let Description { status, code, detail, errors } = description;
+    let problem = Problem {
+        kind: "about:blank".to_owned(),
+        title: status.canonical_reason().unwrap_or("Error").to_owned(),
+        status: status.as_u16(),
+        detail,
+        instance: asked.path.to_owned(),
+        code: code.to_owned(),
+        request_id: asked.request_id.to_owned(),
+        errors,
+    };
+    let mut response = ProblemJson(problem).into_response();
+    let headers = response.headers_mut();
+    match (status, asked.route) {
+        (StatusCode::METHOD_NOT_ALLOWED, Some(route)) => {
+            headers.insert(ALLOW, route.allow.clone());
+        }
+        (StatusCode::SERVICE_UNAVAILABLE, _) => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        _ => {}
+    }
+    response
+}

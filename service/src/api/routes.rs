@@ -1,0 +1,175 @@
+//! Which endpoint a path belongs to, and what is known of each route beside it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use poem::endpoint::BoxEndpoint;
+use poem::http::{HeaderValue, Method};
+use poem::{
+    Endpoint, EndpointExt as _, IntoEndpoint as _, PathPattern, Request, Response, Result, Route, RouteMethod,
+};
+use poem_openapi::registry::MetaApi;
+use poem_openapi::{OpenApi, OpenApiService};
+
+/// What is known of a route.
+#[derive(Clone, Debug)]
+pub struct RouteFacts {
+    /// How it is written in the documentation: `/users/{id}`.
+    pub name: Arc<str>,
+    /// What `Allow` says for it.
+    pub allow: HeaderValue,
+}
+
+impl RouteFacts {
+    /// The name of a parameter of the path, which poem-openapi counts: `param0`.
+    #[must_use]
+    pub fn parameter(&self, counted: &str) -> Option<&str> {
+        let index: usize = counted.strip_prefix("param")?.parse().ok()?;
+        let names = self.name.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        names.into_iter().nth(index)
+    }
+}
+
+/// What is known of all routes, by the pattern that the framework has for each.
+#[derive(Clone, Debug, Default)]
+pub struct RouteTable(Arc<HashMap<String, RouteFacts>>);
+
+impl RouteTable {
+    /// The route that a request was found to belong to.
+    #[must_use]
+    pub fn find(&self, pattern: Option<&PathPattern>) -> Option<&RouteFacts> {
+        self.0.get(&*pattern?.0)
+    }
+}
+
+/// Collects routes.
+pub(super) struct RoutesBuilder {
+    methods: BTreeMap<String, BTreeSet<String>>,
+    pages: BTreeMap<String, RouteMethod>,
+    apis: Vec<(BTreeSet<String>, BoxEndpoint<'static>)>,
+}
+
+impl RoutesBuilder {
+    /// Begins with the documented API, which answers whatever no other route does.
+    pub(super) fn new<T: OpenApi + 'static>(service: OpenApiService<T, ()>) -> Self {
+        let mut builder = Self { methods: BTreeMap::new(), pages: BTreeMap::new(), apis: Vec::new() };
+        builder.note(&T::meta());
+        builder.apis.push((BTreeSet::new(), service.into_endpoint()));
+        builder
+    }
+
+    pub(super) fn add_api<T: OpenApi + 'static>(&mut self, api: T) {
+        let meta = T::meta();
+        let paths = meta.iter().flat_map(|api| &api.paths);
+        let segments = paths.map(|path| first_segment(&path.path).to_owned()).collect();
+        self.note(&meta);
+        self.apis.push((segments, OpenApiService::new(api, "", "").into_endpoint()));
+    }
+
+    pub(super) fn add_page<E>(&mut self, path: &str, method: Method, endpoint: E)
+    where
+        E: Endpoint<Output = Response> + 'static,
+    {
+        self.allow(path, &method);
+        let methods = self.pages.remove(path).unwrap_or_default();
+        self.pages.insert(path.to_owned(), methods.method(method, endpoint));
+    }
+
+    fn note(&mut self, apis: &[MetaApi]) {
+        for path in apis.iter().flat_map(|api| &api.paths) {
+            for operation in &path.operations {
+                self.allow(&path.path, &operation.method);
+            }
+        }
+    }
+
+    fn allow(&mut self, path: &str, method: &Method) {
+        let known = self.methods.entry(path.to_owned()).or_default();
+        known.insert(method.to_string());
+        if *method == Method::GET {
+            known.insert(Method::HEAD.to_string());
+        }
+    }
+
+    pub(super) fn finish(self) -> (Routes, RouteTable) {
+        let facts = self.methods.into_iter().filter_map(|(path, methods)| {
+            let allow = methods.into_iter().collect::<Vec<_>>().join(", ");
+            let facts = RouteFacts { name: path.as_str().into(), allow: HeaderValue::try_from(allow).ok()? };
+            Some((pattern_of(&path), facts))
+        });
+        let table = RouteTable(Arc::new(facts.collect()));
+        let of_pages = self.pages.keys().map(|path| first_segment(path).to_owned()).collect();
+        let pages =
+            self.pages.into_iter().fold(Route::new(), |route, (path, methods)| route.at(path, methods));
+        let mut endpoints = self.apis;
+        endpoints.push((of_pages, pages.boxed()));
+        let mut by_segment = BTreeMap::new();
+        for (index, (segments, _)) in endpoints.iter().enumerate() {
+            by_segment.extend(segments.iter().map(|segment| (segment.clone(), index)));
+        }
+        let endpoints = endpoints.into_iter().map(|(_, endpoint)| endpoint).collect();
+        (Routes { endpoints, by_segment }, table)
+    }
+}
+
+/// The endpoints, told apart by the first segment of the path; the first of them has every other path.
+/// They stand side by side, because nesting one in the other would rewrite the address of each request.
+pub(super) struct Routes {
+    endpoints: Vec<BoxEndpoint<'static>>,
+    by_segment: BTreeMap<String, usize>,
+}
+
+impl Endpoint for Routes {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        let index = self.by_segment.get(first_segment(request.uri().path())).copied().unwrap_or(0);
+        self.endpoints[index].call(request).await
+    }
+}
+
+fn first_segment(path: &str) -> &str {
+    path.trim_start_matches('/').split('/').next().unwrap_or_default()
+}
+
+/// The pattern that poem-openapi gives the router for a documented path: its parameters are counted.
+fn pattern_of(path: &str) -> String {
+    let mut counted = 0;
+    let parts = path.split('/').map(|part| {
+        if part.starts_with('{') {
+            counted += 1;
+            format!(":param{}", counted - 1)
+        } else {
+            part.to_owned()
+        }
+    });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_counted_and_named_again() {
+        assert_eq!(pattern_of("/users/{id}/tokens/{token_id}"), "/users/:param0/tokens/:param1");
+        assert_eq!(pattern_of("/docs/:file"), "/docs/:file");
+        let facts = RouteFacts {
+            name: "/users/{id}/tokens/{token_id}".into(),
+            allow: HeaderValue::from_static("GET"),
+        };
+        assert_eq!(facts.parameter("param0"), Some("id"));
+        assert_eq!(facts.parameter("param1"), Some("token_id"));
+        assert_eq!(facts.parameter("param2"), None);
+        assert_eq!(facts.parameter("limit"), None);
+    }
+
+    #[test]
+    fn the_first_segment_is_that_of_a_path() {
+        for (path, segment) in
+            [("/", ""), ("/docs", "docs"), ("/docs/", "docs"), ("/docs/x", "docs"), ("", "")]
+        {
+            assert_eq!(first_segment(path), segment);
+        }
+    }
+}

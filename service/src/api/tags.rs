@@ -1,0 +1,10 @@
+//! The chapters of the API's documentation.
+
+use poem_openapi::Tags;
+
+/// What an operation is about.
+#[derive(Tags)]
+pub enum Tag {
+    /// What the service says about itself.
+    Health,
+}

@@ -1,0 +1,80 @@
+//! The commands of the program.
+
+mod check_config;
+mod healthcheck;
+mod serve;
+
+use std::io::{self, Write as _};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use foundation::exit::Exit;
+use foundation::settings::{Environment, SettingsError};
+
+pub use serve::Serving;
+
+/// Serves Bedplate's API.
+///
+/// The settings are environment variables; `service check-config` shows those in force.
+#[derive(Debug, Parser)]
+#[command(name = "service", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves; so does the program without a command.
+    Serve,
+    /// Shows the settings in force, where each comes from, and what is wrong with them.
+    CheckConfig {
+        /// For people, or for programs.
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
+    /// Asks the service that runs at HTTP_ADDRESS whether it is well: exit 0, else 69.
+    Healthcheck {
+        /// Whether it is ready, instead of whether it is alive.
+        #[arg(long)]
+        ready: bool,
+    },
+}
+
+/// The form of what is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table.
+    #[default]
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+/// Runs the program as its arguments say.
+#[must_use]
+pub fn main() -> Exit {
+    // There is one provider of TLS, and rustls panics when it has to choose.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tell("the provider of TLS was set up twice; this is a defect of the program");
+    }
+    // On bad usage this ends the program by itself, with 2.
+    let arguments = Arguments::parse();
+    let environment = Environment::from_process();
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(environment),
+        Command::CheckConfig { format } => check_config::run(environment, format),
+        Command::Healthcheck { ready } => healthcheck::run(environment, ready),
+    }
+}
+
+/// Says something on standard error, where the log does not exist yet or would not be read.
+fn tell(message: impl std::fmt::Display) {
+    // When standard error is gone there is nobody left to tell.
+    let _nobody_reads = writeln!(io::stderr().lock(), "{message}");
+}
+
+/// Shows every problem at once.
+fn refuse(error: &SettingsError) -> Exit {
+    tell(format_args!("{error}\n`service check-config` shows the settings in force once they can be read."));
+    Exit::Configuration
+}

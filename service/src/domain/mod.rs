@@ -1,0 +1,3 @@
+//! Plain types and their rules: no HTTP, no SQL.
+
+pub mod health;

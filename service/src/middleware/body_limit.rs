@@ -1,0 +1,83 @@
+//! No body is larger than it may be.
+
+use std::io;
+use std::time::Duration;
+
+use http_body_util::{BodyExt as _, Limited};
+use poem::http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use poem::{Body, Endpoint, Middleware, Request, Response, Result};
+use tokio::time::timeout;
+
+use crate::api::problem::Failure;
+
+/// How long a body that is refused is read on, so that its sender gets to read the answer.
+const DISCARD_TIME: Duration = Duration::from_secs(1);
+
+/// How much of it is read on, in bytes.
+const DISCARD_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Refuses larger bodies: by what the client announces, else when there is too much of it.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimit(u64);
+
+impl BodyLimit {
+    /// Allows this many bytes.
+    #[must_use]
+    pub const fn new(bytes: u64) -> Self {
+        Self(bytes)
+    }
+}
+
+/// The endpoint of [`BodyLimit`].
+pub struct BodyLimitEndpoint<E> {
+    inner: E,
+    limit: u64,
+}
+
+impl<E: Endpoint<Output = Response>> Middleware<E> for BodyLimit {
+    type Output = BodyLimitEndpoint<E>;
+
+    fn transform(&self, inner: E) -> Self::Output {
+        BodyLimitEndpoint { inner, limit: self.0 }
+    }
+}
+
+impl<E: Endpoint<Output = Response>> Endpoint for BodyLimitEndpoint<E> {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> Result<Response> {
+        let headers = request.headers();
+        if let Some(length) = headers.get(CONTENT_LENGTH) {
+            // hyper has checked the number, and reads no more than it says.
+            let length = length.to_str().ok().and_then(|it| it.parse().ok()).unwrap_or(u64::MAX);
+            if length > self.limit {
+                if length <= DISCARD_BYTES && !headers.contains_key(EXPECT) {
+                    discard(request.take_body()).await;
+                }
+                return Err(Failure::BodyTooLarge(self.limit).into());
+            }
+        } else if headers.contains_key(TRANSFER_ENCODING) {
+            let body = limited(request.take_body(), self.limit);
+            request.set_body(body);
+        }
+        self.inner.call(request).await
+    }
+}
+
+/// A connection that is closed on a client that still writes loses the answer as well.
+async fn discard(body: Body) {
+    let mut body: http_body_util::combinators::BoxBody<_, _> = body.into();
+    let read = async { while let Some(Ok(_frame)) = body.frame().await {} };
+    // The answer is the same, whether the client was done within the time or not.
+    let _in_time = timeout(DISCARD_TIME, read).await;
+}
+
+fn limited(body: Body, limit: u64) -> Body {
+    let inner: http_body_util::combinators::BoxBody<bytes::Bytes, io::Error> = body.into();
+    let limited = Limited::new(inner, usize::try_from(limit).unwrap_or(usize::MAX));
+    let limited = limited.map_err(move |error| match error.downcast::<io::Error>() {
+        Ok(broken) => *broken,
+        Err(_too_large) => io::Error::other(Failure::BodyTooLarge(limit)),
+    });
+    limited.boxed().into()
+}

@@ -1,0 +1,19 @@
+//! What every request goes through, one concern in each file.
+
+mod body_limit;
+mod catch_panic;
+mod head;
+mod observe;
+mod problems;
+mod request_context;
+mod security_headers;
+mod timeout;
+
+pub use body_limit::BodyLimit;
+pub use catch_panic::CatchPanic;
+pub use head::HeadAsGet;
+pub use observe::Observe;
+pub use problems::Problems;
+pub use request_context::RequestContext;
+pub use security_headers::SecurityHeaders;
+pub use timeout::RequestTimeout;

@@ -1,0 +1,192 @@
+//! What is told about every request: its id, its place in a trace, a span, a line in the log, a figure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use foundation::clock::Clock;
+use foundation::entropy::Entropy;
+use foundation::telemetry::propagation::{self, TRACEPARENT};
+use poem::http::header::{HeaderName, HeaderValue, USER_AGENT};
+use poem::http::{Method, StatusCode};
+use poem::{Endpoint, Middleware, Request, Response, Result};
+use tokio::time::Instant;
+use tracing::field::Empty;
+use tracing::{Instrument as _, Level, Span};
+
+use super::RequestContext;
+use super::head::WasHead;
+use super::request_context::{self, X_REQUEST_ID};
+use crate::api::{RouteTable, is_probe};
+use crate::metrics::HttpMetrics;
+
+/// Tells about requests.
+#[derive(Clone, Debug)]
+pub struct Observe {
+    metrics: HttpMetrics,
+    clock: Clock,
+    entropy: Entropy,
+    routes: RouteTable,
+}
+
+impl Observe {
+    /// Counts in `metrics`; makes ids from `clock` and `entropy`.
+    #[must_use]
+    pub fn new(metrics: HttpMetrics, clock: Clock, entropy: Entropy, routes: RouteTable) -> Self {
+        Self { metrics, clock, entropy, routes }
+    }
+}
+
+/// The endpoint of [`Observe`].
+pub struct ObserveEndpoint<E> {
+    inner: E,
+    observe: Observe,
+}
+
+impl<E: Endpoint<Output = Response>> Middleware<E> for Observe {
+    type Output = ObserveEndpoint<E>;
+
+    fn transform(&self, inner: E) -> Self::Output {
+        ObserveEndpoint { inner, observe: self.clone() }
+    }
+}
+
+impl<E: Endpoint<Output = Response>> Endpoint for ObserveEndpoint<E> {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> Result<Response> {
+        let Observe { metrics, clock, entropy, routes } = &self.observe;
+        let started = Instant::now();
+        let request_id = request_context::request_id(&request, clock, entropy);
+        let asked = Asked::of(&request);
+        let span = asked.span(&request, request_context::text(&request_id));
+        let trace = propagation::join(&span, request_context::caller(&request).as_ref(), entropy);
+        let context = RequestContext::new(request_id, trace);
+        request.set_data(context.clone());
+        let mut unanswered = Unanswered { asked: Some(&asked), span: &span, started };
+        let mut response = self.inner.call(request).instrument(span.clone()).await?;
+        unanswered.asked = None;
+
+        let elapsed = started.elapsed();
+        let route = routes.find(response.data()).map(|facts| &facts.name);
+        metrics.record(asked.method, route, response.status().as_u16(), elapsed);
+        asked.finish(&span, route, response.status(), elapsed, &context);
+        let headers = response.headers_mut();
+        headers.insert(X_REQUEST_ID, context.request_id_header());
+        if let Ok(traceparent) = HeaderValue::try_from(context.trace().to_string()) {
+            headers.insert(HeaderName::from_static(TRACEPARENT), traceparent);
+        }
+        Ok(response)
+    }
+}
+
+/// What is known of a request from its head.
+struct Asked {
+    method: &'static str,
+    uri: poem::http::Uri,
+    is_probe: bool,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Self {
+        let was_head = request.data::<WasHead>().is_some();
+        let method = if was_head { "HEAD" } else { method_name(request.method()) };
+        let uri = request.uri().clone();
+        Self { method, is_probe: is_probe(uri.path()), uri }
+    }
+
+    /// The fields have the names of OpenTelemetry's semantic conventions. A probe, which is asked every
+    /// second by everybody, has a span only where its lines are wanted.
+    fn span(&self, request: &Request, request_id: &str) -> Span {
+        if self.is_probe && !tracing::enabled!(target: "service::access", Level::DEBUG) {
+            return Span::none();
+        }
+        tracing::info_span!(
+            target: "bedplate::span::http",
+            "request",
+            otel.name = self.method,
+            otel.kind = "server",
+            otel.status_code = Empty,
+            http.request.method = self.method,
+            url.path = self.uri.path(),
+            url.scheme = "http",
+            http.route = Empty,
+            http.response.status_code = Empty,
+            client.address = client_address(request).as_deref(),
+            user_agent.original = request.headers().get(USER_AGENT).and_then(|it| it.to_str().ok()),
+            request_id,
+            trace_id = Empty,
+        )
+    }
+
+    fn finish(
+        &self,
+        span: &Span,
+        route: Option<&Arc<str>>,
+        status: StatusCode,
+        elapsed: Duration,
+        context: &RequestContext,
+    ) {
+        if !span.is_disabled() {
+            if let Some(route) = route {
+                span.record("http.route", &**route);
+                propagation::rename(span, format_args!("{} {route}", self.method));
+            }
+            span.record("http.response.status_code", status.as_u16());
+            if status.is_server_error() {
+                span.record("otel.status_code", "ERROR");
+            }
+        }
+        let (method, path, status_code) = (self.method, self.uri.path(), status.as_u16());
+        let duration_ms = milliseconds(elapsed);
+        let entered = span.enter();
+        if self.is_probe && status.is_success() {
+            tracing::debug!(target: "service::access", duration_ms, "{method} {path} {status_code}");
+        } else {
+            let request_id = context.request_id();
+            tracing::info!(target: "service::access", duration_ms, request_id, "{method} {path} {status_code}");
+        }
+        drop(entered);
+    }
+}
+
+/// Tells of a request whose client went away before the answer: its future is dropped where it waits.
+struct Unanswered<'a> {
+    asked: Option<&'a Asked>,
+    span: &'a Span,
+    started: Instant,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(Asked { method, uri, .. }) = self.asked {
+            let duration_ms = milliseconds(self.started.elapsed());
+            let path = uri.path();
+            let _entered = self.span.enter();
+            tracing::info!(target: "service::access", duration_ms, "{method} {path} given up by the client");
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn client_address(request: &Request) -> Option<String> {
+    request.remote_addr().as_socket_addr().map(|address| address.ip().to_string())
+}
+
+/// The methods that the conventions know; another one could be any text at all.
+fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        Method::CONNECT => "CONNECT",
+        Method::TRACE => "TRACE",
+        _ => "_OTHER",
+    }
+}

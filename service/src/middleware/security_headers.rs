@@ -1,0 +1,44 @@
+//! What browsers are told about every answer.
+
+use poem::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    X_FRAME_OPTIONS,
+};
+use poem::{Endpoint, Middleware, Request, Response, Result};
+
+/// For answers of the API, which are no documents: load nothing, be in no frame, keep nothing. A handler
+/// that set one of these itself knows better.
+static HEADERS: [(HeaderName, HeaderValue); 5] = [
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+];
+
+/// Adds the headers.
+#[derive(Clone, Copy, Debug)]
+pub struct SecurityHeaders;
+
+/// The endpoint of [`SecurityHeaders`].
+pub struct SecurityHeadersEndpoint<E>(E);
+
+impl<E: Endpoint<Output = Response>> Middleware<E> for SecurityHeaders {
+    type Output = SecurityHeadersEndpoint<E>;
+
+    fn transform(&self, endpoint: E) -> Self::Output {
+        SecurityHeadersEndpoint(endpoint)
+    }
+}
+
+impl<E: Endpoint<Output = Response>> Endpoint for SecurityHeadersEndpoint<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        let mut response = self.0.call(request).await?;
+        for (name, value) in &HEADERS {
+            response.headers_mut().entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        Ok(response)
+    }
+}

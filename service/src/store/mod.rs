@@ -1,0 +1,3 @@
+//! The SQL of each noun, once, and from rows to types. No HTTP.
+
+pub mod health;

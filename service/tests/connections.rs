@@ -1,0 +1,85 @@
+//! The limits of a connection.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::redundant_clone,
+    reason = "tests do what programs may not"
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use support::{DEADLINE, TestService};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+const REQUEST: &[u8] = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// Everything that comes until the connection is closed.
+async fn rest(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    timeout(DEADLINE, stream.read_to_end(&mut answer))
+        .await
+        .expect("it is closed")
+        .expect("it is closed well");
+    String::from_utf8(answer).expect("text")
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_ask_is_closed() {
+    let service = TestService::with(&[("HTTP_IDLE_TIMEOUT", "100ms")], |it| it).await;
+    for sent in ["", "GET /livez HTTP/1.1\r\nHost:"] {
+        let mut stream = TcpStream::connect(service.address).await.expect("a connection");
+        stream.write_all(sent.as_bytes()).await.expect("sent");
+        rest(&mut stream).await;
+    }
+    let mut stream = TcpStream::connect(service.address).await.expect("a connection");
+    stream.write_all(REQUEST).await.expect("sent");
+    assert!(rest(&mut stream).await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn one_connection_more_than_allowed_waits_for_its_turn() {
+    let service = TestService::with(&[("HTTP_MAX_CONNECTIONS", "1")], |it| it).await;
+    let mut first = TcpStream::connect(service.address).await.expect("a connection");
+    first.write_all(REQUEST).await.expect("sent");
+    let mut answer = [0; 12];
+    first.read_exact(&mut answer).await.expect("an answer");
+    let mut second = TcpStream::connect(service.address).await.expect("the kernel accepts it");
+    second.write_all(REQUEST).await.expect("sent");
+    let waiting = timeout(Duration::from_millis(200), second.read_exact(&mut answer)).await;
+    assert!(waiting.is_err(), "it is not its turn");
+    drop(first);
+    timeout(DEADLINE, second.read_exact(&mut answer)).await.expect("it is its turn").expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused() {
+    let service = TestService::start().await;
+    let long = "x".repeat(64 * 1024);
+    for head in [
+        format!("GET /livez HTTP/1.1\r\nHost: x\r\nLong: {long}\r\n\r\n"),
+        format!("GET /livez HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(101)),
+    ] {
+        let mut stream = TcpStream::connect(service.address).await.expect("a connection");
+        // The service may answer and close before it has read everything.
+        let _sent = stream.write_all(head.as_bytes()).await;
+        let mut answer = [0; 12];
+        timeout(DEADLINE, stream.read_exact(&mut answer)).await.expect("in time").expect("an answer");
+        assert_eq!(&answer, b"HTTP/1.1 431");
+    }
+}
+
+#[tokio::test]
+async fn several_requests_go_over_one_connection() {
+    let service = TestService::start().await;
+    let mut stream = TcpStream::connect(service.address).await.expect("a connection");
+    let last = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(&[REQUEST, REQUEST, last].concat()).await.expect("sent");
+    assert_eq!(rest(&mut stream).await.matches("HTTP/1.1 200 OK").count(), 3);
+}

@@ -1,0 +1,93 @@
+//! The headers of every answer: names of the request, and what browsers are told.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::redundant_clone,
+    reason = "tests do what programs may not"
+)]
+
+mod support;
+
+use foundation::telemetry::propagation::TraceContext;
+use reqwest::StatusCode;
+use support::{TestService, header};
+
+#[tokio::test]
+async fn a_sane_request_id_is_kept() {
+    let service = TestService::start().await;
+    for id in ["abc-123", "!~", &"x".repeat(128)] {
+        let request = service.client.get(service.url("/livez")).header("X-Request-Id", id);
+        assert_eq!(header(&request.send().await.expect("an answer"), "x-request-id"), id);
+    }
+}
+
+#[tokio::test]
+async fn any_other_request_gets_a_new_id() {
+    let service = TestService::start().await;
+    let mut ids = std::collections::BTreeSet::new();
+    for id in ["", "two words", "caf\u{e9}", &"x".repeat(129)] {
+        let request = service.client.get(service.url("/livez")).header("X-Request-Id", id);
+        let answer = request.send().await.expect("an answer");
+        let made = uuid::Uuid::parse_str(header(&answer, "x-request-id")).expect("a UUID");
+        assert_eq!(made.get_version_num(), 7);
+        assert!(ids.insert(made));
+    }
+}
+
+#[tokio::test]
+async fn a_trace_goes_on_under_its_id() {
+    let service = TestService::start().await;
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    for path in ["/livez", "/health/db", "/nothing"] {
+        let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+        let request = service.client.get(service.url(path)).header("traceparent", &parent);
+        let answer = request.send().await.expect("an answer");
+        let context = TraceContext::parse(header(&answer, "traceparent")).expect("a traceparent");
+        assert_eq!(context.trace_id(), trace);
+        assert_ne!(context.span_id(), "00f067aa0ba902b7");
+    }
+}
+
+#[tokio::test]
+async fn a_trace_begins_where_there_is_none() {
+    let service = TestService::start().await;
+    let mut ids = std::collections::BTreeSet::new();
+    for parent in ["", "00-nonsense", "00-00000000000000000000000000000000-00f067aa0ba902b7-01"] {
+        let request = service.client.get(service.url("/startupz")).header("traceparent", parent);
+        let answer = request.send().await.expect("an answer");
+        let context = TraceContext::parse(header(&answer, "traceparent")).expect("a traceparent");
+        assert!(ids.insert(context.trace_id()));
+    }
+}
+
+#[tokio::test]
+async fn browsers_are_told_to_do_nothing_with_the_api() {
+    let service = TestService::start().await;
+    for path in ["/livez", "/health/db", "/nothing"] {
+        let answer = service.get(path).await;
+        assert_eq!(header(&answer, "x-content-type-options"), "nosniff");
+        assert_eq!(header(&answer, "x-frame-options"), "DENY");
+        assert_eq!(header(&answer, "referrer-policy"), "no-referrer");
+        assert_eq!(header(&answer, "content-security-policy"), "default-src 'none'; frame-ancestors 'none'");
+        assert_eq!(header(&answer, "cache-control"), "no-store");
+    }
+}
+
+#[tokio::test]
+async fn head_is_answered_as_get_without_the_body() {
+    let service = TestService::start().await;
+    service.ready().await;
+    for path in ["/livez", "/readyz", "/startupz", "/health", "/docs", "/openapi.json"] {
+        let get = service.get(path).await;
+        let head = service.client.head(service.url(path)).send().await.expect("an answer");
+        assert_eq!(head.status(), StatusCode::OK, "{path}");
+        assert_eq!(header(&head, "content-type"), header(&get, "content-type"), "{path}");
+        assert_eq!(header(&head, "content-length"), header(&get, "content-length"), "{path}");
+        assert!(head.bytes().await.expect("no body").is_empty(), "{path}");
+    }
+    let head = service.client.head(service.url("/nothing")).send().await.expect("an answer");
+    assert_eq!(head.status(), StatusCode::NOT_FOUND);
+    assert!(head.bytes().await.expect("no body").is_empty());
+}
