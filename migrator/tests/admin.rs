@@ -1,5 +1,5 @@
 //! The administrator that `up` makes when there is none.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 mod support;
 
@@ -20,7 +20,9 @@ async fn password_fits(connection: &mut Connection, password: &str) -> bool {
 on_both_databases! {
     /// In development one password is made and shown once, and never in a log.
     async fn development_makes_a_password(database: TestDatabase) {
-        let run = migrator_with(&database, &[("LOG_LEVEL", "trace"), ("DATABASE_ECHO", "true")], &["up"]).await.ends(0);
+        let run = migrator_with(&database, &[("LOG_LEVEL", "trace"), ("DATABASE_ECHO", "true")], &["up"])
+            .await
+            .ends(0);
         let shown: Vec<&str> = run.stderr.lines().filter(|line| line.contains("has the password")).collect();
         assert_eq!(shown.len(), 1, "{run}");
         assert!(!shown[0].contains("\"level\""), "it is no log line: {run}");
@@ -41,11 +43,22 @@ on_both_databases! {
         let guess = ("ADMIN_PASSWORD", "bedplate-development");
         migrator_with(&database, &[production, guess], &["up"]).await.ends(78).hides(&[guess.1]);
         let mut connection = database.connect().await;
-        assert!(!has_table(&mut connection, "users").await && !has_table(&mut connection, "refinery_schema_history").await);
+        assert!(
+            !has_table(&mut connection, "users").await
+                && !has_table(&mut connection, "refinery_schema_history").await
+        );
         let file = database.folder.path().join("password");
         std::fs::write(&file, "correct horse battery\n").unwrap();
-        let variables = [production, ("ADMIN_PASSWORD_FILE", file.to_str().unwrap()), ("ADMIN_USERNAME", "root"), ("ADMIN_EMAIL", "root@example.org")];
-        let run = migrator_with(&database, &variables, &["up"]).await.ends(0).hides(&["correct horse", "has the password"]);
+        let variables = [
+            production,
+            ("ADMIN_PASSWORD_FILE", file.to_str().unwrap()),
+            ("ADMIN_USERNAME", "root"),
+            ("ADMIN_EMAIL", "root@example.org"),
+        ];
+        let run = migrator_with(&database, &variables, &["up"])
+            .await
+            .ends(0)
+            .hides(&["correct horse", "has the password"]);
         assert!(run.stdout.contains("made the administrator root"), "{run}");
         assert!(password_fits(&mut connection, "correct horse battery").await);
         let admins = texts(&mut connection, "SELECT username || ' ' || email || ' ' || user_type AS it FROM users WHERE is_admin AND is_active AND NOT is_blocked").await.unwrap();
@@ -71,7 +84,10 @@ on_both_databases! {
     /// A user name that the table refuses is one of the settings, not of a migration.
     async fn a_name_that_no_account_can_have_is_refused(database: TestDatabase) {
         for name in ["a\\b", &"x".repeat(256)] {
-            migrator_with(&database, &[("ADMIN_USERNAME", name)], &["up"]).await.ends(78).says(&["ADMIN_USERNAME"]);
+            migrator_with(&database, &[("ADMIN_USERNAME", name)], &["up"])
+                .await
+                .ends(78)
+                .says(&["ADMIN_USERNAME"]);
         }
         let short = [("ADMIN_PASSWORD", "7 chars")];
         migrator_with(&database, &short, &["up"]).await.ends(78).says(&["8 to 128"]).hides(&["7 chars"]);

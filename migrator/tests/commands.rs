@@ -1,5 +1,5 @@
 //! The commands of the program on both databases: what they do, what they print, how they end.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 mod support;
 
@@ -43,24 +43,36 @@ on_both_databases! {
         assert_eq!(before["migrations"][0]["state"], "pending");
 
         let up = json(&["up"]).await;
-        assert_eq!((up["command"].as_str(), up["applied"][0]["name"].as_str()), (Some("up"), Some("create_users")));
+        assert_eq!(
+            (up["command"].as_str(), up["applied"][0]["name"].as_str()),
+            (Some("up"), Some("create_users"))
+        );
         assert_eq!((up["admin"].as_str(), up["current_version"].as_i64()), (Some("admin"), Some(1)));
         assert!(json(&["up"]).await["applied"].as_array().unwrap().is_empty());
 
         let status = json(&["status"]).await;
         assert_eq!((status["pending"].as_i64(), status["current_version"].as_i64()), (Some(0), Some(1)));
-        assert_eq!((status["newest_version"].as_i64(), status["problems"].as_array().unwrap().len()), (Some(1), 0));
+        assert_eq!(
+            (status["newest_version"].as_i64(), status["problems"].as_array().unwrap().len()),
+            (Some(1), 0)
+        );
         assert_eq!(status["migrations"][0]["state"], "applied");
         assert!(status["migrations"][0]["applied_on"].as_str().unwrap().ends_with('Z'));
 
         let history = json(&["history"]).await;
-        assert_eq!((history["entries"][0]["action"].as_str(), history["entries"][0]["outcome"].as_str()), (Some("up"), Some("applied")));
+        assert_eq!(
+            (history["entries"][0]["action"].as_str(), history["entries"][0]["outcome"].as_str()),
+            (Some("up"), Some("applied"))
+        );
         assert_eq!(json(&["stamp", "0"]).await["changed"], true);
         assert_eq!(json(&["stamp", "1"]).await["changed"], true);
         assert_eq!(json(&["stamp", "1"]).await["changed"], false);
         assert_eq!(json(&["wait", "--timeout", "1s"]).await["ready"], "schema");
         let down = json(&["down"]).await;
-        assert_eq!((down["undone"][0]["version"].as_i64(), down["current_version"].as_i64()), (Some(1), None));
+        assert_eq!(
+            (down["undone"][0]["version"].as_i64(), down["current_version"].as_i64()),
+            (Some(1), None)
+        );
         let wrong = migrator(&database, &["stamp", "9", "--format", "json"]).await.ends(2);
         assert!(wrong.json()["error"]["message"].as_str().unwrap().contains("version 9"), "{wrong}");
         assert!(!wrong.stderr.is_empty(), "the log says it too");
@@ -70,10 +82,18 @@ on_both_databases! {
     async fn tables_are_for_people(database: TestDatabase) {
         migrator(&database, &["up"]).await.ends(0);
         let status = migrator(&database, &["status"]).await.ends(0).hides(&["postgres:postgres"]);
-        assert!(status.stdout.starts_with("VERSION  NAME          STATE    APPLIED ON\n1        create_users  applied  "), "{status}");
+        assert!(
+            status
+                .stdout
+                .starts_with("VERSION  NAME          STATE    APPLIED ON\n1        create_users  applied  "),
+            "{status}"
+        );
         assert!(status.stdout.contains("at version 1 of 1, 0 pending"), "{status}");
         let history = migrator(&database, &["history"]).await.ends(0);
-        assert!(history.stdout.starts_with("STARTED AT") && history.stdout.contains("create_users"), "{history}");
+        assert!(
+            history.stdout.starts_with("STARTED AT") && history.stdout.contains("create_users"),
+            "{history}"
+        );
     }
 
     /// A stamp says what is there without running anything.

@@ -1,5 +1,5 @@
 //! What a person has to mend: one clear message, the right exit code, and no secret.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 mod support;
 
@@ -38,6 +38,28 @@ async fn a_wrong_password() {
     let json =
         up(&format!("postgresql://postgres:{SECRET}@{}", server()), &["status", "--format", "json"]).await;
     assert!(json.ends(78).json()["error"]["message"].as_str().unwrap().contains("refuses the role"));
+}
+
+/// However much is logged, by whichever library.
+#[tokio::test]
+async fn a_password_is_in_no_log() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let role = unique_name("talkative");
+    maintenance(&format!("CREATE ROLE {role} LOGIN SUPERUSER PASSWORD '{SECRET}'")).await;
+    let server = server();
+    let (host, _) = server.split_once('/').unwrap();
+    let address = format!("postgresql://{role}:{SECRET}@{host}/{}", database.url.name());
+    let admin = "an-admin-password-of-ours";
+    let variables = [
+        ("DATABASE_URL", address.as_str()),
+        ("LOG_LEVEL", "trace"),
+        ("DATABASE_ECHO", "true"),
+        ("ADMIN_PASSWORD", admin),
+    ];
+    let run = migrator_with(&database, &variables, &["up"]).await;
+    drop(database);
+    maintenance(&format!("DROP ROLE {role}")).await;
+    run.ends(0).hides(&[SECRET, admin, "$argon2id$"]).says(&["INSERT INTO users"]);
 }
 
 #[tokio::test]

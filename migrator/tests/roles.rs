@@ -1,5 +1,5 @@
 //! The two roles of production: the owner migrates, the service serves and can change nothing about it.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 mod support;
 

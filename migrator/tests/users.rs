@@ -1,5 +1,5 @@
 //! What the table `users` accepts and refuses, the same on both databases.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 mod support;
 #[path = "support/users_rules.rs"]
@@ -28,7 +28,15 @@ on_both_databases! {
             assert!(right, "{}: {:?} expected, got {result:?}", case.name, case.verdict);
         }
         for truth in TRUTHS {
-            assert_eq!(number(&mut connection, &format!("SELECT CAST(count(*) AS BIGINT) AS it FROM ({truth}) AS truth")).await, 1, "{truth}");
+            assert_eq!(
+                number(
+                    &mut connection,
+                    &format!("SELECT CAST(count(*) AS BIGINT) AS it FROM ({truth}) AS truth")
+                )
+                .await,
+                1,
+                "{truth}"
+            );
         }
     }
 }

@@ -1,5 +1,5 @@
 //! `wait` and `check-config`.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
 
 mod support;
 
@@ -47,7 +47,7 @@ on_both_databases! {
 #[tokio::test]
 async fn looking_makes_no_file() {
     let missing = TestDatabase::missing(Backend::Sqlite);
-    for command in ["status", "history"] {
+    for command in ["status", "history", "down"] {
         migrator(&missing, &[command]).await.ends(78).says(&["there is no file", "migrator up"]);
     }
     assert!(!missing.file().exists());

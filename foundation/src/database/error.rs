@@ -89,6 +89,12 @@ impl DatabaseError {
         self
     }
 
+    /// The same error, met at this place of the text, in characters from 1.
+    pub(super) fn at(mut self, position: usize) -> Self {
+        self.details.position = Some(position);
+        self
+    }
+
     pub(super) fn set_kind(&mut self, kind: DatabaseErrorKind) {
         self.kind = kind;
     }

@@ -30,6 +30,10 @@ pub(crate) fn up_command(database: &TestDatabase, folder: &Path, variables: &[(&
 
 #[test]
 #[ignore = "it is the process that other tests start"]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "it stands for a program, and the harness would turn every failure into the code 101"
+)]
 fn is_the_migrator() {
     // Somebody may run all tests that are ignored.
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
@@ -49,9 +53,8 @@ fn is_the_migrator() {
         tokio::task::block_in_place(|| telemetry.shutdown());
         result.map_or_else(|error| error.exit(), |()| Exit::Success)
     });
-    // Statements that were given up are not waited for, as the program does not when it ends.
-    runtime.shutdown_background();
-    #[allow(clippy::disallowed_methods, reason = "the harness would turn every failure into the code 101")]
+    // As the program does.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     std::process::exit(exit.code().into());
 }
 

@@ -116,7 +116,10 @@ pub(crate) fn backend(database: &TestDatabase) -> Backend {
 /// Migrations and undo files by their names without `.sql`. What has no undo file gets one that does nothing.
 pub(crate) type Files<'a> = &'a [(&'a str, &'a str)];
 
-fn split(files: Files<'_>) -> (Vec<(String, String)>, Vec<(String, String)>) {
+/// A file's name and its text.
+type File = (String, String);
+
+fn split(files: Files<'_>) -> (Vec<File>, Vec<File>) {
     let (mut migrations, mut undo) = (Vec::new(), Vec::new());
     for (name, sql) in files {
         let file = (format!("{name}.sql"), (*sql).to_owned());
@@ -215,8 +218,15 @@ pub(crate) async fn versions(connection: &mut Connection) -> Vec<String> {
     texts(connection, sql).await.unwrap()
 }
 
-/// What the journal says was done, in order: `up 1`.
+/// What the journal says was done, in order: `up 1`, `failed up 2`.
 pub(crate) async fn journal(connection: &mut Connection) -> Vec<String> {
-    let sql = "SELECT action || ' ' || CAST(version AS TEXT) AS it FROM migrator_journal ORDER BY id";
+    let sql = "SELECT CASE outcome WHEN 'failed' THEN 'failed ' ELSE '' END || action || ' ' || CAST(version AS TEXT) AS it
+        FROM migrator_journal ORDER BY id";
     texts(connection, sql).await.unwrap()
+}
+
+/// Sends a signal to a program that was started here.
+pub(crate) async fn signal(child: &tokio::process::Child, name: &str) {
+    let pid = child.id().expect("it has not ended").to_string();
+    assert!(Command::new("kill").args(["-s", name, &pid]).status().await.unwrap().success());
 }

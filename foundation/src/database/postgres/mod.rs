@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_postgres::CancelToken;
 use tokio_postgres::types::ToSql;
 use tokio_postgres_rustls::MakeRustlsConnect;
+use values::Parameter;
 
 use super::{DatabaseError, DatabaseErrorKind, PostgresUrl, Row, Value};
 use crate::settings::DatabaseSettings;
@@ -88,7 +89,7 @@ impl PostgresConnection {
         let rows = self
             .run(async |client| {
                 let statement = client.prepare_cached(sql).await?;
-                client.query(&statement, &parameters(values)).await
+                client.query(&statement, &bound(&parameters(values))).await
             })
             .await?;
         values::rows(&rows)
@@ -97,7 +98,7 @@ impl PostgresConnection {
     pub(super) async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, DatabaseError> {
         self.run(async |client| {
             let statement = client.prepare_cached(sql).await?;
-            client.execute(&statement, &parameters(values)).await
+            client.execute(&statement, &bound(&parameters(values))).await
         })
         .await
     }
@@ -192,8 +193,12 @@ impl Drop for PostgresConnection {
     }
 }
 
-fn parameters(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
-    values.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
+fn parameters(values: &[Value]) -> Vec<Parameter<'_>> {
+    values.iter().map(Parameter).collect()
+}
+
+fn bound<'a>(parameters: &'a [Parameter<'a>]) -> Vec<&'a (dyn ToSql + Sync)> {
+    parameters.iter().map(|parameter| parameter as _).collect()
 }
 
 fn timed_out(limit: Duration) -> DatabaseError {
