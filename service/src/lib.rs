@@ -9,6 +9,7 @@ pub mod actions;
 pub mod api;
 pub mod commands;
 pub mod domain;
+pub mod keys;
 pub mod lifecycle;
 pub mod metrics;
 pub mod middleware;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use foundation::database::DatabaseUrl;
-use foundation::settings::{Environment, FoundationSettings, Secret, Section, Variable};
+use foundation::settings::{
+    ApplicationSettings, Environment, FoundationSettings, Mode, Secret, Section, Variable,
+};
 use migrator::settings::{AdminSettings, MigratorSettings};
 
 foundation::settings! {
@@ -71,6 +73,31 @@ foundation::settings! {
     }
 }
 
+/// The fewest characters of `AUTH_SECRET`.
+const MIN_SECRET_LENGTH: usize = 32;
+
+impl AuthSettings {
+    /// Says what is wrong with the secrets: what a cursor is signed with must not be guessed, and has to be
+    /// the same for all replicas and after a restart.
+    fn check_secrets(&self, environment: &mut Environment, application: &ApplicationSettings) {
+        let name = "AUTH_SECRET";
+        if self.secret.is_none() && application.env == Mode::Production && !environment.is_wrong(name) {
+            environment.problem(
+                name,
+                "production needs it; set it, or AUTH_SECRET_FILE, to 32 characters or more, the same for all \
+                 replicas (`openssl rand -hex 32` makes one)",
+            );
+        }
+        for (name, secret) in [(name, &self.secret), ("AUTH_PREVIOUS_SECRET", &self.previous_secret)] {
+            let length = secret.as_ref().map(|it| it.expose().chars().count());
+            if length.is_some_and(|length| length < MIN_SECRET_LENGTH) {
+                let detail = format!("it is too short; expected {MIN_SECRET_LENGTH} characters or more");
+                environment.problem(name, detail);
+            }
+        }
+    }
+}
+
 /// Everything that the service reads.
 #[derive(Clone, Debug)]
 pub struct ServiceSettings {
@@ -91,6 +118,7 @@ impl ServiceSettings {
         let foundation = FoundationSettings::read(environment);
         let http = HttpSettings::read(environment);
         let auth = AuthSettings::read(environment);
+        auth.check_secrets(environment, &foundation.application);
         let migrations =
             matches!(foundation.database_url, DatabaseUrl::Sqlite(_)).then(|| migrator::settings::Settings {
                 foundation: foundation.clone(),

@@ -14,6 +14,7 @@ use foundation::entropy::Entropy;
 
 use crate::domain::access::{Caller, Credential};
 use crate::domain::audit::{Actor, ActorKind, AuditEvent, Change, Target};
+use crate::keys::Keys;
 use crate::settings::AuthSettings;
 
 /// What actions stand on. Cheap to clone.
@@ -25,6 +26,8 @@ pub struct Actions {
     pub clock: Clock,
     /// Randomness.
     pub entropy: Entropy,
+    /// What cursors and idempotent bodies are signed with.
+    pub keys: Keys,
     /// How people sign in.
     pub settings: Arc<AuthSettings>,
 }

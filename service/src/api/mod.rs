@@ -22,6 +22,8 @@ use self::docs::Docs;
 use self::health::HealthApi;
 use self::routes::RoutesBuilder;
 pub use self::routes::{RouteFacts, RouteTable};
+use crate::access::Gate;
+use crate::actions::Actions;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::HttpMetrics;
 use crate::middleware::{
@@ -55,6 +57,10 @@ pub struct Parts {
     pub entropy: Entropy,
     /// Where requests are counted.
     pub metrics: HttpMetrics,
+    /// The door, which finds out who asks.
+    pub gate: Gate,
+    /// What the routes of accounts call.
+    pub actions: Actions,
 }
 
 /// The limits of every request.
@@ -120,6 +126,8 @@ impl Application {
         let Self { parts, limits, routes } = self;
         let (routes, table) = routes.finish();
         routes
+            // `Authorized` finds it there.
+            .data(parts.gate)
             .with(BodyLimit::new(limits.body_bytes))
             .with(RequestTimeout::new(limits.timeout))
             .with(CatchPanic)
@@ -131,9 +139,8 @@ impl Application {
 }
 
 /// The documented API. Its documents are what `/openapi.json` and `/openapi.yaml` serve.
-fn open_api(parts: &Parts) -> OpenApiService<HealthApi, ()> {
-    let Parts { lifecycle, probe, query, clock, .. } = parts.clone();
-    OpenApiService::new(HealthApi { lifecycle, probe, query, clock }, "Bedplate", crate::VERSION)
+fn open_api(parts: &Parts) -> OpenApiService<impl OpenApi + use<>, ()> {
+    OpenApiService::new(apis(parts), "Bedplate", crate::VERSION)
         .summary("The base that a backend is bolted to")
         .description(
             "Errors are `application/problem+json` (RFC 9457). Times are RFC 3339 in UTC. Every answer \
@@ -144,4 +151,10 @@ fn open_api(parts: &Parts) -> OpenApiService<HealthApi, ()> {
             ExtraHeader::new("X-Request-Id").description("The id that the log has for the request"),
         )
         .contact(ContactObject::new().name("Bedplate").url("https://github.com/bedplate/bedplate"))
+}
+
+/// Every API that the documentation names, one for each noun.
+fn apis(parts: &Parts) -> impl OpenApi + use<> {
+    let Parts { lifecycle, probe, query, clock, .. } = parts.clone();
+    HealthApi { lifecycle, probe, query, clock }
 }

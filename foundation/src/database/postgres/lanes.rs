@@ -13,7 +13,7 @@ use tokio::sync::RwLock;
 use tokio::time::timeout;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{configured, hosts, not_connected, parameters, timed_out, values};
+use super::{bound, configured, hosts, not_connected, parameters, timed_out, values};
 use crate::database::{DatabaseError, PostgresUrl, Row, Value};
 use crate::settings::DatabaseSettings;
 
@@ -111,7 +111,7 @@ impl Shared {
     ) -> Result<Vec<Row>, DatabaseError> {
         let asked = async {
             let statement = lane.prepare_cached(sql).await?;
-            lane.query(&statement, &parameters(values)).await
+            lane.query(&statement, &bound(&parameters(values))).await
         };
         match timeout(self.lookup_timeout, asked).await {
             Ok(Ok(rows)) => values::rows(&rows),
