@@ -1,13 +1,16 @@
 //! The routes of the service and what every request goes through. Handlers are thin: parse, authorize,
 //! one call, convert.
 
+pub mod audit_events;
 pub mod authorize;
 pub mod docs;
+mod document;
 pub mod health;
 pub mod payload;
 pub mod problem;
 pub mod problem_json;
 mod routes;
+mod security_document;
 pub mod tags;
 
 use std::time::Duration;
@@ -18,6 +21,7 @@ use poem::http::Method;
 use poem::{Endpoint, EndpointExt as _, Response};
 use poem_openapi::{ContactObject, ExtraHeader, LicenseObject, OpenApi, OpenApiService};
 
+use self::audit_events::AuditEventsApi;
 use self::docs::Docs;
 use self::health::HealthApi;
 use self::routes::RoutesBuilder;
@@ -92,7 +96,8 @@ impl Application {
     /// Its documentation cannot be made.
     pub fn new(parts: Parts, limits: RequestLimits) -> std::io::Result<Self> {
         let api = open_api(&parts);
-        let docs = Docs::new(&api.spec(), &api.spec_yaml())?;
+        let document = document::finish(&api.spec())?;
+        let docs = Docs::new(&document.json, &document.yaml)?;
         let mut routes = RoutesBuilder::new(api);
         for path in ["/docs", "/docs/", "/docs/:file", "/openapi.json", "/openapi.yaml"] {
             routes.add_page(path, Method::GET, docs.clone());
@@ -155,6 +160,6 @@ fn open_api(parts: &Parts) -> OpenApiService<impl OpenApi + use<>, ()> {
 
 /// Every API that the documentation names, one for each noun.
 fn apis(parts: &Parts) -> impl OpenApi + use<> {
-    let Parts { lifecycle, probe, query, clock, .. } = parts.clone();
-    HealthApi { lifecycle, probe, query, clock }
+    let Parts { lifecycle, probe, query, clock, actions, .. } = parts.clone();
+    (HealthApi { lifecycle, probe, query, clock }, AuditEventsApi { actions })
 }
