@@ -2,6 +2,7 @@
 //! audit event of it. Handlers and the command line call these; SQL is the store's.
 
 mod error;
+pub mod operators;
 
 pub use error::ActionError;
 

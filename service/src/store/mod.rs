@@ -3,5 +3,6 @@
 pub mod audit_events;
 pub mod credentials;
 pub mod health;
+pub mod operators;
 pub mod touches;
 pub mod users;
