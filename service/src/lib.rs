@@ -14,6 +14,7 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod middleware;
 pub mod probe;
+pub mod prune;
 pub mod server;
 pub mod settings;
 pub mod store;

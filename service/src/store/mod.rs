@@ -4,5 +4,6 @@ pub mod audit_events;
 pub mod credentials;
 pub mod health;
 pub mod operators;
+pub mod prune;
 pub mod touches;
 pub mod users;
