@@ -5,5 +5,6 @@ pub mod api_tokens;
 pub mod audit;
 pub mod health;
 pub mod login_limits;
+pub mod passwords;
 pub mod sessions;
 pub mod users;
