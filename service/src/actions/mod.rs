@@ -1,8 +1,12 @@
 //! What happens when something is asked for: everything that belongs together in one transaction, with the
 //! audit event of it. Handlers and the command line call these; SQL is the store's.
 
+pub mod api_tokens;
 mod error;
+pub mod logins;
 pub mod operators;
+pub mod passwords;
+pub mod sessions;
 
 pub use error::ActionError;
 
@@ -16,6 +20,7 @@ use foundation::entropy::Entropy;
 use crate::domain::access::{Caller, Credential};
 use crate::domain::audit::{Actor, ActorKind, AuditEvent, Change, Target};
 use crate::keys::Keys;
+use crate::passwords::Passwords;
 use crate::settings::AuthSettings;
 
 /// What actions stand on. Cheap to clone.
@@ -29,6 +34,8 @@ pub struct Actions {
     pub entropy: Entropy,
     /// What cursors and idempotent bodies are signed with.
     pub keys: Keys,
+    /// Hashes passwords.
+    pub passwords: Passwords,
     /// How people sign in.
     pub settings: Arc<AuthSettings>,
 }

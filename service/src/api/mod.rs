@@ -1,11 +1,14 @@
 //! The routes of the service and what every request goes through. Handlers are thin: parse, authorize,
 //! one call, convert.
 
+pub mod api_tokens;
 pub mod audit_events;
+pub mod auth;
 pub mod authorize;
 pub mod docs;
 mod document;
 pub mod health;
+mod origin;
 pub mod payload;
 pub mod problem;
 pub mod problem_json;
@@ -21,7 +24,9 @@ use poem::http::Method;
 use poem::{Endpoint, EndpointExt as _, Response};
 use poem_openapi::{ContactObject, ExtraHeader, LicenseObject, OpenApi, OpenApiService};
 
+use self::api_tokens::ApiTokensApi;
 use self::audit_events::AuditEventsApi;
+use self::auth::AuthApi;
 use self::docs::Docs;
 use self::health::HealthApi;
 use self::routes::RoutesBuilder;
@@ -31,7 +36,7 @@ use crate::actions::Actions;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::HttpMetrics;
 use crate::middleware::{
-    BodyLimit, CatchPanic, HeadAsGet, Observe, Problems, RequestTimeout, SecurityHeaders,
+    BodyLimit, CatchPanic, HeadAsGet, Observe, Problems, RequestTimeout, SecurityHeaders, TrustedProxies,
 };
 use crate::probe::{ProbeView, SharedQuery};
 use crate::settings::HttpSettings;
@@ -68,17 +73,23 @@ pub struct Parts {
 }
 
 /// The limits of every request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RequestLimits {
     /// How long it may take.
     pub timeout: Duration,
     /// How large its body may be, in bytes.
     pub body_bytes: u64,
+    /// The proxies whose word on the client's address is taken.
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl From<&HttpSettings> for RequestLimits {
     fn from(settings: &HttpSettings) -> Self {
-        Self { timeout: settings.request_timeout, body_bytes: settings.body_limit.as_u64() }
+        Self {
+            timeout: settings.request_timeout,
+            body_bytes: settings.body_limit.as_u64(),
+            trusted_proxies: TrustedProxies::new(settings.trusted_proxies.clone()),
+        }
     }
 }
 
@@ -138,7 +149,7 @@ impl Application {
             .with(CatchPanic)
             .with(Problems::new(table.clone()))
             .with(SecurityHeaders)
-            .with(Observe::new(parts.metrics, parts.clock, parts.entropy, table))
+            .with(Observe::new(parts.metrics, parts.clock, parts.entropy, table, limits.trusted_proxies))
             .with(HeadAsGet)
     }
 }
@@ -161,5 +172,10 @@ fn open_api(parts: &Parts) -> OpenApiService<impl OpenApi + use<>, ()> {
 /// Every API that the documentation names, one for each noun.
 fn apis(parts: &Parts) -> impl OpenApi + use<> {
     let Parts { lifecycle, probe, query, clock, actions, .. } = parts.clone();
-    (HealthApi { lifecycle, probe, query, clock }, AuditEventsApi { actions })
+    (
+        HealthApi { lifecycle, probe, query, clock },
+        AuthApi { actions: actions.clone() },
+        ApiTokensApi { actions: actions.clone() },
+        AuditEventsApi { actions },
+    )
 }

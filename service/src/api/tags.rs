@@ -9,4 +9,6 @@ pub enum Tag {
     Health,
     /// Who did what, when and from where.
     Audit,
+    /// Signing in, and the tokens of programs.
+    Auth,
 }

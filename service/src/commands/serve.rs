@@ -24,6 +24,7 @@ use crate::keys::Keys;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::{HttpMetrics, Metrics};
 use crate::middleware::{CatchPanic, HeadAsGet, Problems};
+use crate::passwords::Passwords;
 use crate::probe::{Probe, SharedQuery};
 use crate::prune::Prune;
 use crate::server::{ConnectionLimits, DrainEnd, DrainSettings, Listener, Server, Signals, drain};
@@ -188,11 +189,16 @@ impl Serving {
             settings: auth.clone(),
         };
         tokio::spawn(prune.run(lifecycle.clone()));
+        let passwords = Passwords::new(&auth, entropy.clone()).map_err(|error| {
+            tracing::error!("{error}");
+            Exit::Configuration
+        })?;
         let actions = Actions {
             database: database.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
             keys: Keys::new(&auth, &entropy),
+            passwords,
             settings: auth,
         };
         let parts = Parts {

@@ -1,9 +1,13 @@
 //! The SQL of each noun, once, and from rows to types. No HTTP.
 
+pub mod api_tokens;
 pub mod audit_events;
 pub mod credentials;
 pub mod health;
+pub mod login_failures;
 pub mod operators;
+pub mod passwords;
 pub mod prune;
+pub mod sessions;
 pub mod touches;
 pub mod users;
