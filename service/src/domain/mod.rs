@@ -3,4 +3,7 @@
 pub mod access;
 pub mod audit;
 pub mod health;
+pub mod idempotency;
+pub mod passwords;
+pub mod users_list;
 pub mod users;

@@ -3,5 +3,7 @@
 pub mod audit_events;
 pub mod credentials;
 pub mod health;
+pub mod idempotency_keys;
 pub mod touches;
 pub mod users;
+pub mod users_list;
