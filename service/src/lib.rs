@@ -13,6 +13,7 @@ pub mod keys;
 pub mod lifecycle;
 pub mod metrics;
 pub mod middleware;
+pub mod passwords;
 pub mod probe;
 pub mod server;
 pub mod settings;

@@ -4,6 +4,7 @@
 pub mod authorize;
 pub mod docs;
 pub mod health;
+mod origin;
 pub mod payload;
 pub mod problem;
 pub mod problem_json;
@@ -27,7 +28,7 @@ use crate::actions::Actions;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::HttpMetrics;
 use crate::middleware::{
-    BodyLimit, CatchPanic, HeadAsGet, Observe, Problems, RequestTimeout, SecurityHeaders,
+    BodyLimit, CatchPanic, HeadAsGet, Observe, Problems, RequestTimeout, SecurityHeaders, TrustedProxies,
 };
 use crate::probe::{ProbeView, SharedQuery};
 use crate::settings::HttpSettings;
@@ -64,17 +65,23 @@ pub struct Parts {
 }
 
 /// The limits of every request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RequestLimits {
     /// How long it may take.
     pub timeout: Duration,
     /// How large its body may be, in bytes.
     pub body_bytes: u64,
+    /// The proxies whose word on the client's address is taken.
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl From<&HttpSettings> for RequestLimits {
     fn from(settings: &HttpSettings) -> Self {
-        Self { timeout: settings.request_timeout, body_bytes: settings.body_limit.as_u64() }
+        Self {
+            timeout: settings.request_timeout,
+            body_bytes: settings.body_limit.as_u64(),
+            trusted_proxies: TrustedProxies::new(settings.trusted_proxies.clone()),
+        }
     }
 }
 
@@ -133,7 +140,7 @@ impl Application {
             .with(CatchPanic)
             .with(Problems::new(table.clone()))
             .with(SecurityHeaders)
-            .with(Observe::new(parts.metrics, parts.clock, parts.entropy, table))
+            .with(Observe::new(parts.metrics, parts.clock, parts.entropy, table, limits.trusted_proxies))
             .with(HeadAsGet)
     }
 }
