@@ -2,6 +2,8 @@
 //! audit event of it. Handlers and the command line call these; SQL is the store's.
 
 mod error;
+pub mod idempotency;
+pub mod users;
 
 pub use error::ActionError;
 
@@ -15,6 +17,7 @@ use foundation::entropy::Entropy;
 use crate::domain::access::{Caller, Credential};
 use crate::domain::audit::{Actor, ActorKind, AuditEvent, Change, Target};
 use crate::keys::Keys;
+use crate::passwords::Passwords;
 use crate::settings::AuthSettings;
 
 /// What actions stand on. Cheap to clone.
@@ -28,6 +31,8 @@ pub struct Actions {
     pub entropy: Entropy,
     /// What cursors and idempotent bodies are signed with.
     pub keys: Keys,
+    /// How passwords are hashed.
+    pub passwords: Passwords,
     /// How people sign in.
     pub settings: Arc<AuthSettings>,
 }

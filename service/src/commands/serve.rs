@@ -24,6 +24,7 @@ use crate::keys::Keys;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::{HttpMetrics, Metrics};
 use crate::middleware::{CatchPanic, HeadAsGet, Problems};
+use crate::passwords::Passwords;
 use crate::probe::{Probe, SharedQuery};
 use crate::server::{ConnectionLimits, DrainEnd, DrainSettings, Listener, Server, Signals, drain};
 use crate::settings::ServiceSettings;
@@ -180,11 +181,16 @@ impl Serving {
         let query = SharedQuery::new(database.clone());
         let auth = Arc::new(settings.auth.clone());
         let gate = Gate::new(database.clone(), clock.clone(), auth.session_idle_lifetime);
+        let passwords = Passwords::new(&auth, entropy.clone()).map_err(|error| {
+            tracing::error!("{error}");
+            Exit::Configuration
+        })?;
         let actions = Actions {
             database: database.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
             keys: Keys::new(&auth, &entropy),
+            passwords,
             settings: auth,
         };
         let parts = Parts {

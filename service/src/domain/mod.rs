@@ -7,3 +7,4 @@ pub mod idempotency;
 pub mod passwords;
 pub mod users_list;
 pub mod users;
+pub mod versions;
