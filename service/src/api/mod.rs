@@ -2,6 +2,7 @@
 //! one call, convert.
 
 pub mod authorize;
+pub mod conventions;
 pub mod docs;
 pub mod health;
 mod origin;
@@ -10,6 +11,7 @@ pub mod problem;
 pub mod problem_json;
 mod routes;
 pub mod tags;
+pub mod users;
 
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ use self::docs::Docs;
 use self::health::HealthApi;
 use self::routes::RoutesBuilder;
 pub use self::routes::{RouteFacts, RouteTable};
+use self::users::UsersApi;
 use crate::access::Gate;
 use crate::actions::Actions;
 use crate::lifecycle::Lifecycle;
@@ -162,6 +165,6 @@ fn open_api(parts: &Parts) -> OpenApiService<impl OpenApi + use<>, ()> {
 
 /// Every API that the documentation names, one for each noun.
 fn apis(parts: &Parts) -> impl OpenApi + use<> {
-    let Parts { lifecycle, probe, query, clock, .. } = parts.clone();
-    HealthApi { lifecycle, probe, query, clock }
+    let Parts { lifecycle, probe, query, clock, actions, .. } = parts.clone();
+    (HealthApi { lifecycle, probe, query, clock }, UsersApi { actions })
 }

@@ -7,4 +7,6 @@ use poem_openapi::Tags;
 pub enum Tag {
     /// What the service says about itself.
     Health,
+    /// Accounts: who may sign in.
+    Users,
 }

@@ -5,6 +5,6 @@ pub mod audit;
 pub mod health;
 pub mod idempotency;
 pub mod passwords;
-pub mod users_list;
 pub mod users;
+pub mod users_list;
 pub mod versions;

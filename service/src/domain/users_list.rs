@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn positions_are_read_as_they_were_written() {
-        let places = [Position::Id(Uuid::from_u128(7)), Position::Name("i".into()), Position::Email("".into())];
+        let places =
+            [Position::Id(Uuid::from_u128(7)), Position::Name("i".into()), Position::Email("".into())];
         for place in places {
             assert_eq!(Position::decode(&place.encode()), Some(place));
         }

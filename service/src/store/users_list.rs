@@ -88,13 +88,7 @@ fn in_order(sql: &mut Sql, filter: &UserFilter, after: Option<&Position>, rows: 
 
 /// Those whose name begins so and those whose mail address does: a range of one index each, merged in the
 /// order of what begins so, names before mail addresses where both are the same.
-fn search(
-    sql: &mut Sql,
-    filter: &UserFilter,
-    prefix: &str,
-    after: Option<&Position>,
-    rows: usize,
-) -> String {
+fn search(sql: &mut Sql, filter: &UserFilter, prefix: &str, after: Option<&Position>, rows: usize) -> String {
     let (by_name, by_email) = match after {
         None | Some(Position::Id(_)) => ((">=", prefix), (">=", prefix)),
         Some(Position::Name(key)) => ((">", key.as_str()), (">=", key.as_str())),
@@ -104,7 +98,8 @@ fn search(
     let mut range = |column: &str, source: u8, (operator, begin): (&str, &str)| {
         let begin = sql.bind(begin);
         let end = end.as_deref().map(|end| format!(" AND users.{column} < {}", sql.bind(end)));
-        let (end, conditions, limit) = (end.unwrap_or_default(), sql.conditions(filter), sql.bind(count(rows)));
+        let (end, conditions, limit) =
+            (end.unwrap_or_default(), sql.conditions(filter), sql.bind(count(rows)));
         format!(
             "SELECT * FROM (SELECT {COLUMNS}, users.{column} AS found_by, {source} AS source FROM users \
              WHERE users.{column} {operator} {begin}{end}{conditions} \
