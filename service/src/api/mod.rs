@@ -5,6 +5,7 @@ pub mod api_tokens;
 pub mod audit_events;
 pub mod auth;
 pub mod authorize;
+pub mod conventions;
 pub mod docs;
 mod document;
 pub mod health;
@@ -15,6 +16,7 @@ pub mod problem_json;
 mod routes;
 mod security_document;
 pub mod tags;
+pub mod users;
 
 use std::time::Duration;
 
@@ -31,6 +33,7 @@ use self::docs::Docs;
 use self::health::HealthApi;
 use self::routes::RoutesBuilder;
 pub use self::routes::{RouteFacts, RouteTable};
+use self::users::UsersApi;
 use crate::access::Gate;
 use crate::actions::Actions;
 use crate::lifecycle::Lifecycle;
@@ -174,6 +177,7 @@ fn apis(parts: &Parts) -> impl OpenApi + use<> {
     let Parts { lifecycle, probe, query, clock, actions, .. } = parts.clone();
     (
         HealthApi { lifecycle, probe, query, clock },
+        UsersApi { actions: actions.clone() },
         AuthApi { actions: actions.clone() },
         ApiTokensApi { actions: actions.clone() },
         AuditEventsApi { actions },

@@ -11,4 +11,6 @@ pub enum Tag {
     Audit,
     /// Signing in, and the tokens of programs.
     Auth,
+    /// Accounts: who may sign in.
+    Users,
 }
