@@ -10,7 +10,6 @@
 mod users_support;
 
 use foundation::on_both_databases;
-use foundation::testing::TestDatabase;
 use serde_json::{Value, json};
 use users_support::{Person, World, json as body_of, pointers};
 

@@ -1,5 +1,5 @@
 //! What the tests of accounts share: a service on a database, and people with sessions.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses a part of it")]
 
 #[path = "../support/mod.rs"]
 mod support;
