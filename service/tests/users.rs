@@ -11,7 +11,6 @@ mod users_support;
 
 use foundation::database::Statement;
 use foundation::on_both_databases;
-use foundation::testing::TestDatabase;
 use reqwest::Method;
 use serde_json::{Value, json};
 use users_support::{World, header, json as body_of, pointers};
