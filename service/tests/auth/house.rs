@@ -98,8 +98,9 @@ impl House {
         login(&self.service, username, password).await
     }
 
-    /// The token of a new session.
+    /// The token of a new session. A little later than whatever was before: ids are in order by time.
     pub(crate) async fn token(&self, username: &str) -> String {
+        self.wait(Duration::MILLISECOND);
         let answer = self.login(username, PASSWORD).await;
         assert_eq!(answer.status(), StatusCode::OK);
         body(answer).await["token"].as_str().unwrap().to_owned()

@@ -3,6 +3,8 @@
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
+use time::Duration;
+
 use crate::house::{House, NewUser, PASSWORD, hash};
 use crate::support::{header, json};
 
@@ -66,6 +68,7 @@ foundation::on_both_databases! {
         for (username, password) in
             [("ada", PASSWORD), ("ada", "a wrong one"), ("no\0body", "a wrong one"), ("blocked", PASSWORD)]
         {
+            house.wait(Duration::MILLISECOND);
             house.login(username, password).await;
         }
         let actions = house.values("SELECT action AS value FROM audit_event ORDER BY id").await;
