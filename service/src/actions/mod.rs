@@ -1,8 +1,12 @@
 //! What happens when something is asked for: everything that belongs together in one transaction, with the
 //! audit event of it. Handlers and the command line call these; SQL is the store's.
 
+pub mod api_tokens;
 mod error;
 pub mod idempotency;
+pub mod logins;
+pub mod passwords;
+pub mod sessions;
 pub mod users;
 
 pub use error::ActionError;
@@ -31,7 +35,7 @@ pub struct Actions {
     pub entropy: Entropy,
     /// What cursors and idempotent bodies are signed with.
     pub keys: Keys,
-    /// How passwords are hashed.
+    /// Hashes passwords.
     pub passwords: Passwords,
     /// How people sign in.
     pub settings: Arc<AuthSettings>,

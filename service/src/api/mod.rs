@@ -1,6 +1,8 @@
 //! The routes of the service and what every request goes through. Handlers are thin: parse, authorize,
 //! one call, convert.
 
+pub mod api_tokens;
+pub mod auth;
 pub mod authorize;
 pub mod conventions;
 pub mod docs;
@@ -21,6 +23,8 @@ use poem::http::Method;
 use poem::{Endpoint, EndpointExt as _, Response};
 use poem_openapi::{ContactObject, ExtraHeader, LicenseObject, OpenApi, OpenApiService};
 
+use self::api_tokens::ApiTokensApi;
+use self::auth::AuthApi;
 use self::docs::Docs;
 use self::health::HealthApi;
 use self::routes::RoutesBuilder;
@@ -166,5 +170,10 @@ fn open_api(parts: &Parts) -> OpenApiService<impl OpenApi + use<>, ()> {
 /// Every API that the documentation names, one for each noun.
 fn apis(parts: &Parts) -> impl OpenApi + use<> {
     let Parts { lifecycle, probe, query, clock, actions, .. } = parts.clone();
-    (HealthApi { lifecycle, probe, query, clock }, UsersApi { actions })
+    (
+        HealthApi { lifecycle, probe, query, clock },
+        UsersApi { actions: actions.clone() },
+        AuthApi { actions: actions.clone() },
+        ApiTokensApi { actions },
+    )
 }

@@ -9,4 +9,6 @@ pub enum Tag {
     Health,
     /// Accounts: who may sign in.
     Users,
+    /// Signing in, and the tokens of programs.
+    Auth,
 }
