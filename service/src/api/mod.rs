@@ -2,16 +2,19 @@
 //! one call, convert.
 
 pub mod api_tokens;
+pub mod audit_events;
 pub mod auth;
 pub mod authorize;
 pub mod conventions;
 pub mod docs;
+mod document;
 pub mod health;
 mod origin;
 pub mod payload;
 pub mod problem;
 pub mod problem_json;
 mod routes;
+mod security_document;
 pub mod tags;
 pub mod users;
 
@@ -24,6 +27,7 @@ use poem::{Endpoint, EndpointExt as _, Response};
 use poem_openapi::{ContactObject, ExtraHeader, LicenseObject, OpenApi, OpenApiService};
 
 use self::api_tokens::ApiTokensApi;
+use self::audit_events::AuditEventsApi;
 use self::auth::AuthApi;
 use self::docs::Docs;
 use self::health::HealthApi;
@@ -106,7 +110,8 @@ impl Application {
     /// Its documentation cannot be made.
     pub fn new(parts: Parts, limits: RequestLimits) -> std::io::Result<Self> {
         let api = open_api(&parts);
-        let docs = Docs::new(&api.spec(), &api.spec_yaml())?;
+        let document = document::finish(&api.spec())?;
+        let docs = Docs::new(&document.json, &document.yaml)?;
         let mut routes = RoutesBuilder::new(api);
         for path in ["/docs", "/docs/", "/docs/:file", "/openapi.json", "/openapi.yaml"] {
             routes.add_page(path, Method::GET, docs.clone());
@@ -174,6 +179,7 @@ fn apis(parts: &Parts) -> impl OpenApi + use<> {
         HealthApi { lifecycle, probe, query, clock },
         UsersApi { actions: actions.clone() },
         AuthApi { actions: actions.clone() },
-        ApiTokensApi { actions },
+        ApiTokensApi { actions: actions.clone() },
+        AuditEventsApi { actions },
     )
 }
