@@ -1,8 +1,10 @@
 //! The tokens for programs of whoever asks.
 
+use foundation::clock::truncate_to_microseconds;
 use foundation::database::DatabaseErrorKind;
 use foundation::settings::Secret;
 use serde_json::{Value, json};
+use time::UtcOffset;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
@@ -52,7 +54,7 @@ pub async fn create(
         name: wanted.name,
         scopes: wanted.scopes,
         created_at: now,
-        expires_at: foundation::clock::truncate_to_microseconds(expires_at),
+        expires_at: truncate_to_microseconds(expires_at.to_offset(UtcOffset::UTC)),
         last_used_at: None,
     };
     let change = Change { before: None, after: Some(told(&row)) };

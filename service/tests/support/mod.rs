@@ -184,6 +184,13 @@ impl Program {
         }
     }
 
+    /// Everything that it logged, once it has ended.
+    pub fn everything(&mut self) -> String {
+        self.ended();
+        self.seen.extend(self.lines.iter());
+        self.seen.join("\n")
+    }
+
     pub fn folder(&self) -> &TempDir {
         &self.folder
     }
