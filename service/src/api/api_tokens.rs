@@ -181,6 +181,7 @@ impl ApiTokensApi {
     async fn revoke_token(
         &self,
         caller: Authorized<SignedIn>,
+        /// The token.
         id: Path<Uuid>,
         origin: Origin,
     ) -> Result<DoneResponse> {

@@ -122,6 +122,7 @@ impl AuthApi {
     async fn end_session(
         &self,
         caller: Authorized<SignedIn>,
+        /// The session.
         id: Path<Uuid>,
         origin: Origin,
     ) -> Result<DoneResponse> {
