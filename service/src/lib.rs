@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod middleware;
 pub mod passwords;
 pub mod probe;
+pub mod prune;
 pub mod server;
 pub mod settings;
 pub mod store;

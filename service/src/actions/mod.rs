@@ -3,9 +3,12 @@
 
 pub mod api_tokens;
 mod error;
+pub mod idempotency;
 pub mod logins;
+pub mod operators;
 pub mod passwords;
 pub mod sessions;
+pub mod users;
 
 pub use error::ActionError;
 
@@ -33,7 +36,7 @@ pub struct Actions {
     pub entropy: Entropy,
     /// What cursors and idempotent bodies are signed with.
     pub keys: Keys,
-    /// Hashes passwords.
+    /// How passwords are hashed.
     pub passwords: Passwords,
     /// How people sign in.
     pub settings: Arc<AuthSettings>,

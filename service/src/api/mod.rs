@@ -2,16 +2,21 @@
 //! one call, convert.
 
 pub mod api_tokens;
+pub mod audit_events;
 pub mod auth;
 pub mod authorize;
+pub mod conventions;
 pub mod docs;
+mod document;
 pub mod health;
 mod origin;
 pub mod payload;
 pub mod problem;
 pub mod problem_json;
 mod routes;
+mod security_document;
 pub mod tags;
+pub mod users;
 
 use std::time::Duration;
 
@@ -22,11 +27,13 @@ use poem::{Endpoint, EndpointExt as _, Response};
 use poem_openapi::{ContactObject, ExtraHeader, LicenseObject, OpenApi, OpenApiService};
 
 use self::api_tokens::ApiTokensApi;
+use self::audit_events::AuditEventsApi;
 use self::auth::AuthApi;
 use self::docs::Docs;
 use self::health::HealthApi;
 use self::routes::RoutesBuilder;
 pub use self::routes::{RouteFacts, RouteTable};
+use self::users::UsersApi;
 use crate::access::Gate;
 use crate::actions::Actions;
 use crate::lifecycle::Lifecycle;
@@ -103,7 +110,8 @@ impl Application {
     /// Its documentation cannot be made.
     pub fn new(parts: Parts, limits: RequestLimits) -> std::io::Result<Self> {
         let api = open_api(&parts);
-        let docs = Docs::new(&api.spec(), &api.spec_yaml())?;
+        let document = document::finish(&api.spec())?;
+        let docs = Docs::new(&document.json, &document.yaml)?;
         let mut routes = RoutesBuilder::new(api);
         for path in ["/docs", "/docs/", "/docs/:file", "/openapi.json", "/openapi.yaml"] {
             routes.add_page(path, Method::GET, docs.clone());
@@ -169,7 +177,9 @@ fn apis(parts: &Parts) -> impl OpenApi + use<> {
     let Parts { lifecycle, probe, query, clock, actions, .. } = parts.clone();
     (
         HealthApi { lifecycle, probe, query, clock },
+        UsersApi { actions: actions.clone() },
         AuthApi { actions: actions.clone() },
-        ApiTokensApi { actions },
+        ApiTokensApi { actions: actions.clone() },
+        AuditEventsApi { actions },
     )
 }

@@ -26,6 +26,7 @@ use crate::metrics::{HttpMetrics, Metrics};
 use crate::middleware::{CatchPanic, HeadAsGet, Problems};
 use crate::passwords::Passwords;
 use crate::probe::{Probe, SharedQuery};
+use crate::prune::Prune;
 use crate::server::{ConnectionLimits, DrainEnd, DrainSettings, Listener, Server, Signals, drain};
 use crate::settings::ServiceSettings;
 
@@ -181,6 +182,13 @@ impl Serving {
         let query = SharedQuery::new(database.clone());
         let auth = Arc::new(settings.auth.clone());
         let gate = Gate::new(database.clone(), clock.clone(), auth.session_idle_lifetime);
+        let prune = Prune {
+            database: database.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            settings: auth.clone(),
+        };
+        tokio::spawn(prune.run(lifecycle.clone()));
         let passwords = Passwords::new(&auth, entropy.clone()).map_err(|error| {
             tracing::error!("{error}");
             Exit::Configuration
