@@ -32,6 +32,17 @@ foundation::settings! {
     }
 }
 
+impl HttpSettings {
+    /// Adds a problem for each time that cannot work.
+    fn check_bounds(&self, environment: &mut Environment) {
+        let second = Duration::from_secs(1);
+        environment.bound("HTTP_REQUEST_TIMEOUT", self.request_timeout, Duration::from_millis(100));
+        environment.bound("HTTP_IDLE_TIMEOUT", self.idle_timeout, second);
+        environment.bound("HTTP_DRAIN_DELAY", self.drain_delay, Duration::ZERO);
+        environment.bound("HTTP_DRAIN_TIMEOUT", self.drain_timeout, Duration::ZERO);
+    }
+}
+
 /// Everything that the service reads.
 #[derive(Clone, Debug)]
 pub struct ServiceSettings {
@@ -49,6 +60,7 @@ impl ServiceSettings {
     pub fn read(environment: &mut Environment) -> Self {
         let foundation = FoundationSettings::read(environment);
         let http = HttpSettings::read(environment);
+        http.check_bounds(environment);
         let migrations =
             matches!(foundation.database_url, DatabaseUrl::Sqlite(_)).then(|| migrator::settings::Settings {
                 foundation: foundation.clone(),
