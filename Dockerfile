@@ -19,10 +19,10 @@ COPY service/Cargo.toml service/
 RUN --mount=type=cache,id=bedplate-cargo,target=/usr/local/cargo/registry,sharing=locked \
     set -eu; \
     for crate in foundation migrator service; do mkdir $crate/src; touch $crate/src/lib.rs; done; \
-    for file in migrator/src/main.rs service/src/main.rs migrator/build.rs; do echo 'fn main() {}' > $file; done; \
+    for file in migrator/src/main.rs service/src/main.rs migrator/build.rs service/build.rs; do echo 'fn main() {}' > $file; done; \
     cargo build --release --locked --package migrator --package service; \
     cargo clean --release --locked --package foundation --package migrator --package service; \
-    rm -r */src migrator/build.rs
+    rm -r */src */build.rs
 
 COPY foundation foundation
 COPY migrator migrator

@@ -41,3 +41,26 @@ impl fmt::Debug for Clock {
 pub fn truncate_to_microseconds(time: OffsetDateTime) -> OffsetDateTime {
     time.replace_microsecond(time.microsecond()).unwrap_or(time)
 }
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn what_a_database_does_not_keep_is_cut_off() {
+        let clock = Clock::fixed(datetime!(2024-02-29 23:59:59.999_999_999 UTC));
+        assert_eq!(clock.now(), datetime!(2024-02-29 23:59:59.999_999 UTC));
+        assert_eq!(clock.clone().now(), clock.now());
+        assert_eq!(Clock::system().now().nanosecond() % 1000, 0);
+    }
+
+    #[test]
+    fn the_system_s_clock_goes_on() {
+        let clock = Clock::system();
+        let before = clock.now();
+        assert!(clock.now() >= before);
+        assert!(before > datetime!(2024-01-01 0:00 UTC));
+    }
+}

@@ -56,3 +56,43 @@ impl fmt::Debug for Entropy {
         formatter.write_str("Entropy")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use time::Duration;
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn a_fraction_is_at_least_nought_and_less_than_one() {
+        assert!(Entropy::fixed(0).fraction().abs() < f64::EPSILON);
+        let most = Entropy::fixed(0xff).fraction();
+        assert!(most < 1.0 && most > 0.999_999, "{most}");
+        let system = Entropy::system();
+        assert!((0..1000).map(|_| system.fraction()).all(|it| (0.0..1.0).contains(&it)));
+    }
+
+    #[test]
+    fn ids_sort_by_the_time_they_were_made() {
+        let (system, start) = (Entropy::system(), datetime!(2026-01-02 03:04:05.678 UTC));
+        let ids: Vec<Uuid> =
+            (0..1000).map(|step| system.uuid_v7(start + Duration::milliseconds(step))).collect();
+        assert!(ids.is_sorted() && ids.windows(2).all(|pair| pair[0] != pair[1]));
+        assert!(ids.iter().map(Uuid::to_string).is_sorted(), "as texts too");
+        assert!(ids.iter().all(|it| it.get_version_num() == 7));
+        assert!(
+            Entropy::fixed(0xff).uuid_v7(start) < Entropy::fixed(0).uuid_v7(start + Duration::MILLISECOND)
+        );
+    }
+
+    #[test]
+    fn a_time_before_1970_gives_an_id_too() {
+        assert_eq!(Entropy::fixed(1).uuid_v7(datetime!(1969-01-01 0:00 UTC)).get_version_num(), 7);
+    }
+
+    #[test]
+    fn the_system_s_bytes_differ() {
+        assert_ne!(Entropy::system().bytes::<16>(), Entropy::system().bytes::<16>());
+    }
+}

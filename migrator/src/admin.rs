@@ -95,6 +95,10 @@ impl NewAdmin {
         {
             return refuse("ADMIN_PASSWORD is one that everybody tries first; choose another");
         }
+        let email = settings.email.as_deref().unwrap_or_default();
+        if settings.username.chars().count() > 255 || email.chars().count() > 255 {
+            return refuse("ADMIN_USERNAME and ADMIN_EMAIL must have at most 255 characters");
+        }
         if settings.username.contains('\\') {
             return refuse("ADMIN_USERNAME must not contain a backslash: it is a local account");
         }

@@ -23,7 +23,9 @@ const MISSING_SEQUENCES: Statement = Statement::read(
     "pg_class",
     "SELECT quote_ident(n.nspname) AS schema, quote_ident(c.relname) AS name
      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE n.nspname = current_schema() AND c.relkind = 'S' AND NOT has_sequence_privilege($1, c.oid, 'USAGE')
+     WHERE n.nspname = current_schema()
+       -- CASE, because AND has no order and the function refuses what is no sequence.
+       AND CASE WHEN c.relkind = 'S' THEN NOT has_sequence_privilege($1, c.oid, 'USAGE') ELSE false END
        AND NOT EXISTS (SELECT 1 FROM pg_depend d JOIN pg_class t ON t.oid = d.refobjid WHERE d.objid = c.oid
          AND d.deptype IN ('i', 'a') AND t.relname IN ('refinery_schema_history', 'migrator_journal'))
      ORDER BY c.relname",

@@ -11,9 +11,10 @@ use time::OffsetDateTime;
 
 use crate::source::{Migration, Version};
 
+/// With a cast, so that a statement that was prepared before the versions were widened stays valid.
 const READ_HISTORY: Statement = Statement::read(
     "refinery_schema_history",
-    "SELECT version, name, applied_on, checksum FROM refinery_schema_history ORDER BY version",
+    "SELECT CAST(version AS BIGINT) AS version, name, applied_on, checksum FROM refinery_schema_history ORDER BY version",
 );
 const IS_IN_HISTORY: Statement = Statement::write(
     "refinery_schema_history",

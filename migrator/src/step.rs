@@ -10,7 +10,7 @@ use refinery_core::traits::r#async::{AsyncQuery, AsyncTransaction};
 use refinery_core::{AsyncMigrate, Runner};
 
 use crate::error::MigratorError;
-use crate::history::{Action, Entry};
+use crate::history::{self, Action, Entry};
 use crate::session::{Change, Guard, Performed, Session, Work};
 use crate::source::Migration;
 
@@ -51,6 +51,10 @@ impl Step<'_> {
         if self.migration.instructions().no_transaction
             && let Some((sql, rest)) = queries.split_first()
         {
+            // SQLite has no lock that outlives a transaction, so another migrator may have done it by now.
+            if history::contains(self.session.connection(), self.migration.version()).await? {
+                return Ok(Performed::Skipped);
+            }
             self.session.perform_without_transaction(&title, sql).await?;
             files = rest;
         }

@@ -89,6 +89,12 @@ impl DatabaseError {
         self
     }
 
+    /// The same error, met at this place of the text, in characters from 1.
+    pub(super) fn at(mut self, position: usize) -> Self {
+        self.details.position = Some(position);
+        self
+    }
+
     pub(super) fn set_kind(&mut self, kind: DatabaseErrorKind) {
         self.kind = kind;
     }
@@ -202,6 +208,13 @@ fn kind_of_sqlstate(code: &str) -> DatabaseErrorKind {
     }
 }
 
+/// The messages about data that cannot be (class 22) end with the value: `invalid input syntax for type
+/// integer: "secret"`.
+fn without_value<'a>(code: &str, message: &'a str) -> &'a str {
+    let end = if code.starts_with("22") { message.find('"') } else { None };
+    end.map_or(message, |end| message[..end].trim_end_matches([' ', ':']))
+}
+
 impl From<tokio_postgres::Error> for DatabaseError {
     fn from(error: tokio_postgres::Error) -> Self {
         use DatabaseErrorKind as Kind;
@@ -216,7 +229,7 @@ impl From<tokio_postgres::Error> for DatabaseError {
                 hint: said.hint().map(str::to_owned),
                 sqlstate: Some(code.clone()),
             };
-            let message = format!("{} (SQLSTATE {code})", said.message());
+            let message = format!("{} (SQLSTATE {code})", without_value(&code, said.message()));
             let kind = kind_of_sqlstate(&code);
             return Self { kind, message, details: Box::new(details), source: Some(Box::new(error)) };
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::settings::{DatabaseSettings, Setting};
+use crate::settings::{DatabaseSettings, Setting, percent_decode};
 
 /// How much of TLS is wanted, with the meanings that libpq gives the words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -184,7 +184,9 @@ impl fmt::Display for DatabaseUrl {
             Self::Postgres(url) => {
                 let user = url.config.get_user().unwrap_or("postgres");
                 let password = if url.config.get_password().is_some() { ":[redacted]" } else { "" };
-                write!(formatter, "postgresql://{user}{password}@{}/{}", url.hosts().join(","), self.name())?;
+                // A folder of sockets is written as libpq reads it, so that it is not taken for the database.
+                let hosts = url.hosts().join(",").replace('/', "%2F");
+                write!(formatter, "postgresql://{user}{password}@{hosts}/{}", self.name())?;
                 url.ssl_mode.map_or(Ok(()), |mode| write!(formatter, "?sslmode={}", mode.show()))
             }
             Self::Sqlite(path) => write!(formatter, "sqlite:///{}", path.display()),
@@ -203,7 +205,8 @@ impl Setting for DatabaseUrl {
     const SECRET: bool = true;
 
     fn parse(text: &str) -> Result<Self, String> {
-        let (scheme, rest) = text.split_once("://").ok_or("this is not a URL")?;
+        let (scheme, rest) =
+            text.split_once("://").filter(|_| text.trim() == text).ok_or("this is not a URL")?;
         match scheme.split('+').next().unwrap_or_default() {
             "postgresql" | "postgres" => parse_postgres(rest),
             "sqlite" => parse_sqlite(rest),
@@ -229,6 +232,13 @@ impl FromStr for DatabaseUrl {
 /// words are not passed on.
 fn parse_postgres(rest: &str) -> Result<DatabaseUrl, String> {
     let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
+    // Read on, a part of the password would be taken for the host or for a parameter, and shown as such.
+    if address.matches('@').count() > 1 || query.contains('@') {
+        return Err(
+            "there is more than one @ in it, or one after the ?; percent-encode what is special in the user and the password: @ is %40, ? is %3F"
+                .to_owned(),
+        );
+    }
     let base = format!("postgresql://{address}");
     let mut config = tokio_postgres::Config::from_str(&base)
         .map_err(|_| "the user, password, hosts or database in it are malformed".to_owned())?;
@@ -244,7 +254,10 @@ fn parse_postgres(rest: &str) -> Result<DatabaseUrl, String> {
                 let mode = SslMode::parse(value);
                 ssl_mode = Some(mode.map_err(|it| format!("{name}: {it} ({})", SslMode::EXPECTED))?);
             }
-            "sslrootcert" => ssl_root_cert = Some(PathBuf::from(value)),
+            "sslrootcert" => {
+                let path = percent_decode(value).ok_or("sslrootcert: a % in it starts no %xx")?;
+                ssl_root_cert = Some(PathBuf::from(path));
+            }
             _ => {
                 tokio_postgres::Config::from_str(&format!("{base}?{parameter}"))
                     .map_err(|_| format!("its parameter {name} is unknown, or its value is malformed"))?;
@@ -253,8 +266,7 @@ fn parse_postgres(rest: &str) -> Result<DatabaseUrl, String> {
         }
     }
     if !kept.is_empty() {
-        let separator = if config.get_hosts().is_empty() { "" } else { "?" };
-        config = tokio_postgres::Config::from_str(&format!("{base}{separator}{}", kept.join("&")))
+        config = tokio_postgres::Config::from_str(&format!("{base}?{}", kept.join("&")))
             .map_err(|_| "its parameters are malformed".to_owned())?;
         if config.get_hosts().is_empty() {
             config.host("localhost");
@@ -271,6 +283,10 @@ fn parse_sqlite(rest: &str) -> Result<DatabaseUrl, String> {
         path.strip_prefix('/').ok_or("a SQLite URL has three slashes, or four for an absolute path")?;
     if path.is_empty() || path == ":memory:" {
         return Err("a database in memory is gone before the service could serve it; name a file".to_owned());
+    }
+    // SQLite would take it for a URI with parameters of its own, a database in memory among them.
+    if path.starts_with("file:") {
+        return Err("a path that starts with file: is not understood; name the file alone".to_owned());
     }
     if path.ends_with('/') || Path::new(path).is_dir() {
         return Err("this is a folder; name a file in it".to_owned());

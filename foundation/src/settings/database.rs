@@ -4,11 +4,17 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{ApplicationSettings, Environment, Mode, Origin, Secret};
+use super::{ApplicationSettings, Environment, Mode, Origin, Secret, Section as _};
 use crate::database::{DatabaseUrl, SslMode};
 
 /// The SQLite file that is used when nothing is configured, relative to the working folder.
 const FALLBACK_URL: &str = "sqlite:///./bedplate.db";
+
+/// More connections than any server takes, and few enough to count.
+const MOST_CONNECTIONS: u32 = 10_000;
+
+/// The longest time that PostgreSQL can be told: milliseconds in 31 bits.
+const LONGEST: Duration = Duration::from_hours(24 * 24);
 
 crate::settings! {
     /// How the database is reached.
@@ -66,9 +72,8 @@ crate::settings! {
 }
 
 impl PostgresParts {
-    fn url(&self) -> Option<DatabaseUrl> {
-        let given =
-            self.host.is_some() || self.user.is_some() || self.password.is_some() || self.db.is_some();
+    fn url(&self, environment: &Environment) -> Option<DatabaseUrl> {
+        let given = Self::variables().iter().any(|it| environment.origin(&it.name) != Origin::Default);
         let host = self.host.as_deref().unwrap_or("localhost");
         let user = self.user.as_deref().unwrap_or("postgres");
         let password = self.password.as_ref().map(Secret::expose);
@@ -87,14 +92,17 @@ impl DatabaseSettings {
         application: &ApplicationSettings,
         parts: &PostgresParts,
     ) -> DatabaseUrl {
-        let mut url = match (&self.url, parts.url()) {
+        self.check_bounds(environment);
+        let mut url = match (&self.url, parts.url(environment)) {
             (Some(url), _) => url.clone(),
             (None, Some(url)) => {
                 environment.derived("DATABASE_URL", &url, Origin::Derived("POSTGRES_*"));
                 url
             }
             (None, None) => {
-                if application.env == Mode::Production {
+                let attempted = environment.is_wrong("DATABASE_URL")
+                    || PostgresParts::variables().iter().any(|it| environment.is_wrong(&it.name));
+                if application.env == Mode::Production && !attempted {
                     environment.problem(
                         "DATABASE_URL",
                         "not set, and production does not fall back to a SQLite file; set it, DATABASE_URL_FILE or POSTGRES_HOST",
@@ -110,5 +118,30 @@ impl DatabaseSettings {
             environment.problem("DATABASE_SSL_ROOT_CERT", detail);
         }
         url
+    }
+
+    /// Nothing is done in no time, and none of these can be turned off with a zero.
+    fn check_bounds(&self, environment: &mut Environment) {
+        let (millisecond, second) = (Duration::from_millis(1), Duration::from_secs(1));
+        for (name, value, least) in [
+            ("DATABASE_IDLE_TIMEOUT", self.idle_timeout, Duration::ZERO),
+            ("DATABASE_CONNECT_TIMEOUT", self.connect_timeout, millisecond),
+            ("DATABASE_WAIT_TIMEOUT", self.wait_timeout, millisecond),
+            ("DATABASE_CREATE_TIMEOUT", self.create_timeout, millisecond),
+            ("DATABASE_RECYCLE_TIMEOUT", self.recycle_timeout, millisecond),
+            ("DATABASE_STATEMENT_TIMEOUT", self.statement_timeout, millisecond),
+            ("DATABASE_KEEPALIVE_IDLE", self.keepalive_idle, second),
+        ] {
+            if !(least..=LONGEST).contains(&value) {
+                let least = humantime::format_duration(least);
+                environment.problem(name, format!("expected a duration from {least} to 24days"));
+            }
+        }
+        if self.pool_size.get().saturating_add(self.max_overflow) > MOST_CONNECTIONS {
+            let detail = format!(
+                "with DATABASE_MAX_OVERFLOW these are more than {MOST_CONNECTIONS} connections; expected fewer"
+            );
+            environment.problem("DATABASE_POOL_SIZE", detail);
+        }
     }
 }

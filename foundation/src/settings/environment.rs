@@ -2,94 +2,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Setting, Variable};
-
-/// What is wrong with one variable or file, and what is expected instead.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The full name of the variable, or the file.
-    pub name: String,
-    /// The sentence about it. Never holds a secret.
-    pub detail: String,
-}
-
-/// Something odd that does not keep the program from starting.
-pub type Warning = Problem;
-
-/// Everything that is wrong with the settings.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct SettingsError {
-    /// At least one.
-    pub problems: Vec<Problem>,
-}
-
-impl fmt::Display for SettingsError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.problems.len();
-        write!(formatter, "{count} {} with the settings:", if count == 1 { "problem" } else { "problems" })?;
-        self.problems
-            .iter()
-            .try_for_each(|problem| write!(formatter, "\n  {}: {}", problem.name, problem.detail))
-    }
-}
-
-/// Where a value came from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Origin {
-    /// Nobody set it.
-    #[default]
-    Default,
-    /// The environment of the process.
-    Environment,
-    /// The `.env` file in the working folder.
-    DotEnv,
-    /// The file that `NAME_FILE` names.
-    File(PathBuf),
-    /// Other variables.
-    Derived(&'static str),
-    /// An option on the command line.
-    CommandLine,
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => formatter.write_str("default"),
-            Self::Environment => formatter.write_str("environment"),
-            Self::DotEnv => formatter.write_str(".env"),
-            Self::File(path) => write!(formatter, "file {}", path.display()),
-            Self::Derived(from) => formatter.write_str(from),
-            Self::CommandLine => formatter.write_str("command line"),
-        }
-    }
-}
-
-/// A setting as it is in force.
-#[derive(Clone, Debug, Serialize)]
-pub struct Effective {
-    /// The full name of the variable.
-    pub name: String,
-    /// Its value, secrets redacted; empty when it has none.
-    pub value: String,
-    /// Where that came from.
-    pub origin: Origin,
-}
+use super::{Effective, Origin, Problem, Setting, SettingsError, Variable, Warning};
 
 /// The variables of the process, read by the sections one after the other.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Environment {
     values: BTreeMap<String, (OsString, Origin)>,
     prefixes: BTreeSet<&'static str>,
     known: BTreeSet<String>,
     effective: Vec<Effective>,
     problems: Vec<Problem>,
+}
+
+impl fmt::Debug for Environment {
+    /// Without the values, which are secrets in part and are not told apart before they are read.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Environment")
+            .field("names", &self.values.keys())
+            .field("problems", &self.problems)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Environment {
@@ -130,6 +68,15 @@ impl Environment {
             Ok(text) => text,
             Err(error) => return self.problem(name, format!("it cannot be read ({error})")),
         };
+        // Editors on Windows begin a file with a mark of its encoding.
+        let text = text.trim_start_matches('\u{feff}');
+        if let Some(index) = text.lines().position(loses_what_follows_a_dollar) {
+            let detail = format!(
+                "line {} has a $ outside of single quotes, and what follows it would be taken for the name of a variable; put the value in single quotes, or write ${{NAME}} where a variable is meant",
+                index + 1
+            );
+            return self.problem(name, detail);
+        }
         for item in dotenvy::from_read_iter(text.as_bytes()) {
             match item {
                 Ok((_, value)) if value.is_empty() => {}
@@ -139,7 +86,7 @@ impl Environment {
                 Err(error) => {
                     let detail = format!(
                         "{} is not of the form NAME=value, or a quote in it is not closed; mend it or put the value in single quotes",
-                        line_of(&text, &error)
+                        line_of(text, &error)
                     );
                     return self.problem(name, detail);
                 }
@@ -150,6 +97,11 @@ impl Environment {
     /// Adds a problem, to be reported by [`finish`](Self::finish).
     pub fn problem(&mut self, name: impl Into<String>, detail: impl Into<String>) {
         self.problems.push(Problem { name: name.into(), detail: detail.into() });
+    }
+
+    /// Whether something is wrong with the variable, or with the file that it comes from.
+    pub(super) fn is_wrong(&self, name: &str) -> bool {
+        self.problems.iter().any(|it| it.name.strip_suffix("_FILE").unwrap_or(&it.name) == name)
     }
 
     /// Whether the variable was given, and where. Unknown until its section was read.
@@ -198,13 +150,17 @@ impl Environment {
             self.known.insert(file_name.clone());
         }
         match (given, file) {
-            (Some(_), Some(_)) => {
+            // The file `.env` overrides nothing, in whichever of the two ways the others are given.
+            (Some((_, Origin::DotEnv)), Some((path, Origin::Environment))) => {
+                self.secret_from(&file_name, PathBuf::from(path))
+            }
+            (Some((_, given)), Some((_, file))) if given == file => {
                 self.problem(name, format!("both it and {file_name} are set; keep one of them"));
                 None
             }
             (None, Some((path, _))) => self.secret_from(&file_name, PathBuf::from(path)),
-            (Some((value, origin)), None) => match value.into_string() {
-                Ok(text) => Some((text, origin)),
+            (Some((value, origin)), _) => match value.into_string() {
+                Ok(text) => Some((without_line_end(&text).to_owned(), origin)),
                 Err(_) => {
                     self.problem(name, format!("it is not UTF-8; expected {}", variable.expected));
                     None
@@ -216,11 +172,11 @@ impl Environment {
 
     fn secret_from(&mut self, file_name: &str, path: PathBuf) -> Option<(String, Origin)> {
         match std::fs::read_to_string(&path) {
-            Ok(text) if text.trim_end_matches(['\r', '\n']).is_empty() => {
+            Ok(text) if without_line_end(&text).is_empty() => {
                 self.problem(file_name, format!("the file {} is empty", path.display()));
                 None
             }
-            Ok(text) => Some((text.trim_end_matches(['\r', '\n']).to_owned(), Origin::File(path))),
+            Ok(text) => Some((without_line_end(&text).to_owned(), Origin::File(path))),
             Err(error) => {
                 self.problem(file_name, format!("the file {} cannot be read ({error})", path.display()));
                 None
@@ -240,7 +196,13 @@ impl Environment {
             Some((Ok(value), _)) => value,
             Some((Err(detail), text)) => {
                 let shown = if T::SECRET { String::new() } else { format!(" (it is {text:?})") };
-                self.problem(&variable.name, format!("{detail}{shown}; expected {}", variable.expected));
+                let blanks =
+                    if text.trim() == text { "" } else { ", and there are blanks before or after it" };
+                let name = match self.origin(&variable.name) {
+                    Origin::File(_) => format!("{}_FILE", variable.name),
+                    _ => variable.name.clone(),
+                };
+                self.problem(name, format!("{detail}{shown}{blanks}; expected {}", variable.expected));
                 default_of(variable)
             }
             None => default_of(variable),
@@ -267,6 +229,11 @@ impl Environment {
             .collect();
         for name in leftovers {
             // OpenTelemetry's names are not ours: there are many that this program does not read.
+            if let Some(known) = name.strip_suffix("_FILE").filter(|it| self.known.contains(*it)) {
+                let detail = format!("only a secret may come from a file; set {known} itself");
+                self.problem(&name, detail);
+                continue;
+            }
             match self.nearest(&name) {
                 Some(near) if !name.starts_with("OTEL_") => {
                     self.problem(&name, format!("no such setting; did you mean {near}?"));
@@ -281,11 +248,15 @@ impl Environment {
         }
     }
 
+    /// The setting that is meant. The shorter a name is, the less of it may be misspelt: three letters
+    /// lie between `POSTGRES_SSL` and `POSTGRES_DB`, which mean nothing alike.
     fn nearest(&self, name: &str) -> Option<String> {
+        let prefix = self.prefixes.iter().filter(|it| name.starts_with(**it)).map(|it| it.len()).max();
+        let most = (name.len() - prefix.unwrap_or(0)).div_ceil(3).min(3);
         self.known
             .iter()
             .map(|known| (strsim::damerau_levenshtein(known, name), known))
-            .filter(|(distance, _)| *distance <= 3)
+            .filter(|(distance, _)| *distance <= most)
             .min()
             .map(|(_, known)| known.clone())
     }
@@ -301,13 +272,32 @@ fn default_of<T: Setting>(variable: &Variable) -> T {
         .unwrap_or_else(|error| unreachable!("the default of {}: {error}", variable.name))
 }
 
+/// Without the line breaks at its end: those of a file, or of a value that went through `echo`.
+fn without_line_end(text: &str) -> &str {
+    text.trim_end_matches(['\r', '\n'])
+}
+
+/// Whether dotenvy would cut a part out of a value such as `pa$word` without a word. Other readers of
+/// such files replace `${NAME}` only.
+fn loses_what_follows_a_dollar(line: &str) -> bool {
+    let Some((name, value)) = line.split_once('=') else { return false };
+    let value = value.trim_start();
+    let value = value.split(" #").next().unwrap_or(value);
+    let bare =
+        |(index, _): (usize, &str)| !value[..index].ends_with('\\') && !value[index..].starts_with("${");
+    !name.trim_start().starts_with('#') && !value.starts_with('\'') && value.match_indices('$').any(bare)
+}
+
 /// Names the line that dotenvy could not read, without showing what stands after the `=`.
 fn line_of(text: &str, error: &dotenvy::Error) -> String {
     let dotenvy::Error::LineParse(broken, _) = error else {
         return "a line of it".to_owned();
     };
     let first = broken.lines().next().unwrap_or_default();
-    match text.lines().position(|line| line == first) {
+    // It holds the whole line, or what follows the `=` when that is what could not be read.
+    let value_of = |line: &str| line.split_once('=').map(|(_, value)| value.trim().to_owned());
+    let is_broken = |line: &str| line == first || value_of(line).is_some_and(|it| it == first.trim());
+    match text.lines().position(is_broken) {
         Some(index) => format!("line {}", index + 1),
         None => "a line of it".to_owned(),
     }
@@ -321,15 +311,4 @@ fn injected_by_kubernetes(name: &str, value: &std::ffi::OsStr) -> bool {
         || name.contains("_SERVICE_PORT")
         || (name.ends_with("_PORT") && is_address)
         || name.contains("_PORT_") && ["_TCP", "_UDP"].iter().any(|it| name.contains(it))
-}
-
-/// The settings in force as a table for people.
-#[must_use]
-pub fn format_effective(effective: &[Effective]) -> String {
-    let width = |of: fn(&Effective) -> usize| effective.iter().map(of).max().unwrap_or(0);
-    let (names, values) = (width(|it| it.name.len()), width(|it| it.value.len()).min(60));
-    effective.iter().fold(String::new(), |mut table, it| {
-        let _infallible = writeln!(table, "{:names$}  {:values$}  {}", it.name, it.value, it.origin);
-        table
-    })
 }

@@ -15,6 +15,7 @@
 
 mod application;
 mod database;
+mod effective;
 mod environment;
 mod log;
 mod open_telemetry;
@@ -25,11 +26,13 @@ mod values;
 
 pub use application::{ApplicationSettings, Mode};
 pub use database::{DatabaseSettings, PostgresParts};
-pub use environment::{Effective, Environment, Origin, Problem, SettingsError, Warning, format_effective};
+pub use effective::{Effective, Origin, Problem, SettingsError, Warning, format_effective};
+pub use environment::Environment;
 pub use log::{LogFormat, LogLevel, LogSettings};
 pub use open_telemetry::{
     OpenTelemetrySettings, OtlpEndpoint, OtlpProtocol, OtlpTimeout, RootSampler, Share, TracesSampler,
 };
+pub(crate) use pairs::percent_decode;
 pub use pairs::{OtlpHeaders, ResourceAttributes};
 pub use section::{Section, Setting, Variable};
 pub use telemetry::TelemetrySettings;

@@ -59,7 +59,10 @@ where
 
 fn is_context(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
-    metadata.is_span() && target.starts_with(SPANS) && !target.starts_with(DATABASE_SPANS)
+    metadata.is_span()
+        && *metadata.level() <= Level::INFO
+        && target.starts_with(SPANS)
+        && !target.starts_with(DATABASE_SPANS)
 }
 
 impl<S> Layer<S> for LogLayer

@@ -124,6 +124,15 @@ impl fmt::Display for TraceContext {
     }
 }
 
+/// Names a span that has begun, as it is exported: `otel.name` is looked at only at its beginning, when the
+/// route of a request is not known yet.
+pub fn rename(span: &Span, name: fmt::Arguments<'_>) {
+    let context = span.context();
+    if context.span().is_recording() {
+        context.span().update_name(name.to_string());
+    }
+}
+
 /// Puts a new span into the caller's trace, or into one of its own when there is no caller, records the
 /// trace in the span's field `trace_id` (declare it as `tracing::field::Empty`) and tells where the
 /// span stands. Without a collector nothing is recorded, and still logs and answers name the trace.

@@ -97,14 +97,7 @@ impl Migrator {
 
     /// A connection for reading. A SQLite file that is missing is not made by looking at it.
     async fn existing(&self) -> Result<foundation::database::Connection, MigratorError> {
-        if let DatabaseUrl::Sqlite(path) = &self.context.url
-            && !path.exists()
-        {
-            return Err(MigratorError::Settings(format!(
-                "there is no file {}; `migrator up` makes it",
-                path.display()
-            )));
-        }
+        self.context.require_file()?;
         self.context.connect(Duration::ZERO).await
     }
 

@@ -30,7 +30,8 @@ impl Migrator {
     pub async fn wait(&self, awaited: Awaited, limit: Duration) -> Result<(), MigratorError> {
         let deadline = Instant::now() + limit;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            // A question takes a moment even when no time is left: `--timeout 0s` asks once.
+            let left = deadline.saturating_duration_since(Instant::now()).max(INTERVAL);
             let reason = match timeout(left, self.ask(awaited)).await {
                 Ok(Ok(None)) => return Ok(()),
                 Ok(Ok(Some(reason))) => reason,

@@ -126,22 +126,43 @@ async fn transaction(
 ) -> Result<Performed, Failure> {
     let started_at = context.clock.now();
     connection.begin().await?;
-    if connection.backend() == Backend::Postgres {
-        postgres::enter(&context.settings, connection).await?;
+    match connection.backend() {
+        Backend::Postgres => postgres::enter(&context.settings, connection).await?,
+        Backend::Sqlite => sqlite::enter(connection).await?,
     }
     if !holds(connection, change.guard).await? {
         connection.rollback().await?;
         return Ok(Performed::Skipped);
     }
     for work in &change.work {
-        perform_one(context, connection, work, started_at).await?;
+        match perform_one(context, connection, work, started_at).await {
+            Err(Failure::File(..))
+                if connection.backend() == Backend::Postgres && postgres::was_left(connection).await =>
+            {
+                return Err(postgres::ended_its_transaction(&change.title).into());
+            }
+            performed => performed?,
+        }
+        // Asked before anything else is written: outside of the transaction it would stay.
+        match (work, connection.backend()) {
+            (Work::File { .. }, Backend::Postgres) => {
+                postgres::still_inside(connection, &change.title).await?;
+            }
+            (Work::File { .. }, Backend::Sqlite) => sqlite::still_inside(connection, &change.title).await?,
+            _ => {}
+        }
     }
-    match connection.backend() {
-        Backend::Postgres => postgres::leave(connection, &change.title).await?,
-        Backend::Sqlite => sqlite::leave(connection, &change.title).await?,
+    if connection.backend() == Backend::Sqlite {
+        sqlite::leave(connection, &change.title).await?;
     }
     connection.commit().await?;
     Ok(Performed::Done)
+}
+
+/// Whether somebody else was in the way, and nothing is wrong with the statement: a lock was not given in
+/// time, or PostgreSQL ended a deadlock by this transaction.
+pub(super) fn is_contention(error: &DatabaseError) -> bool {
+    matches!(error.kind(), DatabaseErrorKind::LockNotAvailable | DatabaseErrorKind::SerializationFailure)
 }
 
 async fn holds(connection: &mut Connection, guard: Guard) -> Result<bool, DatabaseError> {
@@ -162,7 +183,7 @@ async fn perform_one(
     let now = context.clock.now();
     match work {
         Work::File { sql } => connection.batch(sql).await.map_err(|error| {
-            if error.kind() == DatabaseErrorKind::LockNotAvailable {
+            if is_contention(&error) {
                 return Failure::Database(error);
             }
             let line = error.position().map(|position| line_at(sql, position));

@@ -51,6 +51,17 @@ impl Context {
         }
     }
 
+    /// Refuses a SQLite file that is missing, where connecting would make it.
+    pub(crate) fn require_file(&self) -> Result<(), MigratorError> {
+        match &self.url {
+            DatabaseUrl::Sqlite(path) if !path.exists() => Err(MigratorError::Settings(format!(
+                "there is no file {}; `migrator up` makes it",
+                path.display()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Opens a connection, and waits for a database that is away or starting.
     pub(crate) async fn connect(&self, wait: Duration) -> Result<Connection, MigratorError> {
         let deadline = Instant::now() + wait;

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::error::MigratorError;
 use crate::history::Entry;
 use crate::source::{Dialect, bookkeeping};
-use attempt::{Failure, attempt, stoppable};
+use attempt::{Failure, attempt, is_contention, stoppable};
 use blockers::Blockers;
 
 pub(crate) use change::{Change, Guard, Performed, Work};
@@ -31,6 +31,9 @@ impl Session {
     /// Connects. Makes the database when it is missing and `create` says so.
     pub(crate) async fn open(context: &Context, create: bool) -> Result<Self, MigratorError> {
         let wait = context.settings.wait_timeout;
+        if !create {
+            context.require_file()?;
+        }
         let connection = match context.connect(wait).await {
             Err(MigratorError::Database(error))
                 if error.kind() == DatabaseErrorKind::MissingDatabase && create =>
@@ -81,8 +84,10 @@ impl Session {
             work: vec![Work::File { sql: tables }],
         };
         self.perform(&change).await?;
-        if self.backend() == Backend::Postgres {
-            postgres::widen_versions(&mut self.connection).await?;
+        if self.backend() == Backend::Postgres && postgres::has_narrow_versions(&mut self.connection).await? {
+            let title = "the history's versions of 64 bits".to_owned();
+            let work = vec![Work::File { sql: postgres::WIDEN_VERSIONS.to_owned() }];
+            self.perform(&Change { title, guard: Guard::None, work }).await?;
         }
         Ok(())
     }
@@ -98,7 +103,7 @@ impl Session {
             }
             let attempt = attempt(&self.context, &mut self.connection, change, &mut blockers).await;
             let error = match attempt {
-                Err(Failure::Database(error)) if error.kind() == DatabaseErrorKind::LockNotAvailable => error,
+                Err(Failure::Database(error)) if is_contention(&error) => error,
                 Err(failure) => return Err(failure.explain(change)),
                 Ok(performed) => return Ok(performed),
             };

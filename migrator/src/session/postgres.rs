@@ -121,13 +121,19 @@ pub(super) async fn enter(
     if row.is_some_and(|row| row.get("held").unwrap_or(false)) { Ok(()) } else { Err(MigratorError::Pooler) }
 }
 
-/// Before the end of a transaction: that it is still the one that was begun.
-pub(super) async fn leave(connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
+/// After a file: that the transaction is still the one that was begun.
+pub(super) async fn still_inside(connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
     let row = connection.query_optional(&IS_MARKED, &[]).await?;
     if row.is_some_and(|row| row.get("marked").unwrap_or(false)) {
         return Ok(());
     }
     Err(ended_its_transaction(title))
+}
+
+/// Whether a file that failed had ended its transaction before: one that failed inside of it takes no
+/// question until it is rolled back.
+pub(super) async fn was_left(connection: &mut Connection) -> bool {
+    connection.query_optional(&IS_MARKED, &[]).await.is_ok()
 }
 
 /// What is said of a file that has a COMMIT or ROLLBACK in it.
@@ -138,9 +144,10 @@ pub(super) fn ended_its_transaction(title: &str) -> MigratorError {
 }
 
 /// A history that refinery wrote without the feature `int8-versions` cannot hold a timestamp as version.
-pub(super) async fn widen_versions(connection: &mut Connection) -> Result<(), DatabaseError> {
-    if connection.query_optional(&NARROW_VERSION, &[]).await?.is_some() {
-        connection.batch("ALTER TABLE refinery_schema_history ALTER COLUMN version TYPE bigint").await?;
-    }
-    Ok(())
+pub(super) const WIDEN_VERSIONS: &str =
+    "ALTER TABLE refinery_schema_history ALTER COLUMN version TYPE bigint";
+
+/// Whether it is such a history.
+pub(super) async fn has_narrow_versions(connection: &mut Connection) -> Result<bool, DatabaseError> {
+    Ok(connection.query_optional(&NARROW_VERSION, &[]).await?.is_some())
 }

@@ -13,17 +13,28 @@ const BROKEN_FOREIGN_KEYS: Statement = Statement::write(
 /// With foreign keys on, a table that is rebuilt inside of a transaction takes every row that points at
 /// it along. The pragma does nothing inside of a transaction, so it is set for the whole session, and
 /// each transaction ends with a check of all foreign keys.
+///
+/// A signal cannot end a wait for another writer inside of SQLite, so that is short, and tried again.
 pub(super) async fn prepare(connection: &mut Connection) -> Result<(), DatabaseError> {
-    connection.batch("PRAGMA foreign_keys = OFF").await
+    connection.batch("PRAGMA foreign_keys = OFF; PRAGMA busy_timeout = 500").await
 }
 
-/// Before the end of a transaction: that it is still open, and that every foreign key points at a row.
-pub(super) async fn leave(connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
-    // A savepoint outside of a transaction begins one; inside it nests. So a BEGIN tells them apart.
-    if connection.batch("BEGIN").await.is_ok() {
-        connection.batch("ROLLBACK").await?;
+/// At the beginning of a transaction: a mark that is gone when a file ended it.
+pub(super) async fn enter(connection: &mut Connection) -> Result<(), DatabaseError> {
+    connection.batch("SAVEPOINT bedplate_migration").await
+}
+
+/// After a file: that the transaction is still the one that was begun. One that the file began after ending
+/// ours does not know the savepoint.
+pub(super) async fn still_inside(connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
+    if connection.batch("RELEASE bedplate_migration").await.is_err() {
         return Err(ended_its_transaction(title));
     }
+    Ok(enter(connection).await?)
+}
+
+/// Before the end of a transaction: that every foreign key points at a row.
+pub(super) async fn leave(connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
     let broken = connection.query(&BROKEN_FOREIGN_KEYS, &[]).await?;
     if broken.is_empty() {
         return Ok(());

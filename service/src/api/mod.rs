@@ -15,7 +15,7 @@ use foundation::clock::Clock;
 use foundation::entropy::Entropy;
 use poem::http::Method;
 use poem::{Endpoint, EndpointExt as _, Response};
-use poem_openapi::{ContactObject, LicenseObject, OpenApi, OpenApiService};
+use poem_openapi::{ContactObject, ExtraHeader, LicenseObject, OpenApi, OpenApiService};
 
 use self::docs::Docs;
 use self::health::HealthApi;
@@ -139,5 +139,8 @@ fn open_api(parts: &Parts) -> OpenApiService<HealthApi, ()> {
              names its request in `X-Request-Id`, and so does the log.",
         )
         .license(LicenseObject::new("MIT OR Apache-2.0"))
-        .contact(ContactObject::new().url("https://github.com/bedplate/bedplate"))
+        .extra_response_header::<String, _>(
+            ExtraHeader::new("X-Request-Id").description("The id that the log has for the request"),
+        )
+        .contact(ContactObject::new().name("Bedplate").url("https://github.com/bedplate/bedplate"))
 }

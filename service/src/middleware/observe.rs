@@ -10,7 +10,7 @@ use poem::http::header::{HeaderName, HeaderValue, USER_AGENT};
 use poem::http::{Method, StatusCode};
 use poem::{Endpoint, Middleware, Request, Response, Result};
 use tokio::time::Instant;
-use tracing::field::{Empty, display};
+use tracing::field::Empty;
 use tracing::{Instrument as _, Level, Span};
 
 use super::RequestContext;
@@ -103,7 +103,7 @@ impl Asked {
         tracing::info_span!(
             target: "bedplate::span::http",
             "request",
-            otel.name = Empty,
+            otel.name = self.method,
             otel.kind = "server",
             otel.status_code = Empty,
             http.request.method = self.method,
@@ -129,9 +129,7 @@ impl Asked {
         if !span.is_disabled() {
             if let Some(route) = route {
                 span.record("http.route", &**route);
-                span.record("otel.name", display(format_args!("{} {route}", self.method)));
-            } else {
-                span.record("otel.name", self.method);
+                propagation::rename(span, format_args!("{} {route}", self.method));
             }
             span.record("http.response.status_code", status.as_u16());
             if status.is_server_error() {

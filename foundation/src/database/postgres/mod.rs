@@ -1,20 +1,23 @@
 //! The PostgreSQL driver: the only place that names tokio-postgres and deadpool-postgres.
 
+mod hosts;
+mod pool;
 mod tls;
 mod values;
 
 use std::time::Duration;
 
-use deadpool_postgres::{
-    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
-};
+use deadpool_postgres::{ClientWrapper, Object};
 use tokio::time::timeout;
 use tokio_postgres::CancelToken;
 use tokio_postgres::types::ToSql;
 use tokio_postgres_rustls::MakeRustlsConnect;
+use values::Parameter;
 
 use super::{DatabaseError, DatabaseErrorKind, PostgresUrl, Row, Value};
 use crate::settings::DatabaseSettings;
+
+pub(super) use pool::PostgresPool;
 
 /// How long the server gets to act on a request to cancel, or on a rollback nobody waits for.
 const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -63,15 +66,10 @@ impl PostgresConnection {
     ) -> Result<Self, DatabaseError> {
         let tls = tls::connector(url)?;
         let config = configured(url, application_name);
-        let (client, connection) = match timeout(settings.create_timeout, config.connect(tls.clone())).await {
+        let (client, task) = match timeout(settings.create_timeout, hosts::connect(&config, &tls)).await {
             Ok(connected) => connected.map_err(|error| not_connected(url, error.into()))?,
             Err(_) => return Err(not_connected(url, timed_out(settings.create_timeout))),
         };
-        let task = tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error = %error, "the connection to PostgreSQL ended");
-            }
-        });
         let cancel = Cancel { token: client.cancel_token(), tls };
         let holder = Holder::Own(Box::new(ClientWrapper::new(client, task)));
         Ok(Self::new(holder, cancel, None))
@@ -89,7 +87,7 @@ impl PostgresConnection {
         let rows = self
             .run(async |client| {
                 let statement = client.prepare_cached(sql).await?;
-                client.query(&statement, &parameters(values)).await
+                client.query(&statement, &bound(&parameters(values))).await
             })
             .await?;
         values::rows(&rows)
@@ -98,7 +96,7 @@ impl PostgresConnection {
     pub(super) async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, DatabaseError> {
         self.run(async |client| {
             let statement = client.prepare_cached(sql).await?;
-            client.execute(&statement, &parameters(values)).await
+            client.execute(&statement, &bound(&parameters(values))).await
         })
         .await
     }
@@ -193,8 +191,12 @@ impl Drop for PostgresConnection {
     }
 }
 
-fn parameters(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
-    values.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
+fn parameters(values: &[Value]) -> Vec<Parameter<'_>> {
+    values.iter().map(Parameter).collect()
+}
+
+fn bound<'a>(parameters: &'a [Parameter<'a>]) -> Vec<&'a (dyn ToSql + Sync)> {
+    parameters.iter().map(|parameter| parameter as _).collect()
 }
 
 fn timed_out(limit: Duration) -> DatabaseError {
@@ -228,112 +230,9 @@ fn not_connected(url: &PostgresUrl, error: DatabaseError) -> DatabaseError {
         DatabaseErrorKind::Tls => error.while_trying(format!(
             "no TLS connection to PostgreSQL at {hosts}; check sslmode and DATABASE_SSL_ROOT_CERT"
         )),
+        DatabaseErrorKind::MissingDatabase => error.while_trying(format!(
+            "PostgreSQL at {hosts} has no such database; make it, or check its name in DATABASE_URL"
+        )),
         _ => error.while_trying(format!("PostgreSQL at {hosts}")),
-    }
-}
-
-/// The connections of a service.
-#[derive(Clone)]
-pub(super) struct PostgresPool {
-    pool: Pool,
-    tls: MakeRustlsConnect,
-    url: PostgresUrl,
-    statement_timeout: Duration,
-    wait_timeout: Duration,
-}
-
-impl PostgresPool {
-    /// Sets the pool up. Nothing is connected yet.
-    pub(super) fn new(
-        url: &PostgresUrl,
-        settings: &DatabaseSettings,
-        application_name: &str,
-    ) -> Result<Self, DatabaseError> {
-        let tls = tls::connector(url)?;
-        let manager = Manager::from_config(
-            configured(url, application_name),
-            tls.clone(),
-            ManagerConfig { recycling_method: RecyclingMethod::Fast },
-        );
-        let limits = format!(
-            "SET statement_timeout = {0}; SET idle_in_transaction_session_timeout = {0}",
-            settings.statement_timeout.as_millis()
-        );
-        let (idle, recycle_timeout) = (settings.idle_timeout, settings.recycle_timeout);
-        let pool = Pool::builder(manager)
-            .max_size(usize::try_from(settings.pool_size.get() + settings.max_overflow).unwrap_or(usize::MAX))
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(settings.wait_timeout))
-            .create_timeout(Some(settings.create_timeout))
-            .recycle_timeout(Some(recycle_timeout))
-            .post_create(Hook::async_fn(move |client, _| {
-                let limits = limits.clone();
-                Box::pin(async move { client.batch_execute(&limits).await.map_err(HookError::Backend) })
-            }))
-            .pre_recycle(Hook::async_fn(move |client, metrics| {
-                let check = metrics.last_used() >= idle;
-                Box::pin(async move {
-                    if !check {
-                        return Ok(());
-                    }
-                    match timeout(recycle_timeout, client.simple_query("")).await {
-                        Ok(answer) => answer.map(drop).map_err(HookError::Backend),
-                        Err(_) => Err(HookError::message("the check of an idle connection timed out")),
-                    }
-                })
-            }))
-            .build()
-            .map_err(|error| {
-                DatabaseError::new(DatabaseErrorKind::Other, "the pool cannot be set up").caused_by(error)
-            })?;
-        Ok(Self {
-            pool,
-            tls,
-            url: url.clone(),
-            statement_timeout: settings.statement_timeout,
-            wait_timeout: settings.wait_timeout,
-        })
-    }
-
-    /// A connection, new or used before.
-    pub(super) async fn get(&self) -> Result<PostgresConnection, DatabaseError> {
-        let object = self.pool.get().await.map_err(|error| self.not_given(error))?;
-        let cancel = Cancel { token: object.cancel_token(), tls: self.tls.clone() };
-        Ok(PostgresConnection::new(Holder::Pooled(object), cancel, Some(self.statement_timeout)))
-    }
-
-    fn not_given(&self, error: PoolError) -> DatabaseError {
-        use deadpool_postgres::TimeoutType;
-        match error {
-            PoolError::Backend(error) => not_connected(&self.url, error.into()),
-            PoolError::Timeout(TimeoutType::Wait) => {
-                let waited = humantime::format_duration(self.wait_timeout);
-                let message = format!("no connection of the pool became free within {waited}");
-                DatabaseError::new(DatabaseErrorKind::PoolTimeout, message)
-            }
-            PoolError::PostCreateHook(HookError::Backend(error)) => not_connected(&self.url, error.into()),
-            other => {
-                let refused = DatabaseError::new(DatabaseErrorKind::Unreachable, other.to_string());
-                not_connected(&self.url, refused.caused_by(other))
-            }
-        }
-    }
-
-    pub(super) fn status(&self) -> deadpool_postgres::Status {
-        self.pool.status()
-    }
-
-    /// Closes the connections above `keep` that have been idle for as long as `idle`.
-    pub(super) fn trim(&self, keep: usize, idle: Duration) {
-        let mut surplus = self.pool.status().size.saturating_sub(keep);
-        self.pool.retain(|_, metrics| {
-            let close = surplus > 0 && metrics.last_used() >= idle;
-            surplus -= usize::from(close);
-            !close
-        });
-    }
-
-    pub(super) fn close(&self) {
-        self.pool.close();
     }
 }

@@ -1,6 +1,7 @@
 //! `Value` as tokio-postgres binds and reads it.
 
 use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -34,6 +35,27 @@ impl ToSql for Value {
             }
             (Self::Timestamp(time), _) => time.to_sql_checked(column, out),
         }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+/// A value on its way to the server. The driver logs what it binds, and this shows it nothing.
+pub(super) struct Parameter<'a>(pub(super) &'a Value);
+
+impl fmt::Debug for Parameter<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("_")
+    }
+}
+
+impl ToSql for Parameter<'_> {
+    fn to_sql(&self, column: &Type, out: &mut BytesMut) -> Result<IsNull, Failure> {
+        self.0.to_sql(column, out)
     }
 
     fn accepts(_: &Type) -> bool {

@@ -1,16 +1,21 @@
 //! The SQLite driver: the only place that names rusqlite and deadpool-sqlite.
 
-use std::path::{Path, PathBuf};
+mod pool;
+mod values;
+
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_sqlite::{Config, Hook, HookError, InteractError, Manager, Object, Pool, PoolError, Runtime};
-use rusqlite::types::{Value as Stored, ValueRef};
-use rusqlite::{InterruptHandle, Statement};
+use deadpool_sqlite::{InteractError, Object, Runtime};
+use rusqlite::InterruptHandle;
 use tokio::time::timeout;
 
 use super::{DatabaseError, DatabaseErrorKind, Row, Value};
 use crate::settings::DatabaseSettings;
+use values::{bind, read};
+
+pub(super) use pool::SqlitePool;
 
 /// Statements that a connection keeps prepared.
 const PREPARED_STATEMENTS: usize = 128;
@@ -115,7 +120,7 @@ impl SqliteConnection {
     /// Runs statements without parameters.
     pub(super) async fn batch(&mut self, sql: &str) -> Result<(), DatabaseError> {
         let sql = sql.to_owned();
-        self.run(move |connection| connection.execute_batch(&sql)).await
+        self.run(move |connection| Ok(run_all(connection, &sql))).await?
     }
 
     /// Begins a transaction that holds the one right to write from its start, so that it cannot fail
@@ -201,6 +206,55 @@ impl Drop for SqliteConnection {
     }
 }
 
+/// Runs the statements of a text. An error says where the one that failed begins, which SQLite does not.
+fn run_all(connection: &rusqlite::Connection, sql: &str) -> Result<(), DatabaseError> {
+    let mut done = 0;
+    let mut batch = rusqlite::Batch::new(connection, sql);
+    loop {
+        match run_next(&mut batch, sql, &mut done) {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
+            Err(error) => {
+                let begin = sql.len() - without_comments(&sql[done..]).len();
+                return Err(DatabaseError::from(error).at(sql[..begin].chars().count() + 1));
+            }
+        }
+    }
+}
+
+/// Runs one statement, unless there is none left. `done` is how far the text is run.
+fn run_next(
+    batch: &mut rusqlite::Batch<'_, '_>,
+    sql: &str,
+    done: &mut usize,
+) -> Result<bool, rusqlite::Error> {
+    use rusqlite::fallible_iterator::FallibleIterator as _;
+    let Some(mut statement) = batch.next()? else { return Ok(false) };
+    // Comments and blanks between two statements belong to neither.
+    let text = statement.expanded_sql().unwrap_or_default();
+    let begin = sql[*done..].find(&text).map_or(*done, |at| *done + at);
+    let end = if sql[begin..].starts_with(&text) { begin + text.len() } else { begin };
+    *done = begin;
+    let mut rows = statement.raw_query();
+    while rows.next()?.is_some() {}
+    *done = end;
+    Ok(true)
+}
+
+/// The text from its first statement on.
+fn without_comments(sql: &str) -> &str {
+    let mut rest = sql;
+    loop {
+        rest = rest.trim_start_matches(|character: char| character.is_whitespace() || character == ';');
+        let comment = match rest {
+            _ if rest.starts_with("--") => rest.split_once('\n'),
+            _ if rest.starts_with("/*") => rest.split_once("*/"),
+            _ => return rest,
+        };
+        rest = comment.map_or("", |(_, after)| after);
+    }
+}
+
 fn roll_back(connection: &mut rusqlite::Connection) -> Result<(), rusqlite::Error> {
     if connection.is_autocommit() { Ok(()) } else { connection.execute_batch("ROLLBACK") }
 }
@@ -237,130 +291,4 @@ fn not_opened(path: &Path, error: DatabaseError) -> DatabaseError {
         _ => format!("{file} cannot be used"),
     };
     error.while_trying(advice)
-}
-
-/// SQLite numbers `$1` by first appearance, so the parameters are found by their names.
-fn bind(statement: &mut Statement<'_>, values: Vec<Value>) -> Result<(), rusqlite::Error> {
-    for (index, value) in values.into_iter().enumerate() {
-        let name = format!("${}", index + 1);
-        let place = statement.parameter_index(&name)?.ok_or(rusqlite::Error::InvalidParameterName(name))?;
-        statement.raw_bind_parameter(place, stored(value))?;
-    }
-    Ok(())
-}
-
-fn stored(value: Value) -> Stored {
-    match value {
-        Value::Null => Stored::Null,
-        Value::Bool(value) => Stored::Integer(value.into()),
-        Value::Integer(value) => Stored::Integer(value),
-        Value::Float(value) => Stored::Real(value),
-        Value::Text(text) | Value::Json(text) => Stored::Text(text),
-        Value::Bytes(bytes) => Stored::Blob(bytes),
-        Value::Uuid(id) => Stored::Text(id.to_string()),
-        // The years that a time can have fit: i64 holds 292,000 of them in microseconds.
-        Value::Timestamp(time) => {
-            Stored::Integer(i64::try_from(time.unix_timestamp_nanos().div_euclid(1000)).unwrap_or(i64::MAX))
-        }
-    }
-}
-
-fn read(value: ValueRef<'_>) -> Value {
-    match value {
-        ValueRef::Null => Value::Null,
-        ValueRef::Integer(value) => Value::Integer(value),
-        ValueRef::Real(value) => Value::Float(value),
-        ValueRef::Text(text) => Value::Text(String::from_utf8_lossy(text).into_owned()),
-        ValueRef::Blob(bytes) => Value::Bytes(bytes.to_vec()),
-    }
-}
-
-/// The connections of a service: one that writes and several that read.
-#[derive(Clone)]
-pub(super) struct SqlitePool {
-    path: PathBuf,
-    writer: Pool,
-    readers: Pool,
-    statement_timeout: Duration,
-    wait_timeout: Duration,
-}
-
-impl SqlitePool {
-    /// Sets the pools up. Nothing is opened yet.
-    pub(super) fn new(path: &Path, settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
-        let readers = usize::try_from(settings.pool_size.get()).unwrap_or(usize::MAX);
-        Ok(Self {
-            path: path.to_owned(),
-            writer: pool(path, settings, 1, false)?,
-            readers: pool(path, settings, readers, true)?,
-            statement_timeout: settings.statement_timeout,
-            wait_timeout: settings.wait_timeout,
-        })
-    }
-
-    pub(super) async fn get_writer(&self) -> Result<SqliteConnection, DatabaseError> {
-        self.get(&self.writer).await
-    }
-
-    pub(super) async fn get_reader(&self) -> Result<SqliteConnection, DatabaseError> {
-        self.get(&self.readers).await
-    }
-
-    async fn get(&self, pool: &Pool) -> Result<SqliteConnection, DatabaseError> {
-        let object = pool.get().await.map_err(|error| match error {
-            PoolError::Backend(error) | PoolError::PostCreateHook(HookError::Backend(error)) => {
-                not_opened(&self.path, error.into())
-            }
-            PoolError::Timeout(_) => {
-                let waited = humantime::format_duration(self.wait_timeout);
-                let message = format!("no connection of the pool became free within {waited}");
-                DatabaseError::new(DatabaseErrorKind::PoolTimeout, message)
-            }
-            other => DatabaseError::new(DatabaseErrorKind::Unreachable, other.to_string()).caused_by(other),
-        })?;
-        SqliteConnection::new(Holder::Pooled(object), Some(self.statement_timeout))
-    }
-
-    /// The figures of the two pools together.
-    pub(super) fn status(&self) -> deadpool_sqlite::Status {
-        let (writer, readers) = (self.writer.status(), self.readers.status());
-        deadpool_sqlite::Status {
-            max_size: writer.max_size + readers.max_size,
-            size: writer.size + readers.size,
-            available: writer.available + readers.available,
-            waiting: writer.waiting + readers.waiting,
-        }
-    }
-
-    pub(super) fn close(&self) {
-        self.writer.close();
-        self.readers.close();
-    }
-}
-
-fn pool(
-    path: &Path,
-    settings: &DatabaseSettings,
-    size: usize,
-    read_only: bool,
-) -> Result<Pool, DatabaseError> {
-    let busy_timeout = settings.wait_timeout;
-    Pool::builder(Manager::from_config(&Config::new(path), Runtime::Tokio1))
-        .max_size(size)
-        .runtime(Runtime::Tokio1)
-        .wait_timeout(Some(settings.wait_timeout))
-        .create_timeout(Some(settings.create_timeout))
-        .recycle_timeout(Some(settings.recycle_timeout))
-        .post_create(Hook::async_fn(move |wrapper, _| {
-            Box::pin(async move {
-                match wrapper.interact(move |it| configure(it, busy_timeout, read_only)).await {
-                    Ok(configured) => configured.map_err(HookError::Backend),
-                    Err(error) => Err(HookError::message(error.to_string())),
-                }
-            })
-        }))
-        .build()
-        .map_err(|error| {
-            DatabaseError::new(DatabaseErrorKind::Other, "the pool cannot be set up").caused_by(error)
-        })
 }

@@ -1,0 +1,110 @@
+//! Several hosts in one address, each of which gets its turn.
+//!
+//! tokio-postgres tries them one after the other, but its `connect_timeout` ends with the connection of
+//! TCP. A host that is frozen still accepts that and then is silent for ever, so here the time is that of
+//! the whole attempt.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use deadpool_postgres::Connect;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::config::{Host, LoadBalanceHosts};
+use tokio_postgres::{Client, Config, Error};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+type Connected = (Client, JoinHandle<()>);
+
+/// Opens the connections of a pool.
+pub(super) struct Connector(pub(super) MakeRustlsConnect);
+
+impl Connect for Connector {
+    fn connect(
+        &self,
+        config: &Config,
+    ) -> Pin<Box<dyn Future<Output = Result<Connected, Error>> + Send + '_>> {
+        let (config, tls) = (config.clone(), self.0.clone());
+        Box::pin(async move { connect(&config, &tls).await })
+    }
+}
+
+/// Connects to the first host that will have it. The last one may take as long as the caller waits.
+pub(super) async fn connect(config: &Config, tls: &MakeRustlsConnect) -> Result<Connected, Error> {
+    let (hosts, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
+    // The ports are one for all of them or one for each; tokio-postgres knows what to say of others.
+    let one_by_one = addresses.is_empty()
+        && (ports.len() <= 1 || ports.len() == hosts.len())
+        && config.get_load_balance_hosts() == LoadBalanceHosts::Disable;
+    let (Some(limit), Some((last, others)), true) =
+        (config.get_connect_timeout(), hosts.split_last(), one_by_one)
+    else {
+        return connect_any(config, tls).await;
+    };
+    let port_of = |index: usize| ports.get(index).or(ports.first()).copied();
+    for (index, host) in others.iter().enumerate() {
+        match timeout(*limit, connect_any(&alone(config, host, port_of(index)), tls)).await {
+            Ok(Ok(connected)) => return Ok(connected),
+            Ok(Err(error)) => {
+                tracing::debug!(host = ?host, error = %error, "a host refuses, the next one is tried");
+            }
+            Err(_) => tracing::debug!(host = ?host, "a host does not answer, the next one is tried"),
+        }
+    }
+    connect_any(&alone(config, last, port_of(others.len())), tls).await
+}
+
+async fn connect_any(config: &Config, tls: &MakeRustlsConnect) -> Result<Connected, Error> {
+    let (client, connection) = config.connect(tls.clone()).await?;
+    let task = tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(error = %error, "the connection to PostgreSQL ended");
+        }
+    });
+    Ok((client, task))
+}
+
+/// The same with one host. tokio-postgres takes none away, so the rest is copied.
+fn alone(config: &Config, host: &Host, port: Option<u16>) -> Config {
+    let mut one = Config::new();
+    match host {
+        Host::Tcp(name) => one.host(name),
+        Host::Unix(path) => one.host_path(path),
+    };
+    port.map(|port| one.port(port));
+    config.get_user().map(|it| one.user(it));
+    config.get_password().map(|it| one.password(it));
+    config.get_dbname().map(|it| one.dbname(it));
+    config.get_options().map(|it| one.options(it));
+    config.get_application_name().map(|it| one.application_name(it));
+    config.get_connect_timeout().map(|it| one.connect_timeout(*it));
+    config.get_tcp_user_timeout().map(|it| one.tcp_user_timeout(*it));
+    config.get_keepalives_interval().map(|it| one.keepalives_interval(it));
+    config.get_keepalives_retries().map(|it| one.keepalives_retries(it));
+    one.ssl_mode(config.get_ssl_mode())
+        .ssl_negotiation(config.get_ssl_negotiation())
+        .keepalives(config.get_keepalives())
+        .keepalives_idle(config.get_keepalives_idle())
+        .target_session_attrs(config.get_target_session_attrs())
+        .channel_binding(config.get_channel_binding());
+    one
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing of the address is lost on the way.
+    #[test]
+    fn one_host_of_one_is_the_same() {
+        for url in [
+            "postgresql://me:secret@db:6543/app?options=-cx%3D1&application_name=a&connect_timeout=3&tcp_user_timeout=4",
+            "postgresql://me@%2Frun/app?keepalives=0&keepalives_idle=5&keepalives_interval=6&keepalives_retries=7",
+            "postgresql://db/app?sslmode=require&target_session_attrs=read-only&channel_binding=require&sslnegotiation=direct",
+        ] {
+            let config: Config = url.parse().expect(url);
+            let port = config.get_ports().first().copied();
+            assert_eq!(alone(&config, &config.get_hosts()[0], port), config, "{url}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The connections of a service, bounded in number and in every wait.
+
+use std::time::Duration;
+
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
+use tokio::time::timeout;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{Cancel, Holder, PostgresConnection, configured, hosts, not_connected, timed_out, tls};
+use crate::database::{DatabaseError, DatabaseErrorKind, PostgresUrl};
+use crate::settings::DatabaseSettings;
+
+/// The connections of a service.
+#[derive(Clone)]
+pub(in crate::database) struct PostgresPool {
+    pool: Pool,
+    tls: MakeRustlsConnect,
+    url: PostgresUrl,
+    statement_timeout: Duration,
+    wait_timeout: Duration,
+    get_timeout: Duration,
+}
+
+impl PostgresPool {
+    /// Sets the pool up. Nothing is connected yet.
+    pub(in crate::database) fn new(
+        url: &PostgresUrl,
+        settings: &DatabaseSettings,
+        application_name: &str,
+    ) -> Result<Self, DatabaseError> {
+        let tls = tls::connector(url)?;
+        let manager = Manager::from_connect(
+            configured(url, application_name),
+            hosts::Connector(tls.clone()),
+            ManagerConfig { recycling_method: RecyclingMethod::Fast },
+        );
+        let limits = format!(
+            "SET statement_timeout = {0}; SET idle_in_transaction_session_timeout = {0}",
+            settings.statement_timeout.as_millis()
+        );
+        let (idle, recycle_timeout) = (settings.idle_timeout, settings.recycle_timeout);
+        let pool = Pool::builder(manager)
+            .max_size(
+                usize::try_from(settings.pool_size.get().saturating_add(settings.max_overflow))
+                    .unwrap_or(usize::MAX),
+            )
+            .runtime(Runtime::Tokio1)
+            .wait_timeout(Some(settings.wait_timeout))
+            .create_timeout(Some(settings.create_timeout))
+            .recycle_timeout(Some(recycle_timeout))
+            .post_create(Hook::async_fn(move |client, _| {
+                let limits = limits.clone();
+                Box::pin(async move { client.batch_execute(&limits).await.map_err(HookError::Backend) })
+            }))
+            .pre_recycle(Hook::async_fn(move |client, metrics| {
+                let check = metrics.last_used() >= idle;
+                Box::pin(async move {
+                    if !check {
+                        return Ok(());
+                    }
+                    match timeout(recycle_timeout, client.simple_query("")).await {
+                        Ok(answer) => answer.map(drop).map_err(HookError::Backend),
+                        Err(_) => Err(HookError::message("the check of an idle connection timed out")),
+                    }
+                })
+            }))
+            .build()
+            .map_err(|error| {
+                DatabaseError::new(DatabaseErrorKind::Other, "the pool cannot be set up").caused_by(error)
+            })?;
+        Ok(Self {
+            pool,
+            tls,
+            url: url.clone(),
+            statement_timeout: settings.statement_timeout,
+            wait_timeout: settings.wait_timeout,
+            get_timeout: settings.wait_timeout + recycle_timeout + settings.create_timeout,
+        })
+    }
+
+    /// A connection, new or used before.
+    pub(in crate::database) async fn get(&self) -> Result<PostgresConnection, DatabaseError> {
+        // Each idle connection is checked within its own time. Of a server that is frozen all of them
+        // fail, one after the other, and nobody waits for that.
+        let object = match timeout(self.get_timeout, self.pool.get()).await {
+            Ok(given) => given.map_err(|error| self.not_given(error))?,
+            Err(_) => return Err(not_connected(&self.url, timed_out(self.get_timeout))),
+        };
+        let cancel = Cancel { token: object.cancel_token(), tls: self.tls.clone() };
+        Ok(PostgresConnection::new(Holder::Pooled(object), cancel, Some(self.statement_timeout)))
+    }
+
+    fn not_given(&self, error: PoolError) -> DatabaseError {
+        use deadpool_postgres::TimeoutType;
+        match error {
+            PoolError::Backend(error) => not_connected(&self.url, error.into()),
+            PoolError::Timeout(TimeoutType::Wait) => {
+                let waited = humantime::format_duration(self.wait_timeout);
+                let message = format!("no connection of the pool became free within {waited}");
+                DatabaseError::new(DatabaseErrorKind::PoolTimeout, message)
+            }
+            PoolError::PostCreateHook(HookError::Backend(error)) => not_connected(&self.url, error.into()),
+            other => {
+                let refused = DatabaseError::new(DatabaseErrorKind::Unreachable, other.to_string());
+                not_connected(&self.url, refused.caused_by(other))
+            }
+        }
+    }
+
+    pub(in crate::database) fn status(&self) -> deadpool_postgres::Status {
+        self.pool.status()
+    }
+
+    /// Closes the connections above `keep` that have been idle for as long as `idle`.
+    pub(in crate::database) fn trim(&self, keep: usize, idle: Duration) {
+        let mut surplus = self.pool.status().size.saturating_sub(keep);
+        self.pool.retain(|_, metrics| {
+            let close = surplus > 0 && metrics.last_used() >= idle;
+            surplus -= usize::from(close);
+            !close
+        });
+    }
+
+    pub(in crate::database) fn close(&self) {
+        self.pool.close();
+    }
+}

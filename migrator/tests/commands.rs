@@ -1,0 +1,164 @@
+//! The commands of the program on both databases: what they do, what they print, how they end.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
+
+mod support;
+
+use foundation::on_both_databases;
+use support::{count, has_table, journal, migrator, migrator_with, versions};
+
+on_both_databases! {
+    /// The second run finds nothing to do; what was taken back can be applied again.
+    async fn up_applies_once_and_goes_back_and_forth(database: TestDatabase) {
+        let first = migrator(&database, &[]).await.ends(0);
+        assert!(first.stdout.starts_with("applied 1; at version 1\n"), "{first}");
+        assert!(first.stdout.contains("made the administrator admin"), "{first}");
+        let second = migrator(&database, &["up"]).await.ends(0);
+        assert_eq!(second.stdout, "nothing to do; at version 1\n", "{second}");
+        let down = migrator(&database, &["down"]).await.ends(0);
+        assert_eq!(down.stdout, "took 1 back; at version none\n", "{down}");
+        let mut connection = database.connect().await;
+        assert!(!has_table(&mut connection, "users").await);
+        assert!(versions(&mut connection).await.is_empty());
+        let nothing = migrator(&database, &["down", "--steps", "3"]).await.ends(0);
+        assert_eq!(nothing.stdout, "took 0 back; at version none\n", "{nothing}");
+        migrator(&database, &["up", "--to", "1"]).await.ends(0);
+        assert_eq!(versions(&mut connection).await, ["1"]);
+        let base = migrator(&database, &["down", "--to", "0"]).await.ends(0);
+        assert_eq!(base.stdout, "took 1 back; at version none\n", "{base}");
+        assert_eq!(count(&mut connection, "refinery_schema_history").await, 0);
+        assert_eq!(journal(&mut connection).await, ["up 1", "down 1", "up 1", "down 1"]);
+        drop(connection);
+        migrator(&database, &["up", "--to", "7"]).await.ends(2).says(&["no migration with the version 7"]);
+        migrator(&database, &["down", "--to", "7"]).await.ends(2).says(&["version 7 is not applied"]);
+    }
+
+    /// Each command writes one document, and its logs elsewhere.
+    async fn every_command_writes_one_document(database: TestDatabase) {
+        let json = async |arguments: &[&str]| {
+            let arguments = [arguments, &["--format", "json"]].concat();
+            migrator_with(&database, &[("LOG_FORMAT", "json")], &arguments).await.ends(0).json()
+        };
+        let before = json(&["status"]).await;
+        assert_eq!((before["pending"].as_i64(), before["current_version"].as_i64()), (Some(1), None));
+        assert_eq!(before["migrations"][0]["state"], "pending");
+
+        let up = json(&["up"]).await;
+        assert_eq!(
+            (up["command"].as_str(), up["applied"][0]["name"].as_str()),
+            (Some("up"), Some("create_users"))
+        );
+        assert_eq!((up["admin"].as_str(), up["current_version"].as_i64()), (Some("admin"), Some(1)));
+        assert!(json(&["up"]).await["applied"].as_array().unwrap().is_empty());
+
+        let status = json(&["status"]).await;
+        assert_eq!((status["pending"].as_i64(), status["current_version"].as_i64()), (Some(0), Some(1)));
+        assert_eq!(
+            (status["newest_version"].as_i64(), status["problems"].as_array().unwrap().len()),
+            (Some(1), 0)
+        );
+        assert_eq!(status["migrations"][0]["state"], "applied");
+        assert!(status["migrations"][0]["applied_on"].as_str().unwrap().ends_with('Z'));
+
+        let history = json(&["history"]).await;
+        assert_eq!(
+            (history["entries"][0]["action"].as_str(), history["entries"][0]["outcome"].as_str()),
+            (Some("up"), Some("applied"))
+        );
+        assert_eq!(json(&["stamp", "0"]).await["changed"], true);
+        assert_eq!(json(&["stamp", "1"]).await["changed"], true);
+        assert_eq!(json(&["stamp", "1"]).await["changed"], false);
+        assert_eq!(json(&["wait", "--timeout", "1s"]).await["ready"], "schema");
+        let down = json(&["down"]).await;
+        assert_eq!(
+            (down["undone"][0]["version"].as_i64(), down["current_version"].as_i64()),
+            (Some(1), None)
+        );
+        let wrong = migrator(&database, &["stamp", "9", "--format", "json"]).await.ends(2);
+        assert!(wrong.json()["error"]["message"].as_str().unwrap().contains("version 9"), "{wrong}");
+        assert!(!wrong.stderr.is_empty(), "the log says it too");
+    }
+
+    /// People get tables.
+    async fn tables_are_for_people(database: TestDatabase) {
+        migrator(&database, &["up"]).await.ends(0);
+        let status = migrator(&database, &["status"]).await.ends(0).hides(&["postgres:postgres"]);
+        assert!(
+            status
+                .stdout
+                .starts_with("VERSION  NAME          STATE    APPLIED ON\n1        create_users  applied  "),
+            "{status}"
+        );
+        assert!(status.stdout.contains("at version 1 of 1, 0 pending"), "{status}");
+        let history = migrator(&database, &["history"]).await.ends(0);
+        assert!(
+            history.stdout.starts_with("STARTED AT") && history.stdout.contains("create_users"),
+            "{history}"
+        );
+    }
+
+    /// A stamp says what is there without running anything.
+    async fn stamp_runs_nothing(database: TestDatabase) {
+        let stamped = migrator(&database, &["stamp", "1"]).await.ends(0);
+        assert!(stamped.stdout.contains("nothing was run"), "{stamped}");
+        let mut connection = database.connect().await;
+        assert_eq!(versions(&mut connection).await, ["1"]);
+        assert!(!has_table(&mut connection, "users").await);
+        assert_eq!(journal(&mut connection).await, ["stamp 1"]);
+        migrator(&database, &["stamp", "0"]).await.ends(0);
+        assert!(versions(&mut connection).await.is_empty());
+        migrator(&database, &["up"]).await.ends(0);
+        assert!(has_table(&mut connection, "users").await);
+    }
+
+    /// Everything goes, also what no migration made, and the history begins anew.
+    async fn reset_empties_and_begins_anew(database: TestDatabase) {
+        migrator(&database, &["up"]).await.ends(0);
+        let mut connection = database.connect().await;
+        connection.batch("CREATE TABLE \"left Over\" (id bigint PRIMARY KEY); CREATE VIEW seen AS SELECT id FROM \"left Over\"; CREATE TABLE pointing (id bigint REFERENCES \"left Over\" (id))").await.unwrap();
+        drop(connection);
+        let reset = migrator(&database, &["reset", "--yes"]).await.ends(0);
+        assert!(reset.stdout.contains("applied 1; at version 1"), "{reset}");
+        let mut connection = database.connect().await;
+        for gone in ["\"left Over\"", "seen", "pointing"] {
+            assert!(!has_table(&mut connection, gone).await, "{gone}");
+        }
+        assert_eq!(journal(&mut connection).await, ["up 1"]);
+        assert_eq!(count(&mut connection, "users").await, 1);
+    }
+
+    /// Nobody deletes a database by mistake.
+    async fn reset_asks_first(database: TestDatabase) {
+        migrator(&database, &["up"]).await.ends(0);
+        migrator(&database, &["reset"]).await.ends(2).says(&["no terminal", "--yes"]);
+        let production = [("BEDPLATE_ENV", "production"), ("ADMIN_PASSWORD", "correct horse battery")];
+        let refused = migrator_with(&database, &production, &["reset", "--yes"]).await.ends(2);
+        refused.says(&["production", "--i-know-this-deletes-everything"]);
+        let mut connection = database.connect().await;
+        assert_eq!(journal(&mut connection).await, ["up 1"]);
+        drop(connection);
+        let known = ["reset", "--yes", "--i-know-this-deletes-everything"];
+        migrator_with(&database, &production, &known).await.ends(0).hides(&["correct horse"]);
+    }
+}
+
+/// The files lie where the build looks for them.
+#[tokio::test]
+async fn new_writes_four_files() {
+    let database = foundation::testing::TestDatabase::missing(foundation::database::Backend::Sqlite);
+    let folder = database.folder.path();
+    std::fs::create_dir_all(folder.join("here/migrations")).unwrap();
+    let arguments = ["new", "Add colour", "--folder", "here", "--format", "json"];
+    let run = migrator(&database, &arguments).await.ends(0).json();
+    let files = run["files"].as_array().unwrap();
+    assert_eq!(files.len(), 4);
+    for file in files {
+        let file = file.as_str().unwrap();
+        assert!(file.ends_with("__add_colour.sql") && folder.join(file).is_file(), "{file}");
+    }
+    migrator(&database, &["new", "x", "--folder", "there"]).await.ends(2).says(&["there"]);
+    migrator(&database, &["new", "kölsch", "--folder", "here"])
+        .await
+        .ends(2)
+        .says(&["no name for a migration"]);
+    assert!(!database.file().exists(), "no database is needed for it");
+}

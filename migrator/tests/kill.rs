@@ -1,0 +1,186 @@
+//! A migrator that is killed at any moment leaves a database from which the next one finishes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test ends by panicking, and tells how much it proved"
+)]
+
+#[path = "support/child.rs"]
+mod child;
+mod support;
+
+use std::time::Duration;
+
+use foundation::database::{Backend, Connection};
+use foundation::testing::TestDatabase;
+use support::{Run, backend, journal, library, texts, versions, write_files};
+use tokio::time::Instant;
+
+const MIGRATIONS: u32 = 30;
+
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// Several statements each, none of which can be run twice: tables, rows, and rebuilds under foreign keys.
+fn migrations(backend: Backend) -> Vec<(String, String)> {
+    let numbers =
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 2000) SELECT";
+    let first = format!(
+        "CREATE TABLE done (step bigint PRIMARY KEY);
+         CREATE TABLE parent (id bigint PRIMARY KEY, note text NOT NULL);
+         CREATE TABLE child (id bigint PRIMARY KEY, parent_id bigint NOT NULL REFERENCES parent (id) ON DELETE CASCADE, value bigint NOT NULL);
+         INSERT INTO parent {numbers} n, 'note ' || n FROM numbers;
+         INSERT INTO child {numbers} n, n, 0 FROM numbers;
+         INSERT INTO done VALUES (1);"
+    );
+    let step = |number: u32| match (number % 3, backend) {
+        (0, _) => format!(
+            "UPDATE child SET value = value * 3 + {number};
+             CREATE TABLE extra_{number} (id bigint PRIMARY KEY REFERENCES child (id));
+             INSERT INTO extra_{number} SELECT id FROM child WHERE id <= {number};
+             INSERT INTO done VALUES ({number});"
+        ),
+        (1, Backend::Sqlite) => format!(
+            "CREATE TABLE parent_new (id bigint PRIMARY KEY, note text NOT NULL);
+             INSERT INTO parent_new SELECT id, note || '.{number}' FROM parent;
+             DROP TABLE parent;
+             ALTER TABLE parent_new RENAME TO parent;
+             INSERT INTO done VALUES ({number});"
+        ),
+        (1, Backend::Postgres) => format!(
+            "ALTER TABLE parent ADD COLUMN c{number} bigint NOT NULL DEFAULT {number};
+             UPDATE parent SET note = note || '.{number}';
+             INSERT INTO done VALUES ({number});"
+        ),
+        _ => format!(
+            "INSERT INTO child SELECT id + {number} * 1000, id, {number} FROM parent WHERE id <= 40;
+             DELETE FROM child WHERE id > {number} * 1000 AND id % 2 = 0;
+             INSERT INTO done VALUES ({number});"
+        ),
+    };
+    let name = |number: u32| format!("V{number}__step");
+    [(name(1), first)]
+        .into_iter()
+        .chain((2..=MIGRATIONS).map(|number| (name(number), step(number))))
+        .collect()
+}
+
+/// Everything that is in the tables, and which tables there are.
+async fn contents(connection: &mut Connection, backend: Backend) -> Vec<String> {
+    let tables = match backend {
+        Backend::Postgres => {
+            "SELECT relname::text AS it FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY 1"
+        }
+        Backend::Sqlite => "SELECT name AS it FROM sqlite_schema WHERE type = 'table' ORDER BY 1",
+    };
+    let mut contents = texts(connection, tables).await.unwrap();
+    for row in [
+        "CAST(id AS text) || note AS it FROM parent",
+        "CAST(id AS text) || ' ' || CAST(parent_id AS text) || ' ' || CAST(value AS text) AS it FROM child",
+        "CAST(step AS text) AS it FROM done",
+    ] {
+        contents.extend(texts(connection, &format!("SELECT {row} ORDER BY 1")).await.unwrap());
+    }
+    contents
+}
+
+/// Always the same numbers from 0 to 1, so that a failure can be looked at again.
+fn fractions() -> impl Iterator<Item = f64> {
+    let mut state: u32 = 20_260_101;
+    std::iter::repeat_with(move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f64::from(state >> 8) / f64::from(1 << 24)
+    })
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "it chooses how long the tests take, which is no setting of a program"
+)]
+fn moments() -> u32 {
+    if std::env::var_os("BEDPLATE_TEST_LONG").is_some() { 50 } else { 5 }
+}
+
+async fn survives_kills(backend_of_test: Backend) {
+    let migrations = migrations(backend_of_test);
+    let files: Vec<(&str, &str)> =
+        migrations.iter().map(|(name, sql)| (name.as_str(), sql.as_str())).collect();
+    let folder = tempfile::tempdir().unwrap();
+    write_files(folder.path(), backend_of_test, &files);
+    let all: Vec<String> = (1..=MIGRATIONS).map(|number| number.to_string()).collect();
+    let each_once: Vec<String> = all.iter().map(|version| format!("up {version}")).collect();
+
+    // Runs beside each other would take longer than the one that is killed later.
+    let _alone = ALONE.lock().await;
+    let mut duration = Duration::MAX;
+    let mut expected = Vec::new();
+    for _ in 0..2 {
+        let undisturbed = TestDatabase::new(backend_of_test).await;
+        let started = Instant::now();
+        Run::of(child::up_command(&undisturbed, folder.path(), &[])).await.ends(0);
+        duration = duration.min(started.elapsed());
+        expected = contents(&mut undisturbed.connect().await, backend_of_test).await;
+    }
+
+    let (moments, mut halfway) = (moments(), 0);
+    for (number, fraction) in (0..moments).zip(fractions()) {
+        let moment = duration.mul_f64((f64::from(number) + fraction) / f64::from(moments));
+        let database = TestDatabase::new(backend_of_test).await;
+        let mut child = child::up_command(&database, folder.path(), &[]).spawn().unwrap();
+        tokio::time::sleep(moment).await;
+        child.start_kill().unwrap();
+        child.wait().await.unwrap();
+
+        let mut connection = database.connect().await;
+        // The server needs a moment to notice, and that is the next migrator's business too.
+        let report = library(&database, &files).up(None).await;
+        let report = report.unwrap_or_else(|error| panic!("killed after {moment:?}: {error}"));
+        halfway += u32::from((1..files.len()).contains(&report.applied.len()));
+        assert_eq!(versions(&mut connection).await, all, "killed after {moment:?}");
+        assert_eq!(journal(&mut connection).await, each_once, "killed after {moment:?}");
+        assert!(contents(&mut connection, backend(&database)).await == expected, "killed after {moment:?}");
+    }
+    println!(
+        "{moments} kills within {duration:?}, {halfway} of them between the first and the last migration"
+    );
+    assert!(moments < 20 || halfway > moments / 4, "too few of the {moments} kills met a run: {halfway}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_random_moments_on_postgresql() {
+    survives_kills(Backend::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_random_moments_on_sqlite() {
+    survives_kills(Backend::Sqlite).await;
+}
+
+/// In the middle of a statement, and the server is busy with it still.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_the_middle_of_a_statement() {
+    let _alone = ALONE.lock().await;
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let folder = tempfile::tempdir().unwrap();
+    let slow =
+        [("V1__slow", "CREATE TABLE slow (id bigint);\nSELECT pg_sleep(1.5);\nINSERT INTO slow VALUES (1);")];
+    write_files(folder.path(), Backend::Postgres, &slow);
+    let mut child = child::up_command(&database, folder.path(), &[]).spawn().unwrap();
+    let mut connection = database.connect().await;
+    foundation::testing::eventually(Duration::from_secs(10), "it sleeps", async || {
+        let mut observer = database.connect().await;
+        support::count(
+            &mut observer,
+            "pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()",
+        )
+        .await
+            == 1
+    })
+    .await;
+    child.start_kill().unwrap();
+    child.wait().await.unwrap();
+    library(&database, &slow).up(None).await.unwrap();
+    assert_eq!(support::count(&mut connection, "slow").await, 1);
+    assert_eq!(journal(&mut connection).await, ["up 1"]);
+}

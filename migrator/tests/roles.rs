@@ -1,0 +1,188 @@
+//! The two roles of production: the owner migrates, the service serves and can change nothing about it.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
+
+mod support;
+
+use foundation::database::{Backend, Connection, DatabaseErrorKind, DatabaseUrl};
+use foundation::testing::{
+    TestDatabase, database_settings, maintenance, postgres_address, program, unique_name,
+};
+use migrator::schema::{self, SchemaState};
+use support::{Run, library_at, migrator_command};
+
+/// A database with its two roles, made by the script that a deployment uses.
+struct Deployment {
+    database: TestDatabase,
+    owner: String,
+    service: String,
+}
+
+impl Deployment {
+    async fn new() -> Self {
+        let database = TestDatabase::missing(Backend::Postgres);
+        let made = Self { owner: unique_name("owner"), service: unique_name("service"), database };
+        // Twice: the second time changes nothing.
+        made.script().await;
+        made.script().await;
+        made
+    }
+
+    async fn script(&self) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/postgres/10-roles.sh");
+        let mut command = program(script, self.database.folder.path());
+        let address = postgres_address();
+        let (host, port) =
+            address.rsplit_once('@').unwrap().1.split_once('/').unwrap().0.rsplit_once(':').unwrap();
+        command
+            .env("PGHOST", host)
+            .env("PGPORT", port)
+            .env("PGUSER", "postgres")
+            .env("PGPASSWORD", "postgres");
+        command.env("BEDPLATE_DATABASE", self.database.url.name());
+        command.env("OWNER_ROLE", &self.owner).env("OWNER_PASSWORD", "owner secret");
+        command.env("SERVICE_ROLE", &self.service).env("SERVICE_PASSWORD", "service secret");
+        Run::of(command).await.ends(0).hides(&["secret"]);
+    }
+
+    fn address(&self, role: &str, password: &str) -> String {
+        let address = &self.database.address;
+        format!("postgresql://{role}:{password}@{}", address.rsplit_once('@').unwrap().1)
+    }
+
+    fn owner_address(&self) -> String {
+        self.address(&self.owner, "owner%20secret")
+    }
+
+    fn service_address(&self) -> String {
+        self.address(&self.service, "service%20secret")
+    }
+
+    async fn migrator(&self, address: &str, arguments: &[&str]) -> Run {
+        let mut command = migrator_command(&self.database, arguments);
+        command.env("DATABASE_URL", address);
+        Run::of(command).await.hides(&["owner secret", "service secret", "%20secret"])
+    }
+
+    async fn connect(&self, address: &str) -> Connection {
+        let url: DatabaseUrl = address.parse().unwrap();
+        Connection::open(&url, &database_settings([]), "test").await.unwrap()
+    }
+
+    async fn clean(self) {
+        let Self { database, owner, service } = self;
+        drop(database);
+        maintenance(&format!("DROP ROLE {service}; DROP ROLE {owner}")).await;
+    }
+}
+
+async fn is_denied(connection: &mut Connection, sql: &str) {
+    let error = connection.batch(sql).await.expect_err(sql);
+    assert_eq!(error.sqlstate(), Some("42501"), "{sql}: {error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_can_serve_and_nothing_else() {
+    let deployment = Deployment::new().await;
+    let (owner, service) = (deployment.owner_address(), deployment.service_address());
+    // Before the migrator ran there is nothing to read, and that is what is said.
+    let early = deployment.migrator(&service, &["wait", "--timeout", "0s"]).await.ends(75);
+    early.says(&["no migration is applied yet"]);
+
+    let up = deployment.migrator(&owner, &["up", "--grant-to", &deployment.service]).await.ends(0);
+    assert!(up.stdout.contains(&format!("gave {} what it lacked", deployment.service)), "{up}");
+    let again = deployment.migrator(&owner, &["up", "--grant-to", &deployment.service]).await.ends(0);
+    assert_eq!(again.stdout, "nothing to do; at version 1\n");
+
+    let mut connection = deployment.connect(&service).await;
+    let insert = "INSERT INTO users (id, username, user_type, password_hash) VALUES ('01890000-0000-7000-8000-0000000000ff', 'x', 'local', 'h')";
+    for allowed in [
+        insert,
+        "SELECT * FROM users",
+        "UPDATE users SET email = 'x@example.org' WHERE username = 'x'",
+        "DELETE FROM users WHERE username = 'x'",
+        "SELECT * FROM refinery_schema_history",
+        "SELECT * FROM migrator_journal",
+    ] {
+        connection.batch(allowed).await.expect(allowed);
+    }
+    for denied in [
+        "CREATE TABLE mine (id int)",
+        "DROP TABLE users",
+        "ALTER TABLE users ADD COLUMN x int",
+        "TRUNCATE users",
+        "DELETE FROM refinery_schema_history",
+        "UPDATE refinery_schema_history SET checksum = '1'",
+        "INSERT INTO refinery_schema_history VALUES (2, 'x', 'x', 'x')",
+        "DELETE FROM migrator_journal",
+        "UPDATE migrator_journal SET name = 'x'",
+        "INSERT INTO migrator_journal (action, outcome, started_at, migrator_version) VALUES ('reset', 'reset', now(), '1')",
+        "CREATE SCHEMA mine",
+        "CREATE TEMPORARY TABLE mine (id int)",
+    ] {
+        is_denied(&mut connection, denied).await;
+    }
+    for looking in
+        [&["status"][..], &["history"], &["wait", "--timeout", "5s"], &["wait", "--for", "database"]]
+    {
+        deployment.migrator(&service, looking).await.ends(0);
+    }
+    // Nothing is pending, so also `up` is right, and changes nothing.
+    deployment.migrator(&service, &["up"]).await.ends(0);
+    assert_eq!(schema::inspect(&mut connection).await.unwrap().state, SchemaState::Current);
+    deployment.migrator(&service, &["down"]).await.ends(78);
+    drop(connection);
+    deployment.clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_migration_reaches_the_service() {
+    let deployment = Deployment::new().await;
+    let (owner, service) = (deployment.owner_address(), deployment.service_address());
+    let grant = [("MIGRATOR_GRANT_TO", deployment.service.as_str())];
+    let first = ("V1__first", "CREATE TABLE first (id bigint PRIMARY KEY);");
+    let second = ("V2__second", "CREATE TABLE second (id bigserial PRIMARY KEY, other bigint GENERATED ALWAYS AS IDENTITY, note text);
+        CREATE VIEW seen AS SELECT id FROM second;
+        CREATE TABLE parts (id bigint, at int) PARTITION BY RANGE (at);
+        CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (9);");
+    library_at(&owner, Backend::Postgres, &[first], &grant).up(None).await.unwrap();
+    let mut connection = deployment.connect(&service).await;
+    connection.batch("INSERT INTO first VALUES (1)").await.unwrap();
+    let report = library_at(&owner, Backend::Postgres, &[first, second], &grant).up(None).await.unwrap();
+    assert_eq!((report.applied.len(), report.granted_to.as_deref()), (1, Some(deployment.service.as_str())));
+    let all = "INSERT INTO second (note) VALUES ('x'); SELECT * FROM seen; INSERT INTO parts VALUES (1, 1); UPDATE second SET note = 'y'; DELETE FROM second";
+    connection.batch(all).await.unwrap();
+
+    // Rights that somebody took away come back, though nothing is pending.
+    let mut owning = deployment.connect(&owner).await;
+    owning
+        .batch(&format!("REVOKE ALL ON first, refinery_schema_history FROM {}", deployment.service))
+        .await
+        .unwrap();
+    is_denied(&mut connection, "SELECT * FROM first").await;
+    let error = schema::inspect(&mut connection).await.expect_err("it may not read the history");
+    assert_eq!(error.kind(), DatabaseErrorKind::InsufficientPrivilege);
+    assert!(error.to_string().contains("MIGRATOR_GRANT_TO"), "{error}");
+    deployment.migrator(&service, &["status"]).await.ends(78).says(&["MIGRATOR_GRANT_TO"]);
+    let repaired = library_at(&owner, Backend::Postgres, &[first, second], &grant).up(None).await.unwrap();
+    assert!(repaired.applied.is_empty() && repaired.granted_to.is_some());
+    connection.batch("SELECT * FROM first; SELECT * FROM refinery_schema_history").await.unwrap();
+    drop((connection, owning));
+    deployment.clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_does_not_exist() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let run = support::migrator(&database, &["up", "--grant-to", "nobody_of_that_name"]).await.ends(78);
+    run.says(&["nobody_of_that_name", "does not exist", "MIGRATOR_GRANT_TO"]);
+    let mut connection = database.connect().await;
+    assert!(!support::has_table(&mut connection, "users").await, "nothing was changed");
+}
+
+/// It is told that rights are missing, which a person mends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_role_that_owns_nothing_cannot_migrate() {
+    let deployment = Deployment::new().await;
+    deployment.migrator(&deployment.service_address(), &["up"]).await.ends(78).says(&["permission denied"]);
+    deployment.clean().await;
+}
