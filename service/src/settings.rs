@@ -35,9 +35,9 @@ foundation::settings! {
 impl HttpSettings {
     /// Adds a problem for each time that cannot work.
     fn check_bounds(&self, environment: &mut Environment) {
-        let second = Duration::from_secs(1);
-        environment.bound("HTTP_REQUEST_TIMEOUT", self.request_timeout, Duration::from_millis(100));
-        environment.bound("HTTP_IDLE_TIMEOUT", self.idle_timeout, second);
+        let moment = Duration::from_millis(100);
+        environment.bound("HTTP_REQUEST_TIMEOUT", self.request_timeout, moment);
+        environment.bound("HTTP_IDLE_TIMEOUT", self.idle_timeout, moment);
         environment.bound("HTTP_DRAIN_DELAY", self.drain_delay, Duration::ZERO);
         environment.bound("HTTP_DRAIN_TIMEOUT", self.drain_timeout, Duration::ZERO);
     }
