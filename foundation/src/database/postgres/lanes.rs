@@ -13,7 +13,7 @@ use tokio::sync::RwLock;
 use tokio::time::timeout;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{configured, hosts, not_connected, parameters, timed_out, values};
+use super::{bound, configured, hosts, not_connected, parameters, timed_out, values};
 use crate::database::{DatabaseError, PostgresUrl, Row, Value};
 use crate::settings::DatabaseSettings;
 
@@ -94,10 +94,12 @@ impl Shared {
             return Ok(Arc::clone(lane));
         }
         let config = configured(&self.url, &self.application_name);
-        let (client, task) = match timeout(self.create_timeout, hosts::connect(&config, &self.tls)).await {
-            Ok(connected) => connected.map_err(|error| not_connected(&self.url, error.into()))?,
-            Err(_) => return Err(not_connected(&self.url, timed_out(self.create_timeout))),
-        };
+        let (client, task) =
+            match timeout(self.create_timeout, hosts::connect(&config, &self.tls, self.create_timeout)).await
+            {
+                Ok(connected) => connected.map_err(|error| not_connected(&self.url, error.into()))?,
+                Err(_) => return Err(not_connected(&self.url, timed_out(self.create_timeout))),
+            };
         let lane = Arc::new(ClientWrapper::new(client, task));
         *place = Some(Arc::clone(&lane));
         Ok(lane)
@@ -111,7 +113,7 @@ impl Shared {
     ) -> Result<Vec<Row>, DatabaseError> {
         let asked = async {
             let statement = lane.prepare_cached(sql).await?;
-            lane.query(&statement, &parameters(values)).await
+            lane.query(&statement, &bound(&parameters(values))).await
         };
         match timeout(self.lookup_timeout, asked).await {
             Ok(Ok(rows)) => values::rows(&rows),
