@@ -96,6 +96,20 @@ on_both_databases! {
         assert_eq!(count(&database).await, 2);
     }
 
+    /// PostgreSQL does nothing more after a failure; nor does SQLite then.
+    async fn a_transaction_that_failed_is_not_committed(test: TestDatabase) {
+        let database = with_table(&test).await;
+        let mut transaction = database.begin().await.unwrap();
+        transaction.execute(&INSERT, &item(1, "a")).await.unwrap();
+        transaction.execute(&INSERT, &item(2, "a")).await.unwrap_err();
+        transaction.commit().await.unwrap_err();
+        assert_eq!(count(&database).await, 0);
+        let mut transaction = database.begin().await.unwrap();
+        transaction.execute(&INSERT, &item(1, "a")).await.unwrap();
+        transaction.commit().await.unwrap();
+        assert_eq!(count(&database).await, 1);
+    }
+
     /// A request that goes away takes its statement with it, and the pool is whole afterwards.
     async fn a_statement_that_nobody_waits_for_is_stopped(test: TestDatabase) {
         let database = Database::open(&test.url, &database_settings([("DATABASE_POOL_SIZE", "1"), ("DATABASE_MAX_OVERFLOW", "0")]), "test").unwrap();

@@ -13,7 +13,8 @@ use crate::error::MigratorError;
 use crate::session::{Change, Guard, Work};
 use crate::settings::AdminSettings;
 
-/// Passwords that everybody tries first. Production refuses them.
+/// Passwords that everybody tries first, and those that stand in this repository, in small letters and
+/// digits alone. Production refuses them.
 const WELL_KNOWN: [&str; 11] = [
     "password",
     "password1",
@@ -24,7 +25,7 @@ const WELL_KNOWN: [&str; 11] = [
     "12345678",
     "123456789",
     "bedplate",
-    "bedplate-development",
+    "bedplatedevelopment",
     "postgres",
 ];
 
@@ -123,9 +124,7 @@ impl NewAdmin {
         if !(8..=128).contains(&length) {
             return refuse("ADMIN_PASSWORD must have 8 to 128 characters");
         }
-        let folded = password.expose().to_lowercase();
-        if production && (WELL_KNOWN.contains(&folded.as_str()) || folded == settings.username.to_lowercase())
-        {
+        if production && is_well_known(password.expose(), &settings.username) {
             return refuse("ADMIN_PASSWORD is one that everybody tries first; choose another");
         }
         let email = settings.email.as_deref().unwrap_or_default();
@@ -175,6 +174,12 @@ impl NewAdmin {
             error => error,
         }
     }
+}
+
+fn is_well_known(password: &str, username: &str) -> bool {
+    let folded: String =
+        password.chars().filter(|it| it.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    WELL_KNOWN.contains(&folded.as_str()) || password.to_lowercase() == username.to_lowercase()
 }
 
 /// The hash of a password as a PHC string (`$argon2id$v=19$m=19456,t=2,p=1$...`).
@@ -229,7 +234,14 @@ mod tests {
 
     #[test]
     fn production_wants_a_password_that_is_not_well_known() {
-        for password in [None, Some("short"), Some("ChangeMe"), Some("password")] {
+        for password in [
+            None,
+            Some("short"),
+            Some("ChangeMe"),
+            Some("CHANGE-ME"),
+            Some("password"),
+            Some("bedplate-development"),
+        ] {
             let refused = NewAdmin::from_settings(&settings(password), true, &Entropy::system());
             let error = refused.err().expect("it is refused");
             assert!(error.to_string().contains("ADMIN_PASSWORD"), "{error}");

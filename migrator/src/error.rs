@@ -21,6 +21,15 @@ pub enum MigratorError {
         /// What the database said.
         source: DatabaseError,
     },
+    /// The SQL of a migration that runs outside of a transaction failed.
+    FailedInPart {
+        /// The migration, for example `V3__add_index`.
+        migration: String,
+        /// The line of its file, from 1, where the database says it.
+        line: Option<usize>,
+        /// What the database said.
+        source: DatabaseError,
+    },
     /// What is applied does not go together with what this release embeds. Each reason in words.
     Schema(Vec<String>),
     /// A lock was not won in time.
@@ -61,7 +70,7 @@ impl MigratorError {
             {
                 source.exit()
             }
-            Self::Failed { .. } => Exit::Migration,
+            Self::Failed { .. } | Self::FailedInPart { .. } => Exit::Migration,
             Self::Schema(_) => Exit::Schema,
             Self::Locked { .. } | Self::Stopped | Self::TimedOut(_) => Exit::Interrupted,
             Self::Pooler | Self::Settings(_) | Self::File(..) => Exit::Configuration,
@@ -81,6 +90,16 @@ impl fmt::Display for MigratorError {
                 }
                 write!(formatter, ": {source}")?;
                 source.hint().map_or(Ok(()), |hint| write!(formatter, " (hint: {hint})"))
+            }
+            Self::FailedInPart { migration, line, source } => {
+                write!(formatter, "{migration} failed")?;
+                if let Some(line) = line {
+                    write!(formatter, ", at line {line}")?;
+                }
+                write!(
+                    formatter,
+                    ": {source}; it runs outside of a transaction, so look whether it left something behind (an invalid index, for example) before it runs again"
+                )
             }
             Self::Schema(reasons) => formatter.write_str(&reasons.join("; ")),
             Self::Locked { what, waited } => {
@@ -104,7 +123,9 @@ impl Error for MigratorError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             // Its sentence is ours already, so its cause is the next in the chain.
-            Self::Database(error) | Self::Failed { source: error, .. } => error.source(),
+            Self::Database(error)
+            | Self::Failed { source: error, .. }
+            | Self::FailedInPart { source: error, .. } => error.source(),
             Self::File(error, _) => Some(error),
             _ => None,
         }
@@ -113,6 +134,7 @@ impl Error for MigratorError {
 
 impl From<DatabaseError> for MigratorError {
     fn from(error: DatabaseError) -> Self {
-        Self::Database(error)
+        // A prepared statement that is there twice, or not at all, was prepared in another session.
+        if matches!(error.sqlstate(), Some("42P05" | "26000")) { Self::Pooler } else { Self::Database(error) }
     }
 }

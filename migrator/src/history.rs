@@ -133,6 +133,8 @@ pub(crate) enum Action {
     Up,
     Down,
     Stamp,
+    /// Taken out of the history by a stamp, its SQL not run.
+    Unstamp,
 }
 
 impl Action {
@@ -141,6 +143,7 @@ impl Action {
             Self::Up => ("up", "applied"),
             Self::Down => ("down", "undone"),
             Self::Stamp => ("stamp", "stamped"),
+            Self::Unstamp => ("stamp", "undone"),
         }
     }
 }
@@ -200,10 +203,10 @@ pub(crate) async fn write_journal(
 /// An entry of the journal.
 #[derive(Clone, Debug, Serialize)]
 pub struct JournalEntry {
-    /// The version.
-    pub version: Version,
+    /// The version; nothing for what concerns all of them.
+    pub version: Option<Version>,
     /// The name, without the version.
-    pub name: String,
+    pub name: Option<String>,
     /// `up`, `down` or `stamp`.
     pub action: String,
     /// `applied`, `undone`, `stamped`, or `failed` and rolled back.
@@ -242,9 +245,9 @@ impl JournalEntry {
     }
 }
 
-/// The last that was done to make a version applied; nothing when that was taken back, or never succeeded.
+/// The last entry that made a version applied.
 pub(crate) fn last_applied(journal: &[JournalEntry], version: Version) -> Option<&JournalEntry> {
-    journal.iter().rfind(|it| it.version == version && it.error.is_none() && it.action != "down")
+    journal.iter().rfind(|it| it.version == Some(version) && it.error.is_none() && it.outcome != "undone")
 }
 
 /// Everything that runs did, oldest first; empty when there is no journal.

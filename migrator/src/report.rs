@@ -200,8 +200,8 @@ pub fn journal_table(journal: &[JournalEntry]) -> String {
         [
             show_time(Some(it.started_at)),
             it.action.clone(),
-            it.version.to_string(),
-            it.name.clone(),
+            it.version.map(|version| version.to_string()).unwrap_or_default(),
+            it.name.clone().unwrap_or_default(),
             it.outcome.clone(),
             it.migrator_version.clone().unwrap_or_default(),
         ]

@@ -36,6 +36,17 @@ foundation::settings! {
     }
 }
 
+impl MigratorSettings {
+    /// Adds a problem for each time that cannot work. PostgreSQL takes a lock timeout of 0 for none at all.
+    pub fn check_bounds(&self, environment: &mut Environment) {
+        let millisecond = Duration::from_millis(1);
+        environment.bound("MIGRATOR_LOCK_TIMEOUT", self.lock_timeout, millisecond);
+        environment.bound("MIGRATOR_DEADLINE", self.deadline, Duration::ZERO);
+        environment.bound("MIGRATOR_STATEMENT_TIMEOUT", self.statement_timeout, Duration::ZERO);
+        environment.bound("MIGRATOR_WAIT_TIMEOUT", self.wait_timeout, Duration::ZERO);
+    }
+}
+
 /// All settings of the migrator.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -50,11 +61,10 @@ pub struct Settings {
 impl Settings {
     /// Reads them; what is wrong is told by [`Environment::finish`].
     pub fn read(environment: &mut Environment) -> Self {
-        Self {
-            foundation: FoundationSettings::read(environment),
-            migrator: MigratorSettings::read(environment),
-            admin: AdminSettings::read(environment),
-        }
+        let foundation = FoundationSettings::read(environment);
+        let migrator = MigratorSettings::read(environment);
+        migrator.check_bounds(environment);
+        Self { foundation, migrator, admin: AdminSettings::read(environment) }
     }
 
     /// Every variable that [`read`](Self::read) knows.

@@ -154,6 +154,19 @@ on_both_databases! {
     }
 }
 
+/// A run that could not bring the database back deletes nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reset_checks_the_settings_first() {
+    let database = foundation::testing::TestDatabase::new(foundation::database::Backend::Postgres).await;
+    migrator(&database, &["up"]).await.ends(0);
+    let known = ["reset", "--yes", "--i-know-this-deletes-everything"];
+    let production = [("BEDPLATE_ENV", "production")];
+    migrator_with(&database, &production, &known).await.ends(78).says(&["ADMIN_PASSWORD"]);
+    let role = [("MIGRATOR_GRANT_TO", "nobody_of_that_name")];
+    migrator_with(&database, &role, &["reset", "--yes"]).await.ends(78).says(&["nobody_of_that_name"]);
+    assert_eq!(count(&mut database.connect().await, "users").await, 1);
+}
+
 /// The files lie where the build looks for them.
 #[tokio::test]
 async fn new_writes_four_files() {

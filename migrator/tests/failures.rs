@@ -50,6 +50,18 @@ on_both_databases! {
         assert_eq!(count(&mut database.connect().await, "one").await, 0);
     }
 
+    /// What the database says of a row has its values in it: they are neither in the sentence nor among the
+    /// causes that the log has.
+    async fn no_value_of_a_row_is_told(database: TestDatabase) {
+        let bad = ("V2__two", "ALTER TABLE one ADD COLUMN secret text CHECK (length(secret) < 3);\nINSERT INTO one VALUES (1, 'hunter2');");
+        let error = library(&database, &[ONE, bad]).up(None).await.expect_err("it fails");
+        let mut next: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(cause) = next {
+            assert!(!cause.to_string().contains("hunter2"), "{cause}");
+            next = cause.source();
+        }
+    }
+
     /// A file cannot end the transaction that makes it whole.
     async fn a_commit_inside_is_found(database: TestDatabase) {
         for end in ["COMMIT", "ROLLBACK", "COMMIT;\nBEGIN", "ROLLBACK;\nBEGIN"] {

@@ -141,7 +141,7 @@ on_both_databases! {
         .unwrap();
         older.down_to(1).await.unwrap();
         assert!(!has_table(&mut connection, "two").await);
-        assert_eq!(journal(&mut connection).await, ["up 1", "up 2", "up 3", "down 2"]);
+        assert_eq!(journal(&mut connection).await, ["up 1", "up 2", "up 3", "stamp 3", "down 2"]);
     }
 
     /// Each state of the schema, as the service's gate sees it.

@@ -135,6 +135,17 @@ impl AuthSettings {
     }
 }
 
+impl HttpSettings {
+    /// Adds a problem for each time that cannot work.
+    fn check_bounds(&self, environment: &mut Environment) {
+        let moment = Duration::from_millis(100);
+        environment.bound("HTTP_REQUEST_TIMEOUT", self.request_timeout, moment);
+        environment.bound("HTTP_IDLE_TIMEOUT", self.idle_timeout, moment);
+        environment.bound("HTTP_DRAIN_DELAY", self.drain_delay, Duration::ZERO);
+        environment.bound("HTTP_DRAIN_TIMEOUT", self.drain_timeout, Duration::ZERO);
+    }
+}
+
 /// Everything that the service reads.
 #[derive(Clone, Debug)]
 pub struct ServiceSettings {
@@ -154,6 +165,7 @@ impl ServiceSettings {
     pub fn read(environment: &mut Environment) -> Self {
         let foundation = FoundationSettings::read(environment);
         let http = HttpSettings::read(environment);
+        http.check_bounds(environment);
         let auth = AuthSettings::read(environment);
         auth.check_secrets(environment, &foundation.application);
         let migrations =

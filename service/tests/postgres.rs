@@ -126,6 +126,20 @@ async fn a_database_that_is_frozen_is_told_and_found_again() {
     survives(PrivateCluster::freeze, PrivateCluster::thaw).await;
 }
 
+/// Of several hosts the first one accepts and then says nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_host_does_not_keep_the_others_away() {
+    let test = TestDatabase::new(Backend::Postgres).await;
+    migrate(&test.address, &[]).await;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = test.address.replace("@", &format!("@{},", silent.local_addr().unwrap()));
+    let mut program = Program::serve(&[("DATABASE_URL", &address), ("DATABASE_CONNECT_TIMEOUT", "2s")]);
+    let (client, base) = (client(), format!("http://{}", program.address()));
+    for path in ["/readyz", "/health", "/health/db"] {
+        wait_for(&client, &format!("{base}{path}"), StatusCode::OK).await;
+    }
+}
+
 /// The reasons of `/readyz` once one of them says `words`.
 async fn reasons(client: &reqwest::Client, base: &str, words: &str) -> Value {
     let started = Instant::now();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::postgres::{Cancel, PostgresConnection};
 use super::sqlite::SqliteConnection;
 use super::statement::Watch;
-use super::{Backend, DatabaseError, DatabaseUrl, Row, Statement, Value};
+use super::{Backend, DatabaseError, DatabaseErrorKind, DatabaseUrl, Row, Statement, Value};
 use crate::settings::DatabaseSettings;
 
 /// One connection that its holder has for itself. Statements run on it one after the other.
@@ -20,10 +20,14 @@ enum Driver {
     Sqlite(SqliteConnection),
 }
 
+const BEGIN: Statement = Statement::write("transaction", "BEGIN");
+const COMMIT: Statement = Statement::write("transaction", "COMMIT");
+const ROLLBACK: Statement = Statement::write("transaction", "ROLLBACK");
+
 /// Does the same on either driver.
 macro_rules! on_driver {
-    ($connection:expr, $driver:ident => $work:expr) => {
-        match &mut $connection.driver {
+    ($on:expr, $driver:ident => $work:expr) => {
+        match $on {
             Driver::Postgres($driver) => $work,
             Driver::Sqlite($driver) => $work,
         }
@@ -76,7 +80,8 @@ impl Connection {
         values: &[Value],
     ) -> Result<Vec<Row>, DatabaseError> {
         let watch = Arc::clone(&self.watch);
-        let work = async { on_driver!(self, driver => driver.query(statement.sql(), values).await) };
+        let work =
+            async { on_driver!(&mut self.driver, driver => driver.query(statement.sql(), values).await) };
         watch.statement(statement, |rows: &Vec<Row>| rows.len() as u64, work).await
     }
 
@@ -98,7 +103,8 @@ impl Connection {
     /// What the database says.
     pub async fn execute(&mut self, statement: &Statement, values: &[Value]) -> Result<u64, DatabaseError> {
         let watch = Arc::clone(&self.watch);
-        let work = async { on_driver!(self, driver => driver.execute(statement.sql(), values).await) };
+        let work =
+            async { on_driver!(&mut self.driver, driver => driver.execute(statement.sql(), values).await) };
         watch.statement(statement, |count| *count, work).await
     }
 
@@ -107,7 +113,8 @@ impl Connection {
     /// # Errors
     /// What the database says of the first one that fails.
     pub async fn batch(&mut self, sql: &str) -> Result<(), DatabaseError> {
-        on_driver!(self, driver => driver.batch(sql).await)
+        let statements = Statement::write("statements", "").with_sql(sql.to_owned());
+        self.watched(&statements, async |driver| on_driver!(driver, driver => driver.batch(sql).await)).await
     }
 
     /// Begins a transaction. On SQLite it holds the right to write from its start.
@@ -115,7 +122,7 @@ impl Connection {
     /// # Errors
     /// What the database says.
     pub async fn begin(&mut self) -> Result<(), DatabaseError> {
-        on_driver!(self, driver => driver.begin().await)
+        self.watched(&BEGIN, async |driver| on_driver!(driver, driver => driver.begin().await)).await
     }
 
     /// Makes what the transaction did permanent.
@@ -123,7 +130,7 @@ impl Connection {
     /// # Errors
     /// What the database says. Whether a connection that broke meanwhile committed is not known.
     pub async fn commit(&mut self) -> Result<(), DatabaseError> {
-        on_driver!(self, driver => driver.commit().await)
+        self.watched(&COMMIT, async |driver| on_driver!(driver, driver => driver.commit().await)).await
     }
 
     /// Takes back what the transaction did.
@@ -131,7 +138,7 @@ impl Connection {
     /// # Errors
     /// What the database says.
     pub async fn rollback(&mut self) -> Result<(), DatabaseError> {
-        on_driver!(self, driver => driver.rollback().await)
+        self.watched(&ROLLBACK, async |driver| on_driver!(driver, driver => driver.rollback().await)).await
     }
 
     /// Whether this database can be written at the moment: not a standby, not read-only.
@@ -139,7 +146,17 @@ impl Connection {
     /// # Errors
     /// What the database says.
     pub async fn is_writable(&mut self) -> Result<bool, DatabaseError> {
-        on_driver!(self, driver => driver.is_writable().await)
+        on_driver!(&mut self.driver, driver => driver.is_writable().await)
+    }
+
+    /// Does something on the driver that changes no rows which could be counted.
+    async fn watched(
+        &mut self,
+        statement: &Statement,
+        work: impl AsyncFnOnce(&mut Driver) -> Result<(), DatabaseError>,
+    ) -> Result<(), DatabaseError> {
+        let watch = Arc::clone(&self.watch);
+        watch.statement(statement, |()| 0, work(&mut self.driver)).await
     }
 
     /// What cancels the statement that this connection is running.
@@ -184,12 +201,14 @@ impl Canceller {
 #[must_use = "a transaction that is not committed is rolled back"]
 pub struct Transaction {
     connection: Connection,
+    /// Whether a statement failed. PostgreSQL does nothing more then; SQLite would, so it is kept from it.
+    failed: bool,
 }
 
 impl Transaction {
     pub(super) async fn begin(mut connection: Connection) -> Result<Self, DatabaseError> {
         connection.begin().await?;
-        Ok(Self { connection })
+        Ok(Self { connection, failed: false })
     }
 
     /// All rows that the statement finds. Only for statements that bound them.
@@ -201,7 +220,9 @@ impl Transaction {
         statement: &Statement,
         values: &[Value],
     ) -> Result<Vec<Row>, DatabaseError> {
-        self.connection.query(statement, values).await
+        let found = self.connection.query(statement, values).await;
+        self.failed |= found.is_err();
+        found
     }
 
     /// The first row that the statement finds.
@@ -213,7 +234,7 @@ impl Transaction {
         statement: &Statement,
         values: &[Value],
     ) -> Result<Option<Row>, DatabaseError> {
-        self.connection.query_optional(statement, values).await
+        Ok(self.query(statement, values).await?.into_iter().next())
     }
 
     /// The number of rows that the statement changed.
@@ -221,14 +242,22 @@ impl Transaction {
     /// # Errors
     /// What the database says.
     pub async fn execute(&mut self, statement: &Statement, values: &[Value]) -> Result<u64, DatabaseError> {
-        self.connection.execute(statement, values).await
+        let changed = self.connection.execute(statement, values).await;
+        self.failed |= changed.is_err();
+        changed
     }
 
-    /// Makes everything permanent.
+    /// Makes everything permanent. A transaction of which a statement failed is rolled back, on either
+    /// database, whatever was done about the failure.
     ///
     /// # Errors
     /// What the database says. Whether a connection that broke meanwhile committed is not known.
     pub async fn commit(mut self) -> Result<(), DatabaseError> {
+        if self.failed {
+            self.connection.rollback().await?;
+            let message = "the transaction was rolled back, because a statement of it had failed";
+            return Err(DatabaseError::new(DatabaseErrorKind::Other, message));
+        }
         self.connection.commit().await
     }
 }

@@ -42,6 +42,8 @@ pub enum DatabaseErrorKind {
     NotADatabase,
     /// The file cannot be opened or made.
     CannotOpen,
+    /// The disk is full or fails, or the file is damaged.
+    Storage,
     /// A table that the statement names does not exist.
     UndefinedTable,
     /// A value could not be turned into the type asked for: a defect of this program.
@@ -140,7 +142,8 @@ impl DatabaseError {
             | Kind::InsufficientPrivilege
             | Kind::ReadOnly
             | Kind::NotADatabase
-            | Kind::CannotOpen => Exit::Configuration,
+            | Kind::CannotOpen
+            | Kind::Storage => Exit::Configuration,
             Kind::LockNotAvailable | Kind::QueryCanceled => Exit::Interrupted,
             Kind::Unreachable | Kind::Timeout | Kind::PoolTimeout => Exit::Unavailable,
             _ => Exit::Migration,
@@ -197,8 +200,10 @@ fn kind_of_sqlstate(code: &str) -> DatabaseErrorKind {
         "23514" => Kind::CheckViolation,
         "23502" => Kind::NotNullViolation,
         "40001" | "40P01" => Kind::SerializationFailure,
-        "55P03" => Kind::LockNotAvailable,
+        // A database that is copied or dropped has a session on it: as good as a lock.
+        "55P03" | "55006" => Kind::LockNotAvailable,
         "57014" => Kind::QueryCanceled,
+        "53100" | "58030" | "XX001" | "XX002" => Kind::Storage,
         "25006" => Kind::ReadOnly,
         "42P01" => Kind::UndefinedTable,
         // Too many connections; the server is stopping, crashed or starting.
@@ -231,7 +236,8 @@ impl From<tokio_postgres::Error> for DatabaseError {
             };
             let message = format!("{} (SQLSTATE {code})", without_value(&code, said.message()));
             let kind = kind_of_sqlstate(&code);
-            return Self { kind, message, details: Box::new(details), source: Some(Box::new(error)) };
+            // The error itself is not kept: its text has the DETAIL, and that has values of rows.
+            return Self { kind, message, details: Box::new(details), source: None };
         }
         // tokio-postgres does not make its kinds public; its sentences are all there is to tell them by.
         let said = error.to_string();
@@ -289,6 +295,9 @@ impl From<rusqlite::Error> for DatabaseError {
                 ErrorCode::ReadOnly => Kind::ReadOnly,
                 ErrorCode::NotADatabase => Kind::NotADatabase,
                 ErrorCode::CannotOpen => Kind::CannotOpen,
+                ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt => {
+                    Kind::Storage
+                }
                 _ if message.starts_with("no such table") => Kind::UndefinedTable,
                 _ => Kind::Other,
             },

@@ -14,7 +14,7 @@ pub enum SslMode {
     /// When the server can; the certificate is not checked.
     #[default]
     Prefer,
-    /// Always; the certificate is not checked.
+    /// Always; the certificate is not checked, unless authorities are named.
     Require,
     /// Always, and a known authority signed the certificate.
     VerifyCa,
@@ -93,16 +93,6 @@ impl DatabaseUrl {
         other
     }
 
-    /// The same server and database, with another role.
-    #[must_use]
-    pub fn with_user(&self, user: &str, password: &str) -> Self {
-        let mut other = self.clone();
-        if let Self::Postgres(url) = &mut other {
-            url.config.user(user).password(password);
-        }
-        other
-    }
-
     /// The name of the database: what PostgreSQL calls it, or the file.
     #[must_use]
     pub fn name(&self) -> String {
@@ -123,7 +113,17 @@ impl DatabaseUrl {
         }
     }
 
-    /// Fills in what the URL leaves open from the other settings.
+    /// Whether the role's password is one of these.
+    pub(crate) fn has_password_among(&self, passwords: &[&str]) -> bool {
+        match self {
+            Self::Postgres(url) => {
+                url.config.get_password().is_some_and(|it| passwords.iter().any(|one| one.as_bytes() == it))
+            }
+            Self::Sqlite(_) => false,
+        }
+    }
+
+    /// Fills in what the URL leaves open from the other settings; those of keepalives hold in any case.
     pub(crate) fn complete(&mut self, settings: &DatabaseSettings) {
         let Self::Postgres(url) = self else { return };
         let ssl_mode = *url.ssl_mode.get_or_insert(settings.ssl_mode.unwrap_or_default());

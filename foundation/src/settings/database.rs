@@ -7,14 +7,15 @@ use std::time::Duration;
 use super::{ApplicationSettings, Environment, Mode, Origin, Secret, Section as _};
 use crate::database::{DatabaseUrl, SslMode};
 
+/// The passwords of database roles that stand in this repository.
+const SHIPPED_PASSWORDS: [&str; 4] =
+    ["owner-development", "service-development", "postgres-development", "CHANGE-ME"];
+
 /// The SQLite file that is used when nothing is configured, relative to the working folder.
 const FALLBACK_URL: &str = "sqlite:///./bedplate.db";
 
 /// More connections than any server takes, and few enough to count.
 const MOST_CONNECTIONS: u32 = 10_000;
-
-/// The longest time that PostgreSQL can be told: milliseconds in 31 bits.
-const LONGEST: Duration = Duration::from_hours(24 * 24);
 
 crate::settings! {
     /// How the database is reached.
@@ -114,6 +115,12 @@ impl DatabaseSettings {
             }
         };
         url.complete(self);
+        if application.env == Mode::Production && url.has_password_among(&SHIPPED_PASSWORDS) {
+            environment.problem(
+                "DATABASE_URL",
+                "its password is one that stands in the repository for development; production needs another",
+            );
+        }
         if let Err(detail) = url.check() {
             environment.problem("DATABASE_SSL_ROOT_CERT", detail);
         }
@@ -132,10 +139,7 @@ impl DatabaseSettings {
             ("DATABASE_STATEMENT_TIMEOUT", self.statement_timeout, millisecond),
             ("DATABASE_KEEPALIVE_IDLE", self.keepalive_idle, second),
         ] {
-            if !(least..=LONGEST).contains(&value) {
-                let least = humantime::format_duration(least);
-                environment.problem(name, format!("expected a duration from {least} to 24days"));
-            }
+            environment.bound(name, value, least);
         }
         if self.pool_size.get().saturating_add(self.max_overflow) > MOST_CONNECTIONS {
             let detail = format!(

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 /// What is wrong with one variable or file, and what is expected instead.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The full name of the variable, or the file.
     pub name: String,
@@ -75,6 +75,12 @@ pub struct Effective {
     pub value: String,
     /// Where that came from.
     pub origin: Origin,
+}
+
+/// The settings in force, and what is odd about others, as fields of a document for machines.
+#[must_use]
+pub fn document(effective: &[Effective], warnings: &[Warning]) -> serde_json::Value {
+    serde_json::json!({ "settings": effective, "warnings": warnings })
 }
 
 /// The settings in force as a table for people.

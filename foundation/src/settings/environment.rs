@@ -4,10 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
 use super::{Effective, Origin, Problem, Setting, SettingsError, Variable, Warning};
+
+/// The longest time that PostgreSQL can be told: milliseconds in 31 bits.
+pub const LONGEST: Duration = Duration::from_hours(24 * 24);
 
 /// The variables of the process, read by the sections one after the other.
 #[derive(Default)]
@@ -103,6 +107,15 @@ impl Environment {
     #[must_use]
     pub fn is_wrong(&self, name: &str) -> bool {
         self.problems.iter().any(|it| it.name.strip_suffix("_FILE").unwrap_or(&it.name) == name)
+    }
+
+    /// Adds a problem when a time is shorter than `least`, or longer than the 24 days that both databases
+    /// and this machine's timers can be told.
+    pub fn bound(&mut self, name: &str, value: Duration, least: Duration) {
+        if !(least..=LONGEST).contains(&value) {
+            let least = humantime::format_duration(least);
+            self.problem(name, format!("expected a duration from {least} to 24days"));
+        }
     }
 
     /// Whether the variable was given, and where. Unknown until its section was read.

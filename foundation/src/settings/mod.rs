@@ -26,8 +26,8 @@ mod values;
 
 pub use application::{ApplicationSettings, Mode};
 pub use database::{DatabaseSettings, PostgresParts};
-pub use effective::{Effective, Origin, Problem, SettingsError, Warning, format_effective};
-pub use environment::Environment;
+pub use effective::{Effective, Origin, Problem, SettingsError, Warning, document, format_effective};
+pub use environment::{Environment, LONGEST};
 pub use log::{LogFormat, LogLevel, LogSettings};
 pub use open_telemetry::{
     OpenTelemetrySettings, OtlpEndpoint, OtlpProtocol, OtlpTimeout, RootSampler, Share, TracesSampler,

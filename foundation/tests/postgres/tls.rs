@@ -66,8 +66,10 @@ async fn each_mode_of_tls_does_what_libpq_does() {
     for (mode, expected) in [("", true), ("?sslmode=disable", false), ("?sslmode=prefer", true)] {
         assert_eq!(tls(&format!("{by_number}{mode}")).await.unwrap(), expected, "{mode}");
     }
-    // Whatever certificate it is.
-    assert!(tls(&format!("{by_number}?sslmode=require&sslrootcert={wrong}")).await.unwrap());
+    // Whatever certificate it is, unless authorities are named.
+    assert!(tls(&format!("{by_number}?sslmode=require")).await.unwrap());
+    assert!(tls(&format!("{by_number}?sslmode=require&sslrootcert={right}")).await.unwrap());
+    refused(&format!("{by_number}?sslmode=require&sslrootcert={wrong}")).await;
 
     assert!(tls(&format!("{by_name}?sslmode=verify-ca&sslrootcert={right}")).await.unwrap());
     assert!(tls(&format!("{by_number}?sslmode=verify-ca&sslrootcert={right}")).await.unwrap());

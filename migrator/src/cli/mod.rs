@@ -10,11 +10,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use foundation::clock::Clock;
 use foundation::entropy::Entropy;
 use foundation::exit::Exit;
-use foundation::settings::{Effective, Environment, Setting, SettingsError, Warning};
+use foundation::settings::{Effective, Environment, LONGEST, Setting, SettingsError, Warning};
 use foundation::telemetry::{Program, Telemetry};
 
 use crate::commands::Awaited;
-use crate::error::MigratorError;
 use crate::settings::Settings;
 use crate::source::Version;
 use output::Output;
@@ -139,7 +138,9 @@ enum Command {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    Duration::parse(text).map_err(|wrong| format!("{wrong}; expected {}", Duration::EXPECTED))
+    let duration =
+        Duration::parse(text).map_err(|wrong| format!("{wrong}; expected {}", Duration::EXPECTED))?;
+    if duration > LONGEST { Err("expected a duration of at most 24days".to_owned()) } else { Ok(duration) }
 }
 
 /// The settings, with what the command line overrides.
@@ -170,6 +171,9 @@ impl Options {
             environment.overridden("MIGRATOR_GRANT_TO", role);
             migrator.grant_to = Some(role.clone());
         }
+        if self.lock_timeout.is_some() {
+            migrator.check_bounds(&mut environment);
+        }
         let (effective, warnings) = environment.finish()?;
         Ok(Configured { settings, effective, warnings })
     }
@@ -192,7 +196,7 @@ impl Cli {
         let foundation = &configured.settings.foundation;
         let telemetry = match Telemetry::start(&program, &foundation.log, &foundation.open_telemetry) {
             Ok(telemetry) => telemetry,
-            Err(error) => return output.failure("start", &MigratorError::Settings(error.to_string())),
+            Err(error) => return output.no_telemetry(&error),
         };
         for warning in &configured.warnings {
             tracing::warn!(setting = warning.name, "{}", warning.detail);

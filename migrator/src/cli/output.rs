@@ -4,6 +4,7 @@ use std::io::Write;
 
 use foundation::exit::Exit;
 use foundation::settings::{SettingsError, format_effective};
+use foundation::telemetry::TelemetryError;
 use serde::Serialize;
 use serde_json::json;
 
@@ -55,6 +56,12 @@ impl Output {
         exit
     }
 
+    /// There is no log yet to say it in.
+    pub(super) fn no_telemetry(&self, error: &TelemetryError) -> Exit {
+        let _nobody_reads = writeln!(std::io::stderr(), "{error}");
+        self.failure("start", &MigratorError::Settings(error.to_string()))
+    }
+
     pub(super) fn settings_error(&self, error: &SettingsError) -> Exit {
         let _nobody_reads = writeln!(std::io::stderr(), "{error}");
         if self.format == Format::Json {
@@ -69,7 +76,7 @@ impl Output {
         for warning in &configured.warnings {
             let _nobody_reads = writeln!(std::io::stderr(), "warning: {}: {}", warning.name, warning.detail);
         }
-        let report = json!({ "settings": configured.effective });
+        let report = foundation::settings::document(&configured.effective, &configured.warnings);
         self.result("check-config", &report, format_effective(&configured.effective).trim_end());
         Exit::Success
     }

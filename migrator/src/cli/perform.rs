@@ -1,6 +1,7 @@
 //! From a command of the command line to a call of the library, and back to a result.
 
 use std::io::{IsTerminal, Write};
+use std::time::Duration;
 
 use foundation::clock::Clock;
 use foundation::entropy::Entropy;
@@ -17,9 +18,18 @@ use crate::settings::Settings;
 use crate::source::new_files;
 use crate::stop::Stop;
 
+/// How long a run that is to stop may take for it. Kubernetes gives 30 seconds.
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+
 impl Output {
     pub(super) async fn command(&self, command: Command, settings: &Settings) -> Exit {
         let name = command.name();
+        if let Command::Reset { yes, i_know_this_deletes_everything: known } = command
+            // Before the signals are caught, so that Ctrl-C at the question ends the program.
+            && let Err(error) = confirm_reset(settings, yes, known)
+        {
+            return self.failure(name, &error);
+        }
         let stop = match Stop::on_signals() {
             Ok(stop) => stop,
             Err(error) => {
@@ -27,12 +37,20 @@ impl Output {
                     .failure(name, &MigratorError::File(error, "signals cannot be listened to".to_owned()));
             }
         };
-        let migrator = Migrator::new(settings, Clock::system(), Entropy::system(), stop);
+        let migrator = Migrator::new(settings, Clock::system(), Entropy::system(), stop.clone());
         let span = tracing::info_span!(
             target: "bedplate::span::migration", "run", otel.name = %format_args!("migrator {name}"),
             otel.status_code = tracing::field::Empty,
         );
-        let performed = self.perform(command, settings, &migrator).instrument(span.clone()).await;
+        let performing = self.perform(command, &migrator).instrument(span.clone());
+        let performed = tokio::select! {
+            biased;
+            performed = performing => performed,
+            // What changes something stops by itself and in order; what only waits for an answer is left.
+            () = async { stop.requested().await; tokio::time::sleep(STOP_TIMEOUT).await } => {
+                Err(MigratorError::Stopped)
+            }
+        };
         if performed.is_err() {
             span.record("otel.status_code", "ERROR");
         }
@@ -42,18 +60,10 @@ impl Output {
         }
     }
 
-    async fn perform(
-        &self,
-        command: Command,
-        settings: &Settings,
-        migrator: &Migrator,
-    ) -> Result<(), MigratorError> {
+    async fn perform(&self, command: Command, migrator: &Migrator) -> Result<(), MigratorError> {
         match command {
             Command::Up { to } => self.up("up", &migrator.up(to).await?),
-            Command::Reset { yes, i_know_this_deletes_everything: known } => {
-                confirm_reset(settings, yes, known)?;
-                self.up("reset", &migrator.reset().await?);
-            }
+            Command::Reset { .. } => self.up("reset", &migrator.reset().await?),
             Command::Down { to, steps } => {
                 let report = match to {
                     Some(version) => migrator.down_to(version).await?,

@@ -33,7 +33,7 @@ impl Migrator {
                 file.display()
             )));
         }
-        let unfinished = file.with_extension("unfinished");
+        let unfinished = file.with_added_extension("unfinished");
         if unfinished.exists() {
             std::fs::remove_file(&unfinished).map_err(|error| {
                 MigratorError::File(error, format!("{} cannot be removed", unfinished.display()))

@@ -44,6 +44,8 @@ impl Migrator {
     /// Every [`MigratorError`].
     pub async fn reset(&self) -> Result<UpReport, MigratorError> {
         let mut session = Session::open(&self.context, true).await?;
+        // Nothing is deleted by a run that could not bring it back.
+        self.check_settings(&mut session).await?;
         session.lock().await?;
         let sql = drop_everything(session.connection()).await?;
         if !sql.is_empty() {
@@ -55,8 +57,10 @@ impl Migrator {
             let sql = format!("{quiet}{sql}");
             session.perform(&Change { title, guard: Guard::None, work: vec![Work::File { sql }] }).await?;
         }
-        if session.backend() == Backend::Sqlite {
-            session.perform_without_transaction("the reset", "VACUUM").await?;
+        if session.backend() == Backend::Sqlite
+            && let Err(error) = session.perform_without_transaction("the reset", "VACUUM").await
+        {
+            tracing::warn!(error = %error, "the file keeps its size, because others use it");
         }
         drop(session);
         self.up(None).await

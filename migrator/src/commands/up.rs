@@ -39,9 +39,6 @@ impl Migrator {
             session.lock().await?;
             let applied = self.applied(&mut session).await?;
             self.apply(&mut session, &self.pending(&applied, to), &mut report).await?;
-            if let Some(admin) = admin {
-                self.make_admin(&mut session, &admin, &mut report).await?;
-            }
             if let Some(change) = grants::missing(&mut session).await? {
                 session.perform(&change).await.map_err(grants::explain)?;
                 report.granted_to.clone_from(&self.context.settings.grant_to);
@@ -51,6 +48,10 @@ impl Migrator {
         report.current_version = history::read(session.connection())
             .await?
             .and_then(|applied| applied.last().map(|it| it.version));
+        // Last, so that nothing can fail between making a password and telling it.
+        if let Some(admin) = admin {
+            self.make_admin(&mut session, &admin, &mut report).await?;
+        }
         Ok(report)
     }
 
@@ -77,7 +78,7 @@ impl Migrator {
             let performed = match step::apply(session, migration).instrument(span).await {
                 Ok(performed) => performed,
                 Err(error) => {
-                    if matches!(error, MigratorError::Failed { .. }) {
+                    if matches!(error, MigratorError::Failed { .. } | MigratorError::FailedInPart { .. }) {
                         session.record_failure(Entry::of(migration, Action::Up), &error).await;
                     }
                     return Err(error);
@@ -91,6 +92,20 @@ impl Migrator {
             }
         }
         Ok(())
+    }
+
+    /// Looks at everything that the end of `up` needs from the settings.
+    ///
+    /// # Errors
+    /// What is missing there.
+    pub(super) async fn check_settings(&self, session: &mut Session) -> Result<(), MigratorError> {
+        grants::missing(session).await?;
+        match &self.admin {
+            Some(settings) => {
+                NewAdmin::from_settings(settings, self.production, &self.context.entropy).map(drop)
+            }
+            None => Ok(()),
+        }
     }
 
     /// The administrator to be made, with what the settings say of it: asked before the first migration,

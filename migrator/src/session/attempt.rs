@@ -56,7 +56,7 @@ impl Failure {
             Self::Migrator(error) => error,
             Self::Database(source) | Self::File(source, _) => {
                 let line = source.position().map(|position| line_at(sql, position));
-                MigratorError::Failed { migration: title.to_owned(), line, source }
+                MigratorError::FailedInPart { migration: title.to_owned(), line, source }
             }
         }
     }

@@ -130,12 +130,17 @@ impl Session {
         }
     }
 
-    /// Runs statements outside of a transaction, for what PostgreSQL does not allow inside of one.
+    /// Runs statements outside of a transaction, for what PostgreSQL does not allow inside of one. They wait
+    /// for locks as long as they need: what builds an index CONCURRENTLY keeps nobody from reading or
+    /// writing meanwhile, and would leave an invalid index behind when it was given up.
     pub(crate) async fn perform_without_transaction(
         &mut self,
         title: &str,
         sql: &str,
     ) -> Result<(), MigratorError> {
+        if self.backend() == Backend::Postgres {
+            postgres::prove_lock(&mut self.connection).await?;
+        }
         let canceller = self.connection.canceller();
         let work = async { self.connection.batch(sql).await };
         let done = stoppable(&self.context.stop, &canceller, work).await;

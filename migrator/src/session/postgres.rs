@@ -117,6 +117,11 @@ pub(super) async fn enter(
             "SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; SET LOCAL {MARKER} = 'yes'"
         ))
         .await?;
+    prove_lock(connection).await
+}
+
+/// The proof that this backend holds the lock: behind a transaction pooler another one may have it.
+pub(super) async fn prove_lock(connection: &mut Connection) -> Result<(), MigratorError> {
     let row = connection.query_optional(&HOLDS_LOCK, &[LOCK_KEY.into()]).await?;
     if row.is_some_and(|row| row.get("held").unwrap_or(false)) { Ok(()) } else { Err(MigratorError::Pooler) }
 }

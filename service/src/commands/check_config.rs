@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 
 use foundation::exit::Exit;
-use foundation::settings::{Effective, Environment, Warning, format_effective};
+use foundation::settings::{Environment, document, format_effective};
 
 use super::{Format, refuse, tell};
 use crate::settings::ServiceSettings;
@@ -21,7 +21,7 @@ pub(super) fn run(mut environment: Environment, format: Format) -> Exit {
             }
             format_effective(&effective)
         }
-        Format::Json => document(&effective, &warnings),
+        Format::Json => format!("{:#}\n", document(&effective, &warnings)),
     };
     match io::stdout().lock().write_all(text.as_bytes()) {
         // Whoever reads, `head` for example, may stop when it has seen enough.
@@ -31,10 +31,4 @@ pub(super) fn run(mut environment: Environment, format: Format) -> Exit {
         }
         _ => Exit::Success,
     }
-}
-
-fn document(effective: &[Effective], warnings: &[Warning]) -> String {
-    let warnings: Vec<_> =
-        warnings.iter().map(|it| serde_json::json!({ "name": it.name, "detail": it.detail })).collect();
-    format!("{:#}\n", serde_json::json!({ "settings": effective, "warnings": warnings }))
 }

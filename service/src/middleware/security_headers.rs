@@ -36,6 +36,8 @@ impl<E: Endpoint<Output = Response>> Endpoint for SecurityHeadersEndpoint<E> {
 
     async fn call(&self, request: Request) -> Result<Response> {
         let mut response = self.0.call(request).await?;
+        // Two more come further out: the request's id and its trace. The map would grow for each otherwise.
+        response.headers_mut().reserve(HEADERS.len() + 2);
         for (name, value) in &HEADERS {
             response.headers_mut().entry(name.clone()).or_insert_with(|| value.clone());
         }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use foundation::clock::Clock;
-use foundation::database::{Connection, DatabaseError, DatabaseUrl};
+use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, DatabaseUrl};
 use foundation::settings::DatabaseSettings;
 use migrator::schema::{self, SchemaReport};
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{BUDGET, PERIOD, STALE_AFTER};
 use crate::domain::health::{DatabaseHealth, DatabaseState};
@@ -26,7 +27,7 @@ pub struct Probe {
     reports: watch::Sender<Report>,
 }
 
-/// What the probe last said, and when. `None`: it has not looked yet.
+/// What the probe last said, and when.
 #[derive(Clone, Debug)]
 struct Report {
     health: Arc<DatabaseHealth>,
@@ -72,6 +73,9 @@ impl ProbeView {
 #[derive(Default)]
 struct Session {
     connection: Option<Connection>,
+    /// An attempt to connect, which goes on when a round is over: of several hosts the first may be silent
+    /// for longer than a round takes. It ends within `DATABASE_CREATE_TIMEOUT`.
+    connecting: Option<AbortOnDropHandle<Result<Connection, DatabaseError>>>,
     schema: Option<SchemaReport>,
     rounds_since_inspection: u32,
 }
@@ -103,8 +107,8 @@ impl Probe {
                 }
             };
             if matches!(state, DatabaseState::Disconnected(_)) {
-                // Whatever state the connection is in, the next round begins with a new one.
-                session = Session::default();
+                // Whatever state a connection is in that did not answer, the next round has a new one.
+                session = Session { connecting: session.connecting.take(), ..Session::default() };
             }
             self.report(DatabaseHealth { checked_at: self.clock.now(), state });
         }
@@ -113,7 +117,7 @@ impl Probe {
     async fn look(&self, session: &mut Session) -> Result<DatabaseState, DatabaseError> {
         let connection = match &mut session.connection {
             Some(connection) => connection,
-            none => none.insert(Connection::open(&self.url, &self.settings, "bedplate-service-probe").await?),
+            none => none.insert(self.connect(&mut session.connecting).await?),
         };
         let writable = connection.is_writable().await?;
         session.rounds_since_inspection += 1;
@@ -130,6 +134,26 @@ impl Probe {
         let (schema_version, schema_refusal) = (schema.version, schema.refusal());
         session.schema = Some(schema);
         Ok(DatabaseState::Connected { writable, schema_version, schema_refusal })
+    }
+
+    /// Waits for the attempt to connect that is under way, or begins one.
+    async fn connect(
+        &self,
+        connecting: &mut Option<AbortOnDropHandle<Result<Connection, DatabaseError>>>,
+    ) -> Result<Connection, DatabaseError> {
+        let attempt = connecting.get_or_insert_with(|| {
+            let (url, settings) = (self.url.clone(), self.settings.clone());
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                Connection::open(&url, &settings, "bedplate-service-probe").await
+            }))
+        });
+        let connected = attempt.await;
+        *connecting = None;
+        connected.unwrap_or_else(|error| {
+            let ended =
+                DatabaseError::new(DatabaseErrorKind::Unreachable, "the attempt to connect broke off");
+            Err(ended.caused_by(error))
+        })
     }
 
     /// Publishes what was found, and logs it when it is something new.

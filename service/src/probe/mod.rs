@@ -14,6 +14,9 @@ use std::time::Duration;
 /// How long a look at the database may take, connecting included.
 pub const BUDGET: Duration = Duration::from_millis(500);
 
+/// How long one query through the pool may go on, though nobody waits for it longer than [`BUDGET`].
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
 /// How often the probe looks.
 pub const PERIOD: Duration = Duration::from_secs(1);
 

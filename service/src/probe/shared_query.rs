@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::Instrument as _;
 
-use super::BUDGET;
+use super::{BUDGET, PATIENCE};
 use crate::domain::health::QueryResult;
 use crate::store;
 
@@ -33,14 +33,20 @@ impl SharedQuery {
         &self.0.database
     }
 
-    /// How long the answer took, or why there was none; within [`BUDGET`] either way.
+    /// How long the answer took, or why there was none; within [`BUDGET`] either way. A query that takes
+    /// longer goes on for those who ask next: it may be about to open the pool's first connection.
     pub async fn ask(&self) -> QueryResult {
         let mut result = self.join_or_start();
-        let answered = result.wait_for(Option::is_some).await;
-        answered
-            .ok()
-            .and_then(|result| result.clone())
-            .unwrap_or_else(|| Err("the query ended without a result".to_owned()))
+        match timeout(BUDGET, result.wait_for(Option::is_some)).await {
+            Ok(answered) => answered
+                .ok()
+                .and_then(|result| result.clone())
+                .unwrap_or_else(|| Err("the query ended without a result".to_owned())),
+            Err(_elapsed) if self.0.pool_is_exhausted() => {
+                Err(format!("no connection of the pool was free within {} ms", BUDGET.as_millis()))
+            }
+            Err(_elapsed) => Err(format!("the database did not answer within {} ms", BUDGET.as_millis())),
+        }
     }
 
     fn join_or_start(&self) -> watch::Receiver<Option<QueryResult>> {
@@ -70,16 +76,13 @@ impl SharedQuery {
 impl Shared {
     async fn query(&self) -> QueryResult {
         let started = Instant::now();
-        match timeout(BUDGET, store::health::ping(&self.database)).await {
+        match timeout(PATIENCE, store::health::ping(&self.database)).await {
             Ok(Ok(())) => Ok(started.elapsed()),
             Ok(Err(error)) => {
                 tracing::debug!(error = %error, "the query for /health/db failed");
                 Err(error.to_string())
             }
-            Err(_elapsed) if self.pool_is_exhausted() => {
-                Err(format!("no connection of the pool was free within {} ms", BUDGET.as_millis()))
-            }
-            Err(_elapsed) => Err(format!("the database did not answer within {} ms", BUDGET.as_millis())),
+            Err(_elapsed) => Err(format!("the database did not answer within {} s", PATIENCE.as_secs())),
         }
     }
 

@@ -80,8 +80,8 @@ pub async fn drain(
     let hurry = settings.interrupt_is_a_person && first == "SIGINT";
     let delay = if hurry { Duration::ZERO } else { settings.delay };
     let stages = async {
-        tracing::info!(signal = first, delay = ?delay, "stopping: not ready from now on, still answering");
         lifecycle.advance(Stage::Draining);
+        tracing::info!(signal = first, delay = ?delay, "stopping: not ready from now on, still answering");
         tokio::time::sleep(delay).await;
         tracing::info!(timeout = ?settings.timeout, "stopping: no new connections, running requests finish");
         lifecycle.advance(Stage::Closing);

@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use deadpool_postgres::Connect;
 use tokio::task::JoinHandle;
@@ -17,20 +18,29 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 type Connected = (Client, JoinHandle<()>);
 
 /// Opens the connections of a pool.
-pub(super) struct Connector(pub(super) MakeRustlsConnect);
+pub(super) struct Connector {
+    pub(super) tls: MakeRustlsConnect,
+    /// How long connecting may take, all hosts together.
+    pub(super) create_timeout: Duration,
+}
 
 impl Connect for Connector {
     fn connect(
         &self,
         config: &Config,
     ) -> Pin<Box<dyn Future<Output = Result<Connected, Error>> + Send + '_>> {
-        let (config, tls) = (config.clone(), self.0.clone());
-        Box::pin(async move { connect(&config, &tls).await })
+        let (config, tls, create_timeout) = (config.clone(), self.tls.clone(), self.create_timeout);
+        Box::pin(async move { connect(&config, &tls, create_timeout).await })
     }
 }
 
-/// Connects to the first host that will have it. The last one may take as long as the caller waits.
-pub(super) async fn connect(config: &Config, tls: &MakeRustlsConnect) -> Result<Connected, Error> {
+/// Connects to the first host that will have it. Each one but the last has its `connect_timeout`, or its
+/// share of the time for all together where that is less; the last one may take what is left.
+pub(super) async fn connect(
+    config: &Config,
+    tls: &MakeRustlsConnect,
+    all_together: Duration,
+) -> Result<Connected, Error> {
     let (hosts, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
     // The ports are one for all of them or one for each; tokio-postgres knows what to say of others.
     let one_by_one = addresses.is_empty()
@@ -41,9 +51,11 @@ pub(super) async fn connect(config: &Config, tls: &MakeRustlsConnect) -> Result<
     else {
         return connect_any(config, tls).await;
     };
+    let share = all_together / u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+    let limit = share.min(*limit);
     let port_of = |index: usize| ports.get(index).or(ports.first()).copied();
     for (index, host) in others.iter().enumerate() {
-        match timeout(*limit, connect_any(&alone(config, host, port_of(index)), tls)).await {
+        match timeout(limit, connect_any(&alone(config, host, port_of(index)), tls)).await {
             Ok(Ok(connected)) => return Ok(connected),
             Ok(Err(error)) => {
                 tracing::debug!(host = ?host, error = %error, "a host refuses, the next one is tried");

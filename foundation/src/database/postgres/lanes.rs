@@ -94,10 +94,12 @@ impl Shared {
             return Ok(Arc::clone(lane));
         }
         let config = configured(&self.url, &self.application_name);
-        let (client, task) = match timeout(self.create_timeout, hosts::connect(&config, &self.tls)).await {
-            Ok(connected) => connected.map_err(|error| not_connected(&self.url, error.into()))?,
-            Err(_) => return Err(not_connected(&self.url, timed_out(self.create_timeout))),
-        };
+        let (client, task) =
+            match timeout(self.create_timeout, hosts::connect(&config, &self.tls, self.create_timeout)).await
+            {
+                Ok(connected) => connected.map_err(|error| not_connected(&self.url, error.into()))?,
+                Err(_) => return Err(not_connected(&self.url, timed_out(self.create_timeout))),
+            };
         let lane = Arc::new(ClientWrapper::new(client, task));
         *place = Some(Arc::clone(&lane));
         Ok(lane)

@@ -68,10 +68,13 @@ impl PostgresConnection {
     ) -> Result<Self, DatabaseError> {
         let tls = tls::connector(url)?;
         let config = configured(url, application_name);
-        let (client, task) = match timeout(settings.create_timeout, hosts::connect(&config, &tls)).await {
-            Ok(connected) => connected.map_err(|error| not_connected(url, error.into()))?,
-            Err(_) => return Err(not_connected(url, timed_out(settings.create_timeout))),
-        };
+        let (client, task) =
+            match timeout(settings.create_timeout, hosts::connect(&config, &tls, settings.create_timeout))
+                .await
+            {
+                Ok(connected) => connected.map_err(|error| not_connected(url, error.into()))?,
+                Err(_) => return Err(not_connected(url, timed_out(settings.create_timeout))),
+            };
         let cancel = Cancel { token: client.cancel_token(), tls };
         let holder = Holder::Own(Box::new(ClientWrapper::new(client, task)));
         Ok(Self::new(holder, cancel, None))

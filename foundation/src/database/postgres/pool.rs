@@ -32,7 +32,7 @@ impl PostgresPool {
         let tls = tls::connector(url)?;
         let manager = Manager::from_connect(
             configured(url, application_name),
-            hosts::Connector(tls.clone()),
+            hosts::Connector { tls: tls.clone(), create_timeout: settings.create_timeout },
             ManagerConfig { recycling_method: RecyclingMethod::Fast },
         );
         let limits = format!(

@@ -22,6 +22,8 @@ use crate::database::{DatabaseError, DatabaseErrorKind, PostgresUrl, SslMode};
 pub(super) fn connector(url: &PostgresUrl) -> Result<MakeRustlsConnect, DatabaseError> {
     let provider = Arc::new(ring::default_provider());
     let check = match url.ssl_mode.unwrap_or_default() {
+        // As libpq does it: who names authorities wants them to be looked at.
+        SslMode::Require if url.ssl_root_cert.is_some() => Check::Authority(verifier(url, &provider)?),
         SslMode::Disable | SslMode::Prefer | SslMode::Require => Check::Nothing,
         SslMode::VerifyCa => Check::Authority(verifier(url, &provider)?),
         SslMode::VerifyFull => Check::AuthorityAndName(verifier(url, &provider)?),

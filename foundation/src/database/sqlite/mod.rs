@@ -194,10 +194,14 @@ impl Drop for SqliteConnection {
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) if self.in_transaction => {
                 runtime.spawn(async move {
-                    if let Err(error) = object.interact(roll_back).await {
-                        tracing::warn!(error = %error, "a transaction could not be rolled back");
-                        drop(Object::take(object));
-                    }
+                    let error = match object.interact(roll_back).await {
+                        Ok(Ok(())) => return,
+                        Ok(Err(error)) => error.to_string(),
+                        Err(error) => error.to_string(),
+                    };
+                    // Given back like this it would swallow what others write.
+                    tracing::warn!(error, "a transaction could not be rolled back; its connection is closed");
+                    drop(Object::take(object));
                 });
             }
             Err(_) if self.in_transaction => drop(Object::take(object)),
