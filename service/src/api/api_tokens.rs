@@ -213,6 +213,7 @@ impl ApiTokensApi {
     async fn revoke_token(
         &self,
         caller: Authorized<SignedIn>,
+        /// The token's id.
         id: Path<Uuid>,
         origin: Origin,
     ) -> Result<DoneResponse, Refused<OfEnd>> {

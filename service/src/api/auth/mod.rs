@@ -130,6 +130,7 @@ impl AuthApi {
     async fn end_session(
         &self,
         caller: Authorized<SignedIn>,
+        /// The session's id.
         id: Path<Uuid>,
         origin: Origin,
     ) -> Result<DoneResponse, Refused<OfEnd>> {
