@@ -296,7 +296,10 @@ fn describe(error: &poem::Error, route: Option<&RouteFacts>) -> Description {
     } else if error.is::<openapi::ContentTypeError>() {
         unsupported_media_type()
     } else if let Some(error) = error.downcast_ref::<openapi::ParseParamError>() {
-        Description::invalid(format!("/query/{}", error.name), &error.reason)
+        // Parameters of the query are in lower case; headers are written as HTTP writes them.
+        let is_header = error.name.starts_with(|first: char| first.is_ascii_uppercase());
+        let part = if is_header { "header" } else { "query" };
+        Description::invalid(format!("/{part}/{}", error.name.to_ascii_lowercase()), &error.reason)
     } else if let Some(error) = error.downcast_ref::<openapi::ParsePathError>() {
         let name = route.and_then(|route| route.parameter(error.name)).unwrap_or(error.name);
         Description::invalid(format!("/path/{name}"), &error.reason)

@@ -167,6 +167,8 @@ impl UsersApi {
     }
 
     /// Lets a blocked account in again
+    ///
+    /// Sessions and tokens that are not over are good again.
     #[oai(path = "/api/v1/users/:id/unblock", method = "post", operation_id = "unblock_user")]
     async fn unblock(
         &self,
