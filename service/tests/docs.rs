@@ -114,7 +114,6 @@ async fn the_documents_describe_every_route_and_status() {
         }
     }
     for (name, schema) in document["components"]["schemas"].as_object().expect("schemas") {
-        // A schema that lists words has no properties.
         for (property, about) in schema["properties"].as_object().into_iter().flatten() {
             let reference = about["$ref"].is_string() || about["allOf"].is_array();
             assert!(reference || about["description"].is_string(), "{name}.{property} is not described");
