@@ -23,6 +23,12 @@ impl Clock {
         Self(Arc::new(move || time))
     }
 
+    /// A clock that shows what `tell` says.
+    #[must_use]
+    pub fn told_by(tell: impl Fn() -> OffsetDateTime + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
     /// The time, cut to microseconds, which is what both databases keep.
     #[must_use]
     pub fn now(&self) -> OffsetDateTime {

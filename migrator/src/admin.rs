@@ -6,6 +6,8 @@ use foundation::clock::Clock;
 use foundation::database::{Backend, Connection, DatabaseError, DatabaseErrorKind, Statement, Value};
 use foundation::entropy::Entropy;
 use foundation::settings::Secret;
+use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::error::MigratorError;
 use crate::session::{Change, Guard, Work};
@@ -41,6 +43,53 @@ const INSERT: Statement = Statement::write(
     "users",
     "INSERT INTO users (id, username, email, password_hash, user_type, is_admin, created_at, updated_at) VALUES ($1, $2, $3, $4, 'local', $5, $6, $6)",
 );
+
+/// A local account that may do everything.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Version 7.
+    pub id: Uuid,
+    /// 1 to 255 characters, no backslash, unique without case.
+    pub username: String,
+    /// Unique without case.
+    pub email: Option<String>,
+    /// As [`hash`] makes it.
+    pub password_hash: String,
+    /// When it is made.
+    pub created_at: OffsetDateTime,
+}
+
+impl Account {
+    /// The one statement that makes an administrator, and its values.
+    #[must_use]
+    pub fn insert(self) -> (Statement, Vec<Value>) {
+        let values = vec![
+            self.id.into(),
+            self.username.into(),
+            self.email.into(),
+            self.password_hash.into(),
+            true.into(),
+            self.created_at.into(),
+        ];
+        (INSERT, values)
+    }
+}
+
+/// Whether a password may be one: 8 to 128 characters, none that everybody tries first, not the name.
+///
+/// # Errors
+/// What is wrong with it, as it goes on after the password's name.
+pub fn check_password(password: &Secret, username: &str) -> Result<(), &'static str> {
+    let length = password.expose().chars().count();
+    if !(8..=128).contains(&length) {
+        return Err("must have 8 to 128 characters");
+    }
+    let folded = password.expose().to_lowercase();
+    if WELL_KNOWN.contains(&folded.as_str()) || folded == username.to_lowercase() {
+        return Err("is one that everybody tries first; choose another");
+    }
+    Ok(())
+}
 
 /// Whether somebody can sign in as an administrator. Nobody can where there is no table of users yet.
 ///
@@ -112,15 +161,15 @@ impl NewAdmin {
     /// The one INSERT, made only while there is still no administrator.
     pub(crate) fn change(&self, clock: &Clock, entropy: &Entropy) -> Result<Change, MigratorError> {
         let now = clock.now();
-        let values: Vec<Value> = vec![
-            entropy.uuid_v7(now).into(),
-            self.username.as_str().into(),
-            self.email.clone().into(),
-            hash(&self.password, entropy)?.into(),
-            true.into(),
-            now.into(),
-        ];
-        let work = vec![Work::Execute(INSERT, values)];
+        let account = Account {
+            id: entropy.uuid_v7(now),
+            username: self.username.clone(),
+            email: self.email.clone(),
+            password_hash: hash(&self.password, entropy)?,
+            created_at: now,
+        };
+        let (statement, values) = account.insert();
+        let work = vec![Work::Execute(statement, values)];
         Ok(Change { title: "the default administrator".to_owned(), guard: Guard::NoAdmin, work })
     }
 

@@ -1,13 +1,48 @@
 //! The settings of the service.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use foundation::database::DatabaseUrl;
-use foundation::settings::{Environment, FoundationSettings, Secret, Section, Variable};
+use foundation::settings::{
+    ApplicationSettings, Environment, FoundationSettings, Mode, Secret, Section, Setting, Variable,
+};
+use ipnet::IpNet;
 use migrator::settings::{AdminSettings, MigratorSettings};
+
+/// Networks, each as `10.0.0.0/8` or as a single address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Networks(pub Vec<IpNet>);
+
+impl Networks {
+    /// Whether the address is in one of them.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+impl Setting for Networks {
+    const EXPECTED: &'static str = "networks and addresses with commas such as 10.0.0.0/8,192.0.2.7";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let network = |word: &str| {
+            word.parse::<IpNet>().or_else(|_| word.parse::<IpAddr>().map(IpNet::from)).map_err(|_| ())
+        };
+        let networks = text.split(',').map(|word| network(word.trim())).collect::<Result<_, ()>>();
+        networks.map(Self).map_err(|()| "one of them is neither a network nor an address".to_owned())
+    }
+
+    fn show(&self) -> String {
+        self.0.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Self::default())
+    }
+}
 
 foundation::settings! {
     /// How HTTP is served.
@@ -27,6 +62,9 @@ foundation::settings! {
         /// After SIGTERM, how long the service stays open while it already says that it is not ready, so
         /// that load balancers stop sending before it closes.
         drain_delay: Duration = "5s",
+        /// The networks of the proxies in front, whose word on the client's address (`Forwarded` or
+        /// `X-Forwarded-For`) is taken. Empty: the client is whoever connects.
+        trusted_proxies: Networks = "",
         /// After `HTTP_DRAIN_DELAY`, how long running requests may take to finish.
         drain_timeout: Duration = "20s",
     }
@@ -56,7 +94,8 @@ foundation::settings! {
         hashing_memory_limit: ByteSize = "64MiB",
         /// Hashes that wait for their turn, at most; further logins get 503.
         hashing_queue: NonZeroU32 = "16",
-        /// Failed logins of one account or address that cost no delay.
+        /// Failed logins of one account that cost no delay; of one address ten times as many, because
+        /// people share them.
         login_attempts: NonZeroU32 = "5",
         /// The delay after the first failure above these, doubled by each further one.
         login_delay: Duration = "1s",
@@ -82,6 +121,31 @@ impl HttpSettings {
     }
 }
 
+/// The fewest characters of `AUTH_SECRET`.
+const MIN_SECRET_LENGTH: usize = 32;
+
+impl AuthSettings {
+    /// Says what is wrong with the secrets: what a cursor is signed with must not be guessed, and has to be
+    /// the same for all replicas and after a restart.
+    fn check_secrets(&self, environment: &mut Environment, application: &ApplicationSettings) {
+        let name = "AUTH_SECRET";
+        if self.secret.is_none() && application.env == Mode::Production && !environment.is_wrong(name) {
+            environment.problem(
+                name,
+                "production needs it; set it, or AUTH_SECRET_FILE, to 32 characters or more, the same for all \
+                 replicas (`openssl rand -hex 32` makes one)",
+            );
+        }
+        for (name, secret) in [(name, &self.secret), ("AUTH_PREVIOUS_SECRET", &self.previous_secret)] {
+            let length = secret.as_ref().map(|it| it.expose().chars().count());
+            if length.is_some_and(|length| length < MIN_SECRET_LENGTH) {
+                let detail = format!("it is too short; expected {MIN_SECRET_LENGTH} characters or more");
+                environment.problem(name, detail);
+            }
+        }
+    }
+}
+
 /// Everything that the service reads.
 #[derive(Clone, Debug)]
 pub struct ServiceSettings {
@@ -103,6 +167,7 @@ impl ServiceSettings {
         let http = HttpSettings::read(environment);
         http.check_bounds(environment);
         let auth = AuthSettings::read(environment);
+        auth.check_secrets(environment, &foundation.application);
         let migrations =
             matches!(foundation.database_url, DatabaseUrl::Sqlite(_)).then(|| migrator::settings::Settings {
                 foundation: foundation.clone(),

@@ -90,7 +90,17 @@ fn every_bad_setting_is_told_at_once() {
 fn production_does_not_fall_back_to_a_file() {
     let refused = run(&["serve"], &[("BEDPLATE_ENV", "production")]);
     assert_eq!(refused.status.code(), Some(78));
-    assert!(text(&refused.stderr).contains("DATABASE_URL"));
+    let said = text(&refused.stderr);
+    assert!(said.contains("DATABASE_URL") && said.contains("AUTH_SECRET"), "{said}");
+}
+
+#[test]
+fn secrets_that_are_too_short_are_refused() {
+    let variables = [("AUTH_SECRET", "tooshort1"), ("AUTH_PREVIOUS_SECRET", "tooshort2")];
+    let refused = run(&["check-config"], &variables);
+    assert_eq!(refused.status.code(), Some(78));
+    let said = text(&refused.stderr);
+    assert!(variables.iter().all(|(name, secret)| said.contains(name) && !said.contains(secret)), "{said}");
 }
 
 #[test]

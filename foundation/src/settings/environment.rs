@@ -104,7 +104,8 @@ impl Environment {
     }
 
     /// Whether something is wrong with the variable, or with the file that it comes from.
-    pub(super) fn is_wrong(&self, name: &str) -> bool {
+    #[must_use]
+    pub fn is_wrong(&self, name: &str) -> bool {
         self.problems.iter().any(|it| it.name.strip_suffix("_FILE").unwrap_or(&it.name) == name)
     }
 

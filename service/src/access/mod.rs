@@ -7,8 +7,12 @@ mod touches;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use foundation::clock::Clock;
 use foundation::database::{Database, DatabaseError};
+use foundation::entropy::Entropy;
+use foundation::settings::Secret;
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
@@ -19,6 +23,12 @@ use crate::store::credentials::{Found, TokenHash};
 
 /// The longest token that is looked at, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 512;
+
+/// A new token: 256 random bits, as text that needs no quoting anywhere.
+#[must_use]
+pub fn make_token(entropy: &Entropy) -> Secret {
+    Secret::from(URL_SAFE_NO_PAD.encode(entropy.bytes::<32>()))
+}
 
 /// What is stored of a token.
 #[must_use]

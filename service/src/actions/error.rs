@@ -32,6 +32,9 @@ pub enum ActionError {
     /// The caller may not do this.
     #[error("the caller may not do this: {0:?}")]
     Forbidden(Refusal),
+    /// The caller may not change these: pointers such as `/body/is_admin`.
+    #[error("only an administrator may change this")]
+    ForbiddenFields(Vec<&'static str>),
     /// The name or the password is wrong, or there is no such user, or they are inactive.
     #[error("the name or the password is wrong")]
     InvalidCredentials,
@@ -53,6 +56,9 @@ pub enum ActionError {
     /// The idempotency key was used with another request.
     #[error("the idempotency key was used with another body")]
     IdempotencyMismatch,
+    /// The answer has no form in JSON: a defect.
+    #[error("the answer cannot be written: {0}")]
+    Unwritable(#[from] serde_json::Error),
     /// The database has no answer.
     #[error(transparent)]
     Database(#[from] DatabaseError),

@@ -1,7 +1,14 @@
 //! What happens when something is asked for: everything that belongs together in one transaction, with the
 //! audit event of it. Handlers and the command line call these; SQL is the store's.
 
+pub mod api_tokens;
 mod error;
+pub mod idempotency;
+pub mod logins;
+pub mod operators;
+pub mod passwords;
+pub mod sessions;
+pub mod users;
 
 pub use error::ActionError;
 
@@ -14,6 +21,8 @@ use foundation::entropy::Entropy;
 
 use crate::domain::access::{Caller, Credential};
 use crate::domain::audit::{Actor, ActorKind, AuditEvent, Change, Target};
+use crate::keys::Keys;
+use crate::passwords::Passwords;
 use crate::settings::AuthSettings;
 
 /// What actions stand on. Cheap to clone.
@@ -25,6 +34,10 @@ pub struct Actions {
     pub clock: Clock,
     /// Randomness.
     pub entropy: Entropy,
+    /// What cursors and idempotent bodies are signed with.
+    pub keys: Keys,
+    /// How passwords are hashed.
+    pub passwords: Passwords,
     /// How people sign in.
     pub settings: Arc<AuthSettings>,
 }

@@ -45,6 +45,8 @@ permissions! {
     SignedIn = "bearer session user", TokenRule::Never, admin: false;
     /// Reads accounts: an administrator all of them, others their own.
     ReadUsers = "bearer users:read user", TokenRule::Scope(Scope::UsersRead), admin: false;
+    /// Reads all accounts.
+    ListUsers = "bearer users:read admin", TokenRule::Scope(Scope::UsersRead), admin: true;
     /// Changes accounts: an administrator all of them, others their own.
     WriteUsers = "bearer users:write user", TokenRule::Scope(Scope::UsersWrite), admin: false;
     /// Changes accounts as only an administrator may.

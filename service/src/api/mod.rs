@@ -1,14 +1,22 @@
 //! The routes of the service and what every request goes through. Handlers are thin: parse, authorize,
 //! one call, convert.
 
+pub mod api_tokens;
+pub mod audit_events;
+pub mod auth;
 pub mod authorize;
+pub mod conventions;
 pub mod docs;
+mod document;
 pub mod health;
+mod origin;
 pub mod payload;
 pub mod problem;
 pub mod problem_json;
 mod routes;
+mod security_document;
 pub mod tags;
+pub mod users;
 
 use std::time::Duration;
 
@@ -18,14 +26,20 @@ use poem::http::Method;
 use poem::{Endpoint, EndpointExt as _, Response};
 use poem_openapi::{ContactObject, ExtraHeader, LicenseObject, OpenApi, OpenApiService};
 
+use self::api_tokens::ApiTokensApi;
+use self::audit_events::AuditEventsApi;
+use self::auth::AuthApi;
 use self::docs::Docs;
 use self::health::HealthApi;
 use self::routes::RoutesBuilder;
 pub use self::routes::{RouteFacts, RouteTable};
+use self::users::UsersApi;
+use crate::access::Gate;
+use crate::actions::Actions;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::HttpMetrics;
 use crate::middleware::{
-    BodyLimit, CatchPanic, HeadAsGet, Observe, Problems, RequestTimeout, SecurityHeaders,
+    BodyLimit, CatchPanic, HeadAsGet, Observe, Problems, RequestTimeout, SecurityHeaders, TrustedProxies,
 };
 use crate::probe::{ProbeView, SharedQuery};
 use crate::settings::HttpSettings;
@@ -55,20 +69,30 @@ pub struct Parts {
     pub entropy: Entropy,
     /// Where requests are counted.
     pub metrics: HttpMetrics,
+    /// The door, which finds out who asks.
+    pub gate: Gate,
+    /// What the routes of accounts call.
+    pub actions: Actions,
 }
 
 /// The limits of every request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RequestLimits {
     /// How long it may take.
     pub timeout: Duration,
     /// How large its body may be, in bytes.
     pub body_bytes: u64,
+    /// The proxies whose word on the client's address is taken.
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl From<&HttpSettings> for RequestLimits {
     fn from(settings: &HttpSettings) -> Self {
-        Self { timeout: settings.request_timeout, body_bytes: settings.body_limit.as_u64() }
+        Self {
+            timeout: settings.request_timeout,
+            body_bytes: settings.body_limit.as_u64(),
+            trusted_proxies: TrustedProxies::new(settings.trusted_proxies.clone()),
+        }
     }
 }
 
@@ -86,7 +110,8 @@ impl Application {
     /// Its documentation cannot be made.
     pub fn new(parts: Parts, limits: RequestLimits) -> std::io::Result<Self> {
         let api = open_api(&parts);
-        let docs = Docs::new(&api.spec(), &api.spec_yaml())?;
+        let document = document::finish(&api.spec())?;
+        let docs = Docs::new(&document.json, &document.yaml)?;
         let mut routes = RoutesBuilder::new(api);
         for path in ["/docs", "/docs/", "/docs/:file", "/openapi.json", "/openapi.yaml"] {
             routes.add_page(path, Method::GET, docs.clone());
@@ -120,20 +145,21 @@ impl Application {
         let Self { parts, limits, routes } = self;
         let (routes, table) = routes.finish();
         routes
+            // `Authorized` finds it there.
+            .data(parts.gate)
             .with(BodyLimit::new(limits.body_bytes))
             .with(RequestTimeout::new(limits.timeout))
             .with(CatchPanic)
             .with(Problems::new(table.clone()))
             .with(SecurityHeaders)
-            .with(Observe::new(parts.metrics, parts.clock, parts.entropy, table))
+            .with(Observe::new(parts.metrics, parts.clock, parts.entropy, table, limits.trusted_proxies))
             .with(HeadAsGet)
     }
 }
 
 /// The documented API. Its documents are what `/openapi.json` and `/openapi.yaml` serve.
-fn open_api(parts: &Parts) -> OpenApiService<HealthApi, ()> {
-    let Parts { lifecycle, probe, query, clock, .. } = parts.clone();
-    OpenApiService::new(HealthApi { lifecycle, probe, query, clock }, "Bedplate", crate::VERSION)
+fn open_api(parts: &Parts) -> OpenApiService<impl OpenApi + use<>, ()> {
+    OpenApiService::new(apis(parts), "Bedplate", crate::VERSION)
         .summary("The base that a backend is bolted to")
         .description(
             "Errors are `application/problem+json` (RFC 9457). Times are RFC 3339 in UTC. Every answer \
@@ -144,4 +170,16 @@ fn open_api(parts: &Parts) -> OpenApiService<HealthApi, ()> {
             ExtraHeader::new("X-Request-Id").description("The id that the log has for the request"),
         )
         .contact(ContactObject::new().name("Bedplate").url("https://github.com/bedplate/bedplate"))
+}
+
+/// Every API that the documentation names, one for each noun.
+fn apis(parts: &Parts) -> impl OpenApi + use<> {
+    let Parts { lifecycle, probe, query, clock, actions, .. } = parts.clone();
+    (
+        HealthApi { lifecycle, probe, query, clock },
+        UsersApi { actions: actions.clone() },
+        AuthApi { actions: actions.clone() },
+        ApiTokensApi { actions: actions.clone() },
+        AuditEventsApi { actions },
+    )
 }

@@ -26,6 +26,13 @@ impl<T> JsonBytes<T> {
     }
 }
 
+impl<T> From<String> for JsonBytes<T> {
+    /// Text that is known to be the JSON of a `T`.
+    fn from(json: String) -> Self {
+        Self { bytes: json.into(), of: PhantomData }
+    }
+}
+
 impl<T: Serialize> JsonBytes<T> {
     /// The JSON of `value`.
     ///

@@ -37,6 +37,10 @@ pub enum Failure {
     NoGate,
     /// What was asked for was not done.
     Action(ActionError),
+    /// A part of the request, such as `/query/cursor`, that cannot be understood, and why.
+    Unreadable(&'static str, String),
+    /// The change does not say which version it is meant for.
+    NoPrecondition,
 }
 
 impl fmt::Display for Failure {
@@ -50,6 +54,8 @@ impl fmt::Display for Failure {
             Self::Forbidden(refusal) => write!(formatter, "the caller may not do this: {refusal:?}"),
             Self::NoGate => formatter.write_str("the routes have no door"),
             Self::Action(error) => fmt::Display::fmt(error, formatter),
+            Self::Unreadable(pointer, detail) => write!(formatter, "{pointer}: {detail}"),
+            Self::NoPrecondition => formatter.write_str("the change names no version"),
         }
     }
 }
@@ -126,6 +132,8 @@ fn describe_failure(failure: &Failure) -> Description {
         Failure::Forbidden(refusal) => describe_refusal(*refusal),
         Failure::Database(error) => describe_database_error(error),
         Failure::Action(error) => describe_action_error(error),
+        Failure::Unreadable(pointer, detail) => Description::invalid((*pointer).to_owned(), detail.as_str()),
+        Failure::NoPrecondition => describe_status(StatusCode::PRECONDITION_REQUIRED),
     }
 }
 
@@ -151,6 +159,12 @@ fn describe_action_error(error: &ActionError) -> Description {
         ActionError::Stale => describe_status(StatusCode::PRECONDITION_FAILED),
         ActionError::LastAdmin => Description::new(StatusCode::CONFLICT, "last_admin", detail),
         ActionError::Forbidden(refusal) => describe_refusal(*refusal),
+        ActionError::ForbiddenFields(fields) => {
+            let told = Description::new(StatusCode::FORBIDDEN, "admin_only", detail.as_str());
+            let field = |it: &&str| FieldError { pointer: (*it).to_owned(), detail: detail.clone() };
+            Description { errors: fields.iter().map(field).collect(), ..told }
+        }
+        ActionError::Unwritable(_) => Description::internal(),
         ActionError::InvalidCredentials => {
             Description::new(StatusCode::UNAUTHORIZED, "invalid_credentials", detail)
         }
@@ -253,6 +267,10 @@ fn describe_status(status: StatusCode) -> Description {
         StatusCode::NOT_ACCEPTABLE => ("not_acceptable", "none of the accepted media types can be given"),
         StatusCode::CONFLICT => ("conflict", "the request conflicts with the present state"),
         StatusCode::PRECONDITION_FAILED => ("precondition_failed", "it has been changed meanwhile"),
+        StatusCode::PRECONDITION_REQUIRED => (
+            "precondition_required",
+            "send the ETag of what is to be changed in If-Match, so that no other change is lost",
+        ),
         StatusCode::PAYLOAD_TOO_LARGE => ("body_too_large", "the body is too large"),
         StatusCode::UNSUPPORTED_MEDIA_TYPE => return unsupported_media_type(),
         StatusCode::UNPROCESSABLE_ENTITY => {
@@ -278,7 +296,10 @@ fn describe(error: &poem::Error, route: Option<&RouteFacts>) -> Description {
     } else if error.is::<openapi::ContentTypeError>() {
         unsupported_media_type()
     } else if let Some(error) = error.downcast_ref::<openapi::ParseParamError>() {
-        Description::invalid(format!("/query/{}", error.name), &error.reason)
+        // Parameters of the query are in lower case; headers are written as HTTP writes them.
+        let is_header = error.name.starts_with(|first: char| first.is_ascii_uppercase());
+        let part = if is_header { "header" } else { "query" };
+        Description::invalid(format!("/{part}/{}", error.name.to_ascii_lowercase()), &error.reason)
     } else if let Some(error) = error.downcast_ref::<openapi::ParsePathError>() {
         let name = route.and_then(|route| route.parameter(error.name)).unwrap_or(error.name);
         Description::invalid(format!("/path/{name}"), &error.reason)

@@ -7,4 +7,10 @@ use poem_openapi::Tags;
 pub enum Tag {
     /// What the service says about itself.
     Health,
+    /// Who did what, when and from where.
+    Audit,
+    /// Signing in, and the tokens of programs.
+    Auth,
+    /// Accounts: who may sign in.
+    Users,
 }

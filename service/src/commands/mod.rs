@@ -1,5 +1,6 @@
 //! The commands of the program.
 
+mod admin;
 mod check_config;
 mod healthcheck;
 mod serve;
@@ -32,6 +33,15 @@ enum Command {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Makes administrators, resets passwords and ends sessions, beside a service that runs or without one.
+    ///
+    /// A password is asked for where there is a terminal, and read from the first line of standard input
+    /// where there is none; it is never an argument, which others on the machine could read. Each is written
+    /// down as an audit event.
+    Admin {
+        #[command(subcommand)]
+        command: admin::AdminCommand,
+    },
     /// Asks the service that runs at HTTP_ADDRESS whether it is well: exit 0, else 69.
     Healthcheck {
         /// Whether it is ready, instead of whether it is alive.
@@ -63,6 +73,7 @@ pub fn main() -> Exit {
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(environment),
         Command::CheckConfig { format } => check_config::run(environment, format),
+        Command::Admin { command } => admin::run(environment, command),
         Command::Healthcheck { ready } => healthcheck::run(environment, ready),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use foundation::clock::Clock;
@@ -16,11 +17,16 @@ use migrator::stop::Stop;
 use poem::EndpointExt as _;
 
 use super::{refuse, tell};
+use crate::access::Gate;
+use crate::actions::Actions;
 use crate::api::{Application, Parts, RequestLimits};
+use crate::keys::Keys;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::{HttpMetrics, Metrics};
 use crate::middleware::{CatchPanic, HeadAsGet, Problems};
+use crate::passwords::Passwords;
 use crate::probe::{Probe, SharedQuery};
+use crate::prune::Prune;
 use crate::server::{ConnectionLimits, DrainEnd, DrainSettings, Listener, Server, Signals, drain};
 use crate::settings::ServiceSettings;
 
@@ -174,8 +180,37 @@ impl Serving {
         let http_metrics = HttpMetrics::default();
         let figures = Metrics::new(&http_metrics, &database, lifecycle.clone(), view.clone(), &clock);
         let query = SharedQuery::new(database.clone());
-        let parts =
-            Parts { lifecycle: lifecycle.clone(), probe: view, query, clock, entropy, metrics: http_metrics };
+        let auth = Arc::new(settings.auth.clone());
+        let gate = Gate::new(database.clone(), clock.clone(), auth.session_idle_lifetime);
+        let prune = Prune {
+            database: database.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            settings: auth.clone(),
+        };
+        tokio::spawn(prune.run(lifecycle.clone()));
+        let passwords = Passwords::new(&auth, entropy.clone()).map_err(|error| {
+            tracing::error!("{error}");
+            Exit::Configuration
+        })?;
+        let actions = Actions {
+            database: database.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            keys: Keys::new(&auth, &entropy),
+            passwords,
+            settings: auth,
+        };
+        let parts = Parts {
+            lifecycle: lifecycle.clone(),
+            probe: view,
+            query,
+            clock,
+            entropy,
+            metrics: http_metrics,
+            gate,
+            actions,
+        };
         let application = Application::new(parts, RequestLimits::from(&settings.http)).map_err(|error| {
             tracing::error!(%error, "the documentation cannot be made");
             Exit::Configuration

@@ -1,5 +1,7 @@
 //! Who did what, when, and from where.
 
+use std::str::FromStr;
+
 use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -30,6 +32,19 @@ impl ActorKind {
             Self::CommandLine => "command_line",
             Self::Anonymous => "anonymous",
         }
+    }
+}
+
+/// A word that is none of [`ActorKind::ALL`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is no kind of actor")]
+pub struct UnknownActorKind;
+
+impl FromStr for ActorKind {
+    type Err = UnknownActorKind;
+
+    fn from_str(word: &str) -> Result<Self, UnknownActorKind> {
+        Self::ALL.into_iter().find(|it| it.name() == word).ok_or(UnknownActorKind)
     }
 }
 
@@ -94,4 +109,21 @@ pub struct AuditEvent {
     pub request_id: Option<String>,
     /// What was changed.
     pub change: Change,
+}
+
+/// Which events are asked for: those that all of it holds for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Those of this actor.
+    pub actor_id: Option<Uuid>,
+    /// Those that were done to this type of thing.
+    pub target_type: Option<String>,
+    /// Those that were done to the thing with this id.
+    pub target_id: Option<String>,
+    /// Those of this kind.
+    pub action: Option<String>,
+    /// Those from this moment on.
+    pub from: Option<OffsetDateTime>,
+    /// Those before this moment.
+    pub to: Option<OffsetDateTime>,
 }

@@ -1,6 +1,13 @@
 //! Plain types and their rules: no HTTP, no SQL.
 
 pub mod access;
+pub mod api_tokens;
 pub mod audit;
 pub mod health;
+pub mod idempotency;
+pub mod login_limits;
+pub mod passwords;
+pub mod sessions;
 pub mod users;
+pub mod users_list;
+pub mod versions;

@@ -2,6 +2,7 @@
 
 mod body_limit;
 mod catch_panic;
+mod client_address;
 mod head;
 mod observe;
 mod problems;
@@ -11,6 +12,7 @@ mod timeout;
 
 pub use body_limit::BodyLimit;
 pub use catch_panic::CatchPanic;
+pub use client_address::TrustedProxies;
 pub use head::HeadAsGet;
 pub use observe::Observe;
 pub use problems::Problems;

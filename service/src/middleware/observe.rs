@@ -1,5 +1,6 @@
 //! What is told about every request: its id, its place in a trace, a span, a line in the log, a figure.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tracing::field::Empty;
 use tracing::{Instrument as _, Level, Span};
 
 use super::RequestContext;
+use super::client_address::TrustedProxies;
 use super::head::WasHead;
 use super::request_context::{self, X_REQUEST_ID};
 use crate::api::{RouteTable, is_probe};
@@ -26,13 +28,20 @@ pub struct Observe {
     clock: Clock,
     entropy: Entropy,
     routes: RouteTable,
+    proxies: TrustedProxies,
 }
 
 impl Observe {
-    /// Counts in `metrics`; makes ids from `clock` and `entropy`.
+    /// Counts in `metrics`; makes ids from `clock` and `entropy`; believes `proxies` who the client is.
     #[must_use]
-    pub fn new(metrics: HttpMetrics, clock: Clock, entropy: Entropy, routes: RouteTable) -> Self {
-        Self { metrics, clock, entropy, routes }
+    pub fn new(
+        metrics: HttpMetrics,
+        clock: Clock,
+        entropy: Entropy,
+        routes: RouteTable,
+        proxies: TrustedProxies,
+    ) -> Self {
+        Self { metrics, clock, entropy, routes, proxies }
     }
 }
 
@@ -54,13 +63,14 @@ impl<E: Endpoint<Output = Response>> Endpoint for ObserveEndpoint<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> Result<Response> {
-        let Observe { metrics, clock, entropy, routes } = &self.observe;
+        let Observe { metrics, clock, entropy, routes, proxies } = &self.observe;
         let started = Instant::now();
         let request_id = request_context::request_id(&request, clock, entropy);
         let asked = Asked::of(&request);
-        let span = asked.span(&request, request_context::text(&request_id));
+        let client = proxies.client_of(&request);
+        let span = asked.span(&request, request_context::text(&request_id), client);
         let trace = propagation::join(&span, request_context::caller(&request).as_ref(), entropy);
-        let context = RequestContext::new(request_id, trace);
+        let context = RequestContext::new(request_id, trace, client);
         request.set_data(context.clone());
         let mut unanswered = Unanswered { asked: Some(&asked), span: &span, started };
         let mut response = self.inner.call(request).instrument(span.clone()).await?;
@@ -96,7 +106,7 @@ impl Asked {
 
     /// The fields have the names of OpenTelemetry's semantic conventions. A probe, which is asked every
     /// second by everybody, has a span only where its lines are wanted.
-    fn span(&self, request: &Request, request_id: &str) -> Span {
+    fn span(&self, request: &Request, request_id: &str, client: Option<IpAddr>) -> Span {
         if self.is_probe && !tracing::enabled!(target: "service::access", Level::DEBUG) {
             return Span::none();
         }
@@ -111,7 +121,7 @@ impl Asked {
             url.scheme = "http",
             http.route = Empty,
             http.response.status_code = Empty,
-            client.address = client_address(request).as_deref(),
+            client.address = client.map(tracing::field::display),
             user_agent.original = request.headers().get(USER_AGENT).and_then(|it| it.to_str().ok()),
             request_id,
             trace_id = Empty,
@@ -169,10 +179,6 @@ impl Drop for Unanswered<'_> {
 
 fn milliseconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
-}
-
-fn client_address(request: &Request) -> Option<String> {
-    request.remote_addr().as_socket_addr().map(|address| address.ip().to_string())
 }
 
 /// The methods that the conventions know; another one could be any text at all.

@@ -1,5 +1,6 @@
 //! Who asks: the id of the request and the trace that it belongs to.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use foundation::clock::Clock;
@@ -23,11 +24,12 @@ pub struct RequestContext(Arc<Names>);
 struct Names {
     request_id: HeaderValue,
     trace: TraceContext,
+    client: Option<IpAddr>,
 }
 
 impl RequestContext {
-    pub(super) fn new(request_id: HeaderValue, trace: TraceContext) -> Self {
-        Self(Arc::new(Names { request_id, trace }))
+    pub(super) fn new(request_id: HeaderValue, trace: TraceContext, client: Option<IpAddr>) -> Self {
+        Self(Arc::new(Names { request_id, trace, client }))
     }
 
     /// The id that the answer and the log have for the request.
@@ -40,6 +42,12 @@ impl RequestContext {
     #[must_use]
     pub fn trace(&self) -> &TraceContext {
         &self.0.trace
+    }
+
+    /// The client's address, behind the proxies that are trusted.
+    #[must_use]
+    pub fn client_address(&self) -> Option<IpAddr> {
+        self.0.client
     }
 
     pub(super) fn request_id_header(&self) -> HeaderValue {

@@ -1,8 +1,10 @@
 //! The SQL of audit events.
 
-use foundation::database::{DatabaseError, Statement, Transaction, Value};
+use foundation::database::{Database, DatabaseError, DatabaseErrorKind, Row, Statement, Transaction, Value};
+use time::OffsetDateTime;
+use uuid::Uuid;
 
-use crate::domain::audit::AuditEvent;
+use crate::domain::audit::{Actor, ActorKind, AuditEvent, AuditFilter, Change, Target, UnknownActorKind};
 
 const INSERT: Statement = Statement::write(
     "audit_event",
@@ -32,4 +34,93 @@ pub async fn insert(transaction: &mut Transaction, event: &AuditEvent) -> Result
         json(&event.change.after),
     ];
     transaction.execute(&INSERT, &values).await.map(drop)
+}
+
+const SELECT: Statement = Statement::read("audit_event", "");
+
+const COLUMNS: &str = "id, occurred_at, action, actor_id, actor_kind, target_type, target_id, address, request_id, before, after";
+
+/// The events that the filter is for, newest first, at most `limit` of them: those that are older than the
+/// one with the id `before`.
+///
+/// # Errors
+/// What the database says.
+pub async fn page(
+    database: &Database,
+    filter: &AuditFilter,
+    before: Option<Uuid>,
+    limit: u32,
+) -> Result<Vec<AuditEvent>, DatabaseError> {
+    let (mut conditions, mut values) = (Vec::new(), Vec::new());
+    let mut demand = |comparison: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            values.push(value);
+            conditions.push(format!("{comparison} ${}", values.len()));
+        }
+    };
+    demand("id <", before.map(Value::from));
+    demand("actor_id =", filter.actor_id.map(Value::from));
+    demand("target_type =", filter.target_type.as_deref().map(Value::from));
+    demand("target_id =", filter.target_id.as_deref().map(Value::from));
+    demand("action =", filter.action.as_deref().map(Value::from));
+    demand("occurred_at >=", filter.from.map(Value::from));
+    demand("occurred_at <", filter.to.map(Value::from));
+    // An id begins with the millisecond of its event, so that a time long ago is a range of the index too.
+    demand("id >=", filter.from.map(|it| first_id(it, 0).into()));
+    demand("id <", filter.to.map(|it| first_id(it, 1).into()));
+    let demanded = if conditions.is_empty() { String::new() } else { "WHERE ".to_owned() };
+    let conditions = conditions.join(" AND ");
+    values.push(limit.into());
+    let sql = format!(
+        "SELECT {COLUMNS} FROM audit_event {demanded}{conditions} ORDER BY id DESC LIMIT ${}",
+        values.len()
+    );
+    database.query(&SELECT.with_sql(sql), &values).await?.iter().map(from_row).collect()
+}
+
+/// The smallest id that an event can have which happened `later` milliseconds after `time`.
+fn first_id(time: OffsetDateTime, later: u64) -> Uuid {
+    let milliseconds = u64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(milliseconds + later, &[0; 10]).into_uuid()
+}
+
+fn from_row(row: &Row) -> Result<AuditEvent, DatabaseError> {
+    let malformed = |what: String| DatabaseError::new(DatabaseErrorKind::Conversion, what);
+    let json = |column: &str| {
+        let text: Option<String> = row.get(column)?;
+        text.map(|text| serde_json::from_str(&text))
+            .transpose()
+            .map_err(|error| malformed(format!("the column {column} is no JSON (line {})", error.line())))
+    };
+    let kind: String = row.get("actor_kind")?;
+    let kind: ActorKind = kind
+        .parse()
+        .map_err(|error: UnknownActorKind| malformed(format!("the column actor_kind: {error}")))?;
+    Ok(AuditEvent {
+        id: row.get("id")?,
+        occurred_at: row.get("occurred_at")?,
+        action: row.get("action")?,
+        actor: Actor { id: row.get("actor_id")?, kind },
+        target: Target { kind: row.get("target_type")?, id: row.get("target_id")? },
+        address: row.get("address")?,
+        request_id: row.get("request_id")?,
+        change: Change { before: json("before")?, after: json("after")? },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use foundation::entropy::Entropy;
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn the_first_id_of_a_moment_bounds_all_of_it() {
+        let moment = datetime!(2026-01-31 12:00:00.123_456 UTC);
+        for entropy in [Entropy::fixed(0), Entropy::fixed(0xff)] {
+            let id = entropy.uuid_v7(moment);
+            assert!(first_id(moment, 0) <= id && id < first_id(moment, 1));
+        }
+    }
 }

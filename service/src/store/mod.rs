@@ -1,7 +1,15 @@
 //! The SQL of each noun, once, and from rows to types. No HTTP.
 
+pub mod api_tokens;
 pub mod audit_events;
 pub mod credentials;
 pub mod health;
+pub mod idempotency_keys;
+pub mod login_failures;
+pub mod operators;
+pub mod passwords;
+pub mod prune;
+pub mod sessions;
 pub mod touches;
 pub mod users;
+pub mod users_list;

@@ -36,6 +36,15 @@ impl TestService {
 
     /// With these variables, and what `adapt` adds.
     pub async fn with(variables: &[(&str, &str)], adapt: impl FnOnce(Application) -> Application) -> Self {
+        Self::with_clock(variables, Clock::system(), adapt).await
+    }
+
+    /// The same, by this clock.
+    pub async fn with_clock(
+        variables: &[(&str, &str)],
+        clock: Clock,
+        adapt: impl FnOnce(Application) -> Application,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let database = sqlite_url(&folder);
         let defaults = [
@@ -48,7 +57,7 @@ impl TestService {
         let settings = ServiceSettings::read(&mut environment);
         environment.finish().expect("the settings are good");
         let (_nobody_stops_it, stop) = Stop::new();
-        let serving = Serving::start(settings, Clock::system(), Entropy::system(), stop).await;
+        let serving = Serving::start(settings, clock, Entropy::system(), stop).await;
         let serving = serving.expect("it starts");
         let serving = serving.map_application(adapt);
         let address = serving.address();
@@ -173,6 +182,13 @@ impl Program {
             assert!(started.elapsed() < DEADLINE, "the program does not end: {:#?}", self.seen);
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Everything that it logged, once it has ended.
+    pub fn everything(&mut self) -> String {
+        self.ended();
+        self.seen.extend(self.lines.iter());
+        self.seen.join("\n")
     }
 
     pub fn folder(&self) -> &TempDir {

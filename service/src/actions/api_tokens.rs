@@ -1,0 +1,110 @@
+//! The tokens for programs of whoever asks.
+
+use foundation::clock::truncate_to_microseconds;
+use foundation::database::DatabaseErrorKind;
+use foundation::settings::Secret;
+use serde_json::{Value, json};
+use time::UtcOffset;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+
+use super::sessions::current;
+use super::{ActionError, Actions, Origin};
+use crate::access::{make_token, token_hash};
+use crate::domain::access::Caller;
+use crate::domain::api_tokens::{ApiToken, MAX_TOKENS, NewApiToken};
+use crate::domain::audit::{Actor, Change, Target};
+use crate::store::{api_tokens, audit_events};
+
+/// A token that was made.
+#[derive(Clone, Debug)]
+pub struct CreatedToken {
+    /// What is kept of it, which may be told again.
+    pub row: ApiToken,
+    /// Its text, which is told this once.
+    pub token: Secret,
+}
+
+/// The caller's tokens, newest first.
+///
+/// # Errors
+/// What the database says.
+pub async fn list(actions: &Actions, caller: &Caller) -> Result<Vec<ApiToken>, ActionError> {
+    Ok(api_tokens::list(&actions.database, caller.user.id).await?)
+}
+
+/// Makes a token of the caller's.
+///
+/// # Errors
+/// [`ActionError::Invalid`]; [`ActionError::Conflict`]: the name is taken, or there are too many.
+pub async fn create(
+    actions: &Actions,
+    caller: &Caller,
+    wanted: NewApiToken,
+    origin: &Origin,
+) -> Result<CreatedToken, ActionError> {
+    current(caller)?;
+    let now = actions.clock.now();
+    let expires_at =
+        wanted.expires_at(now, actions.settings.token_max_lifetime).map_err(ActionError::Invalid)?;
+    let token = make_token(&actions.entropy);
+    let row = ApiToken {
+        id: actions.entropy.uuid_v7(now),
+        user_id: caller.user.id,
+        name: wanted.name,
+        scopes: wanted.scopes,
+        created_at: now,
+        expires_at: truncate_to_microseconds(expires_at.to_offset(UtcOffset::UTC)),
+        last_used_at: None,
+    };
+    let change = Change { before: None, after: Some(told(&row)) };
+    let event = actions.event("api_token.created", Actor::from(caller), target(row.id), change, origin);
+    let mut transaction = actions.database.begin().await?;
+    let in_the_way = |detail: String| ActionError::Conflict { pointer: "/body/name", detail };
+    if api_tokens::count(&mut transaction, caller.user.id).await? >= MAX_TOKENS {
+        return Err(in_the_way(format!("there are {MAX_TOKENS} tokens already; revoke one")));
+    }
+    match api_tokens::insert(&mut transaction, &row, token_hash(token.expose())).await {
+        Err(error) if error.kind() == DatabaseErrorKind::UniqueViolation => {
+            return Err(in_the_way("there is a token of this name already".to_owned()));
+        }
+        other => other?,
+    }
+    audit_events::insert(&mut transaction, &event).await?;
+    transaction.commit().await?;
+    Ok(CreatedToken { row, token })
+}
+
+/// Revokes a token of the caller's.
+///
+/// # Errors
+/// [`ActionError::NotFound`]: the caller has no such token.
+pub async fn revoke(
+    actions: &Actions,
+    caller: &Caller,
+    id: Uuid,
+    origin: &Origin,
+) -> Result<(), ActionError> {
+    current(caller)?;
+    let mut transaction = actions.database.begin().await?;
+    let revoked = api_tokens::delete(&mut transaction, id, caller.user.id).await?;
+    let revoked = revoked.ok_or(ActionError::NotFound("token"))?;
+    let change = Change { before: Some(told(&revoked)), after: None };
+    let event = actions.event("api_token.revoked", Actor::from(caller), target(id), change, origin);
+    audit_events::insert(&mut transaction, &event).await?;
+    Ok(transaction.commit().await?)
+}
+
+fn target(id: Uuid) -> Target {
+    Target { kind: "api_token".to_owned(), id: Some(id.to_string()) }
+}
+
+/// What events tell of a token.
+fn told(token: &ApiToken) -> Value {
+    json!({
+        "user_id": token.user_id,
+        "name": token.name,
+        "scopes": token.scopes.0.iter().map(|it| it.name()).collect::<Vec<_>>(),
+        "expires_at": token.expires_at.format(&Rfc3339).unwrap_or_default(),
+    })
+}

@@ -1,0 +1,184 @@
+//! What an operator with a shell does to accounts, with or without a service that runs.
+
+use foundation::clock::Clock;
+use foundation::database::{Database, DatabaseError, DatabaseErrorKind, Transaction};
+use foundation::entropy::Entropy;
+use foundation::exit::Exit;
+use foundation::settings::Secret;
+use migrator::MigratorError;
+use migrator::admin::{Account, check_password, hash};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::domain::audit::{Actor, AuditEvent, Change, Target};
+use crate::domain::users::UserType;
+use crate::store::operators::Known;
+use crate::store::{audit_events, operators};
+
+/// What operators' actions stand on.
+#[derive(Clone, Debug)]
+pub struct Operators {
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub entropy: Entropy,
+}
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// There is no account of that name.
+    #[error("there is no user called {0:?}")]
+    UnknownUser(String),
+    /// What was given breaks a rule.
+    #[error("{0}")]
+    Refused(String),
+    /// The schema is not that of this release.
+    #[error("the database is not up to date: run `migrator up` first ({0})")]
+    NotUpToDate(DatabaseError),
+    /// The password cannot be hashed.
+    #[error(transparent)]
+    Hash(MigratorError),
+    /// What the database says.
+    #[error(transparent)]
+    Database(DatabaseError),
+}
+
+impl From<DatabaseError> for OperatorError {
+    fn from(error: DatabaseError) -> Self {
+        match error.kind() {
+            DatabaseErrorKind::UndefinedTable => Self::NotUpToDate(error),
+            DatabaseErrorKind::UniqueViolation => {
+                Self::Refused("an account with that name or mail address exists already".to_owned())
+            }
+            DatabaseErrorKind::CheckViolation => {
+                Self::Refused("the name or the mail address is not one that an account can have".to_owned())
+            }
+            _ => Self::Database(error),
+        }
+    }
+}
+
+impl OperatorError {
+    /// What the program ends with.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::UnknownUser(_) | Self::Refused(_) => Exit::Usage,
+            Self::NotUpToDate(_) => Exit::Schema,
+            Self::Hash(error) => error.exit(),
+            Self::Database(error) => error.exit(),
+        }
+    }
+}
+
+impl Operators {
+    /// Makes an active administrator with a password, and says which id they got.
+    ///
+    /// # Errors
+    /// The name is taken, or something given breaks a rule.
+    pub async fn create_admin(
+        &self,
+        database: &Database,
+        username: String,
+        email: Option<String>,
+        password: &Secret,
+    ) -> Result<Uuid, OperatorError> {
+        check_name(&username)?;
+        let password_hash = self.hash(password, &username)?;
+        let now = self.clock.now();
+        let id = self.entropy.uuid_v7(now);
+        let after = json!({ "username": username, "email": email, "user_type": "local", "is_admin": true });
+        let account = Account { id, username, email, password_hash, created_at: now };
+        let mut transaction = database.begin().await?;
+        operators::insert_admin(&mut transaction, account).await?;
+        self.write_down(&mut transaction, "user.created", id, after).await?;
+        transaction.commit().await?;
+        Ok(id)
+    }
+
+    /// Gives an account another password, ends its sessions and forgets its failed logins. Says how many
+    /// sessions were ended.
+    ///
+    /// # Errors
+    /// There is no such account, it signs in without a password, or the password breaks a rule.
+    pub async fn reset_password(
+        &self,
+        database: &Database,
+        username: &str,
+        password: &Secret,
+    ) -> Result<u64, OperatorError> {
+        let password_hash = self.hash(password, username)?;
+        let mut transaction = database.begin().await?;
+        let user = find(&mut transaction, username).await?;
+        if user.user_type == UserType::EveSso.name() {
+            let refused = format!("{username:?} signs in with an EVE character and has no password");
+            return Err(OperatorError::Refused(refused));
+        }
+        operators::set_password(&mut transaction, user.id, password_hash, self.clock.now()).await?;
+        let ended = operators::end_sessions(&mut transaction, user.id).await?;
+        operators::forget_failures(&mut transaction, &user.username_key).await?;
+        let after = json!({ "sessions_ended": ended });
+        self.write_down(&mut transaction, "user.password_reset", user.id, after).await?;
+        transaction.commit().await?;
+        Ok(ended)
+    }
+
+    /// Ends every session of an account, and says how many there were.
+    ///
+    /// # Errors
+    /// There is no such account.
+    pub async fn end_sessions(&self, database: &Database, username: &str) -> Result<u64, OperatorError> {
+        let mut transaction = database.begin().await?;
+        let user = find(&mut transaction, username).await?;
+        let ended = operators::end_sessions(&mut transaction, user.id).await?;
+        let after = json!({ "sessions_ended": ended });
+        self.write_down(&mut transaction, "user.sessions_ended", user.id, after).await?;
+        transaction.commit().await?;
+        Ok(ended)
+    }
+
+    fn hash(&self, password: &Secret, username: &str) -> Result<String, OperatorError> {
+        check_password(password, username)
+            .map_err(|wrong| OperatorError::Refused(format!("the password {wrong}")))?;
+        hash(password, &self.entropy).map_err(OperatorError::Hash)
+    }
+
+    async fn write_down(
+        &self,
+        transaction: &mut Transaction,
+        action: &str,
+        user: Uuid,
+        after: serde_json::Value,
+    ) -> Result<(), DatabaseError> {
+        let now = self.clock.now();
+        let event = AuditEvent {
+            id: self.entropy.uuid_v7(now),
+            occurred_at: now,
+            action: action.to_owned(),
+            actor: Actor::COMMAND_LINE,
+            target: Target::user(user),
+            address: None,
+            request_id: None,
+            change: Change { before: None, after: Some(after) },
+        };
+        audit_events::insert(transaction, &event).await
+    }
+}
+
+fn check_name(username: &str) -> Result<(), OperatorError> {
+    let refuse = |rule: &str| Err(OperatorError::Refused(format!("the name {rule}")));
+    if !(1..=255).contains(&username.chars().count()) {
+        return refuse("must have 1 to 255 characters");
+    }
+    if username.contains('\\') || username.chars().any(char::is_control) {
+        return refuse("must have no backslash and no control characters: it is a local account's");
+    }
+    Ok(())
+}
+
+async fn find(transaction: &mut Transaction, username: &str) -> Result<Known, OperatorError> {
+    operators::find(transaction, username)
+        .await?
+        .ok_or_else(|| OperatorError::UnknownUser(username.to_owned()))
+}

@@ -1,0 +1,78 @@
+//! Changing one's own password.
+
+use foundation::settings::Secret;
+use serde_json::json;
+
+use super::logins::Limits;
+use super::sessions::current;
+use super::{ActionError, Actions, Origin};
+use crate::domain::access::Caller;
+use crate::domain::audit::{Actor, Change, Target};
+use crate::domain::login_limits::Subject;
+use crate::domain::passwords::check;
+use crate::store::{audit_events, login_failures, passwords, sessions};
+
+/// A password that is to be changed.
+#[derive(Clone, Debug)]
+pub struct PasswordChange {
+    /// The one that it is.
+    pub current: Secret,
+    /// The one that it is to be.
+    pub new: Secret,
+}
+
+/// Changes the caller's password and ends all of their sessions but this one. Tokens for programs stay:
+/// they were never made from the password, and are revoked one by one.
+///
+/// Wrong present passwords are counted as failed logins are, so that a session that fell into other hands
+/// is no way to guess it.
+///
+/// # Errors
+/// [`ActionError::Invalid`]: the present password is not right, or the new one is not taken.
+pub async fn change(
+    actions: &Actions,
+    caller: &Caller,
+    wanted: PasswordChange,
+    origin: &Origin,
+) -> Result<(), ActionError> {
+    let session = current(caller)?;
+    let user = &caller.user;
+    let invalid =
+        |pointer: &str, rule: &str| ActionError::Invalid(vec![(pointer.to_owned(), rule.to_owned())]);
+    check(wanted.new.expose(), &user.username).map_err(|rule| invalid("/body/new_password", rule))?;
+    let limits = Limits {
+        account: Some(Subject::Account(user.username.to_ascii_lowercase())),
+        address: origin.address.map(Subject::address),
+        user: Some(user.clone()),
+    };
+    limits.check(actions, origin).await?;
+    let account = passwords::find_by_id(&actions.database, user.id).await?;
+    let hash = account.and_then(|it| it.password_hash);
+    let verdict = actions.passwords.verify(wanted.current, hash.clone()).await?;
+    let wrong = || invalid("/body/current_password", "it is not the password");
+    let (true, Some(hash)) = (verdict.matches, hash) else {
+        let change = Change::default();
+        let event =
+            actions.event("password.refused", Actor::from(caller), Target::user(user.id), change, origin);
+        let mut transaction = actions.database.begin().await?;
+        limits.count(actions, &mut transaction).await?;
+        audit_events::insert(&mut transaction, &event).await?;
+        transaction.commit().await?;
+        return Err(wrong());
+    };
+    let new_hash = actions.passwords.hash(wanted.new).await?;
+    let now = actions.clock.now();
+    let mut transaction = actions.database.begin().await?;
+    if let Some(account) = &limits.account {
+        login_failures::clear(&mut transaction, account).await?;
+    }
+    if !passwords::change(&mut transaction, user.id, now, &hash, &new_hash).await? {
+        // Another request changed it since it was compared.
+        return Err(wrong());
+    }
+    let ended = sessions::delete_others(&mut transaction, user.id, session).await?;
+    let change = Change { before: None, after: Some(json!({ "sessions_ended": ended })) };
+    let event = actions.event("password.changed", Actor::from(caller), Target::user(user.id), change, origin);
+    audit_events::insert(&mut transaction, &event).await?;
+    Ok(transaction.commit().await?)
+}

@@ -1,0 +1,200 @@
+//! Who did what, when and from where, for administrators.
+
+use poem::http::StatusCode;
+use poem_openapi::param::Query;
+use poem_openapi::types::Example;
+use poem_openapi::{ApiResponse, Object, OpenApi};
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::authorize::{Authorized, ReadAudit};
+use super::payload::JsonBytes;
+use super::problem::Failure;
+use super::problem_json::ProblemJson;
+use super::tags::Tag;
+use crate::actions::{ActionError, Actions};
+use crate::domain::audit::{AuditEvent, AuditFilter};
+use crate::keys::Keys;
+use crate::store::audit_events;
+
+/// How many events a page has when nobody says.
+const DEFAULT_LIMIT: u32 = 50;
+
+/// Something that was done.
+#[derive(Debug, Object, Serialize)]
+#[oai(rename = "AuditEvent", example)]
+pub struct AuditEventBody {
+    /// Version 7: the order of ids is the order of events.
+    pub id: Uuid,
+    /// When.
+    #[serde(with = "time::serde::rfc3339")]
+    pub occurred_at: OffsetDateTime,
+    /// What, for example `user.updated` or `login.failed`.
+    pub action: String,
+    /// The user who did it; null for nobody who is known, or for an operator on the command line.
+    pub actor_id: Option<Uuid>,
+    /// How they were known: `session`, `api_token`, `command_line` or `anonymous`.
+    pub actor_kind: String,
+    /// What it was done to, for example `user`.
+    pub target_type: String,
+    /// Its id.
+    pub target_id: Option<String>,
+    /// From which address.
+    pub address: Option<String>,
+    /// What the service's log has the request under.
+    pub request_id: Option<String>,
+    /// The fields that were changed, before, without secrets.
+    pub before: Option<Value>,
+    /// The fields that were changed, after, without secrets.
+    pub after: Option<Value>,
+}
+
+/// A page of events.
+#[derive(Debug, Object, Serialize)]
+#[oai(rename = "AuditEventPage", example)]
+pub struct AuditEventPage {
+    /// The events, newest first.
+    pub items: Vec<AuditEventBody>,
+    /// What asks for the next page, sent as `cursor` with the same filters; null on the last one.
+    pub next_cursor: Option<String>,
+}
+
+/// Answers of `GET /audit-events`.
+#[derive(ApiResponse)]
+pub enum ListResponse {
+    /// The events.
+    #[oai(status = 200)]
+    Page(JsonBytes<AuditEventPage>),
+    /// The request cannot be served.
+    Problem(StatusCode, ProblemJson),
+}
+
+/// The routes of audit events.
+pub struct AuditEventsApi {
+    /// What they call.
+    pub actions: Actions,
+}
+
+#[OpenApi(prefix_path = "/api/v1", tag = "Tag::Audit")]
+impl AuditEventsApi {
+    /// Who did what?
+    ///
+    /// Newest first. Events are kept for `AUTH_AUDIT_RETENTION`.
+    #[oai(path = "/audit-events", method = "get", operation_id = "list_audit_events")]
+    #[expect(clippy::too_many_arguments, reason = "each is a parameter of the query")]
+    async fn list(
+        &self,
+        _caller: Authorized<ReadAudit>,
+        /// Only what this user did.
+        actor_id: Query<Option<Uuid>>,
+        /// Only what was done to this type of thing, for example `user`.
+        #[oai(validator(pattern = "^[a-z_]{1,50}$"))]
+        target_type: Query<Option<String>>,
+        /// Only what was done to the thing with this id.
+        #[oai(validator(pattern = "^[!-~]{1,255}$"))]
+        target_id: Query<Option<String>>,
+        /// Only what is of this kind, for example `login.failed`.
+        #[oai(validator(pattern = "^[a-z_.]{1,50}$"))]
+        action: Query<Option<String>>,
+        /// Only what happened at this time or later.
+        from: Query<Option<OffsetDateTime>>,
+        /// Only what happened before this time.
+        to: Query<Option<OffsetDateTime>>,
+        /// How many events a page has at most; 50 when it is not given.
+        #[oai(validator(minimum(value = "1"), maximum(value = "200")))]
+        limit: Query<Option<u32>>,
+        /// The `next_cursor` of the page before.
+        #[oai(validator(max_length = 500))]
+        cursor: Query<Option<String>>,
+    ) -> poem::Result<ListResponse> {
+        let filter = AuditFilter {
+            actor_id: actor_id.0,
+            target_type: target_type.0,
+            target_id: target_id.0,
+            action: action.0,
+            from: from.0,
+            to: to.0,
+        };
+        let keys = &self.actions.keys;
+        let before = cursor.0.map(|text| read_cursor(keys, &filter, &text)).transpose()?;
+        let limit = limit.0.unwrap_or(DEFAULT_LIMIT);
+        // One more than is shown says whether there is a next page.
+        let found = audit_events::page(&self.actions.database, &filter, before, limit + 1).await;
+        let mut events = found.map_err(Failure::Database)?;
+        let has_more = events.len() > limit as usize;
+        events.truncate(limit as usize);
+        let last = events.last().filter(|_| has_more);
+        let next_cursor = last.map(|event| write_cursor(keys, &filter, event.id));
+        let page =
+            AuditEventPage { items: events.into_iter().map(AuditEventBody::from).collect(), next_cursor };
+        Ok(ListResponse::Page(JsonBytes::of(&page)?))
+    }
+}
+
+/// What a cursor is signed with: the event that it stands at, and the query that it belongs to.
+fn signed(filter: &AuditFilter, id: Uuid) -> Vec<u8> {
+    format!("audit-events {id} {filter:?}").into_bytes()
+}
+
+fn write_cursor(keys: &Keys, filter: &AuditFilter, id: Uuid) -> String {
+    let signature = Uuid::from_slice(&keys.sign("cursor", &signed(filter, id))[..16]).unwrap_or_default();
+    format!("{}{}", id.simple(), signature.simple())
+}
+
+fn read_cursor(keys: &Keys, filter: &AuditFilter, text: &str) -> Result<Uuid, Failure> {
+    let parts = text
+        .split_at_checked(32)
+        .and_then(|(id, signature)| Some((Uuid::try_parse(id).ok()?, Uuid::try_parse(signature).ok()?)));
+    match parts {
+        Some((id, signature)) if keys.verify("cursor", &signed(filter, id), signature.as_bytes()) => Ok(id),
+        _ => {
+            let detail = "this is no cursor of this query; send next_cursor with the same filters";
+            Err(ActionError::Invalid(vec![("/query/cursor".to_owned(), detail.to_owned())]).into())
+        }
+    }
+}
+
+impl From<AuditEvent> for AuditEventBody {
+    fn from(event: AuditEvent) -> Self {
+        Self {
+            id: event.id,
+            occurred_at: event.occurred_at,
+            action: event.action,
+            actor_id: event.actor.id,
+            actor_kind: event.actor.kind.name().to_owned(),
+            target_type: event.target.kind,
+            target_id: event.target.id,
+            address: event.address,
+            request_id: event.request_id,
+            before: event.change.before,
+            after: event.change.after,
+        }
+    }
+}
+
+impl Example for AuditEventBody {
+    fn example() -> Self {
+        let id = |number: u128| Uuid::from_u128(0x019c_1436_f200_7000_8000_0000_0000_0000 + number);
+        Self {
+            id: id(3),
+            occurred_at: time::macros::datetime!(2026-01-31 12:00:00 UTC),
+            action: "user.updated".to_owned(),
+            actor_id: Some(id(1)),
+            actor_kind: "session".to_owned(),
+            target_type: "user".to_owned(),
+            target_id: Some(id(2).to_string()),
+            address: Some("192.0.2.7".to_owned()),
+            request_id: Some(id(4).to_string()),
+            before: Some(serde_json::json!({ "is_blocked": false })),
+            after: Some(serde_json::json!({ "is_blocked": true })),
+        }
+    }
+}
+
+impl Example for AuditEventPage {
+    fn example() -> Self {
+        Self { items: vec![AuditEventBody::example()], next_cursor: None }
+    }
+}

@@ -1,0 +1,147 @@
+//! Signing in and out, and what belongs to it.
+
+mod bodies;
+
+use foundation::settings::Secret;
+use poem::Result;
+use poem::http::StatusCode;
+use poem_openapi::param::Path;
+use poem_openapi::payload::Json;
+use poem_openapi::{ApiResponse, OpenApi};
+use uuid::Uuid;
+
+pub use self::bodies::{Account, LoginAnswer, LoginRequest, PasswordRequest, SessionBody, Sessions, Whoami};
+use super::authorize::{Authorized, Known, SignedIn};
+use super::payload::JsonBytes;
+use super::problem::Failure;
+use super::problem_json::ProblemJson;
+use super::tags::Tag;
+use crate::actions::logins::{self, Credentials};
+use crate::actions::passwords::{self, PasswordChange};
+use crate::actions::{Actions, Origin, sessions};
+
+/// Answers of `login`.
+#[derive(ApiResponse)]
+pub enum LoginResponse {
+    /// A session has begun.
+    #[oai(status = 200)]
+    SignedIn(JsonBytes<LoginAnswer>),
+    /// The name or the password is wrong, or the account is not in use (401); the password is right and the
+    /// account blocked (403); there were too many failures (429) or too many logins at once (503), and
+    /// `Retry-After` says when to come again.
+    Problem(StatusCode, ProblemJson),
+}
+
+/// Answers of what has nothing to tell.
+#[derive(ApiResponse)]
+pub enum DoneResponse {
+    /// It is done.
+    #[oai(status = 204)]
+    Done,
+    /// The request cannot be served.
+    Problem(StatusCode, ProblemJson),
+}
+
+/// Answers of `whoami`.
+#[derive(ApiResponse)]
+pub enum WhoamiResponse {
+    /// Who asks.
+    #[oai(status = 200)]
+    Known(JsonBytes<Whoami>),
+    /// The request cannot be served.
+    Problem(StatusCode, ProblemJson),
+}
+
+/// Answers of `sessions`.
+#[derive(ApiResponse)]
+pub enum SessionsResponse {
+    /// The sessions.
+    #[oai(status = 200)]
+    Sessions(JsonBytes<Sessions>),
+    /// The request cannot be served.
+    Problem(StatusCode, ProblemJson),
+}
+
+/// The routes of signing in.
+pub struct AuthApi {
+    /// What is done.
+    pub actions: Actions,
+}
+
+#[OpenApi(prefix_path = "/api/v1/auth", tag = "Tag::Auth")]
+impl AuthApi {
+    /// Sign in
+    ///
+    /// With a name and a password. Unknown names, wrong passwords and accounts that are not in use get the
+    /// same answer after the same time. EVE Online users sign in nowhere until single sign-on exists.
+    ///
+    /// Failures are counted by account and by address. After a few, each further one costs a delay that
+    /// doubles up to a longest one; until it is over the answer is 429. Failures of others elsewhere do not
+    /// delay whoever comes from an address where the account is signed in.
+    #[oai(path = "/login", method = "post", operation_id = "login")]
+    async fn login(&self, body: Json<LoginRequest>, origin: Origin) -> Result<LoginResponse> {
+        let LoginRequest { username, password } = body.0;
+        let credentials = Credentials { username, password: Secret::from(password) };
+        let login = logins::login(&self.actions, credentials, &origin).await.map_err(Failure::from)?;
+        let answer = LoginAnswer {
+            token: login.token.expose().to_owned(),
+            expires_at: login.session.expires_at,
+            user: Account::from(&login.user),
+        };
+        Ok(LoginResponse::SignedIn(JsonBytes::of(&answer)?))
+    }
+
+    /// Sign out
+    ///
+    /// Ends the session that the request comes in.
+    #[oai(path = "/logout", method = "post", operation_id = "logout")]
+    async fn logout(&self, caller: Authorized<SignedIn>, origin: Origin) -> Result<DoneResponse> {
+        sessions::logout(&self.actions, &caller, &origin).await.map_err(Failure::from)?;
+        Ok(DoneResponse::Done)
+    }
+
+    /// Who am I?
+    #[oai(path = "/whoami", method = "get", operation_id = "whoami")]
+    async fn whoami(&self, caller: Authorized<Known>) -> Result<WhoamiResponse> {
+        Ok(WhoamiResponse::Known(JsonBytes::of(&Whoami::from(&*caller))?))
+    }
+
+    /// Where am I signed in?
+    #[oai(path = "/sessions", method = "get", operation_id = "list_sessions")]
+    async fn list_sessions(&self, caller: Authorized<SignedIn>) -> Result<SessionsResponse> {
+        let current = sessions::current(&caller).map_err(Failure::from)?;
+        let found = sessions::list(&self.actions, &caller).await.map_err(Failure::from)?;
+        let items = found.into_iter().map(|it| SessionBody::new(it, current)).collect();
+        Ok(SessionsResponse::Sessions(JsonBytes::of(&Sessions { items, next_cursor: None })?))
+    }
+
+    /// End a session
+    ///
+    /// One of one's own.
+    #[oai(path = "/sessions/:id", method = "delete", operation_id = "end_session")]
+    async fn end_session(
+        &self,
+        caller: Authorized<SignedIn>,
+        id: Path<Uuid>,
+        origin: Origin,
+    ) -> Result<DoneResponse> {
+        sessions::end(&self.actions, &caller, id.0, &origin).await.map_err(Failure::from)?;
+        Ok(DoneResponse::Done)
+    }
+
+    /// Change one's password
+    ///
+    /// Ends all other sessions. Tokens for programs stay.
+    #[oai(path = "/password", method = "post", operation_id = "change_password")]
+    async fn change_password(
+        &self,
+        caller: Authorized<SignedIn>,
+        body: Json<PasswordRequest>,
+        origin: Origin,
+    ) -> Result<DoneResponse> {
+        let PasswordRequest { current_password, new_password } = body.0;
+        let wanted = PasswordChange { current: current_password.into(), new: new_password.into() };
+        passwords::change(&self.actions, &caller, wanted, &origin).await.map_err(Failure::from)?;
+        Ok(DoneResponse::Done)
+    }
+}

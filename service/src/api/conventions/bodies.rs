@@ -1,0 +1,129 @@
+//! Bodies in JSON that go straight through serde, and are kept as they came for who has to know them again.
+
+use bytes::Bytes;
+use poem::{FromRequest, Request, RequestBody, Result};
+use poem_openapi::error::ContentTypeError;
+use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
+use poem_openapi::types::Type;
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer};
+
+use crate::api::problem::Failure;
+
+const JSON: &str = "application/json";
+const MERGE_PATCH: &str = "application/merge-patch+json";
+
+/// A body of `application/json`.
+pub struct JsonBody<T> {
+    /// What it says.
+    pub value: T,
+    /// The body as it came.
+    pub bytes: Bytes,
+}
+
+/// A body of `application/merge-patch+json` (RFC 7396) or `application/json`.
+pub struct MergePatch<T>(pub T);
+
+impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for JsonBody<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(meta::<T>(&[JSON]))
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> Result<Self> {
+        let (value, bytes) = read(request, body, &[JSON]).await?;
+        Ok(Self { value, bytes })
+    }
+}
+
+impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for MergePatch<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(meta::<T>(&[MERGE_PATCH, JSON]))
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _options: ExtractParamOptions<()>,
+    ) -> Result<Self> {
+        Ok(Self(read(request, body, &[MERGE_PATCH, JSON]).await?.0))
+    }
+}
+
+fn meta<T: Type>(content_types: &[&'static str]) -> MetaRequest {
+    let content = |it: &&'static str| MetaMediaType { content_type: it, schema: T::schema_ref() };
+    MetaRequest { description: None, content: content_types.iter().map(content).collect(), required: true }
+}
+
+async fn read<T: DeserializeOwned>(
+    request: &Request,
+    body: &mut RequestBody,
+    content_types: &[&str],
+) -> Result<(T, Bytes)> {
+    let content_type = request.content_type().ok_or(ContentTypeError::ExpectContentType)?;
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if !content_types.iter().any(|it| it.eq_ignore_ascii_case(essence)) {
+        let content_type = content_type.to_owned();
+        return Err(ContentTypeError::NotSupported { content_type }.into());
+    }
+    let bytes = <Bytes as FromRequest>::from_request(request, body).await?;
+    let value = serde_json::from_slice(&bytes);
+    let value = value.map_err(|error| Failure::Unreadable("/body", explain(&error)))?;
+    Ok((value, bytes))
+}
+
+/// What is wrong with a body, without what was sent: it may be a password in the wrong place.
+fn explain(error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    if !error.is_data() {
+        return format!("it is not JSON at line {line}, column {column}");
+    }
+    let said = error.to_string();
+    match said.rsplit_once(", expected ") {
+        Some((found, expected)) if found.starts_with("invalid ") => format!("expected {expected}"),
+        _ => said,
+    }
+}
+
+/// For a field that may be missing and may not be null: what is given is there.
+///
+/// # Errors
+/// It is not a `T`.
+pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_was_sent_is_told() {
+        for body in [r#""hunter2 hunter2""#, r#"{"a":"hunter2"}"#, r#"{"a":7,"hunter2""#] {
+            let error = serde_json::from_str::<std::collections::BTreeMap<String, u8>>(body).unwrap_err();
+            assert!(!explain(&error).contains("hunter2"), "{}", explain(&error));
+        }
+    }
+}

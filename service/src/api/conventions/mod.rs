@@ -1,0 +1,13 @@
+//! What all nouns of the API have in common: bodies, versions, keys of requests, cursors, and which errors an
+//! operation may answer with.
+
+pub mod bodies;
+pub mod cursors;
+pub mod idempotency;
+pub mod nullable;
+pub mod refused;
+pub mod versions;
+
+pub use bodies::{JsonBody, MergePatch};
+pub use nullable::Nullable;
+pub use refused::{Refused, Statuses};

@@ -1,0 +1,127 @@
+//! `service admin`: what an operator with a shell does to accounts.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+
+use clap::Subcommand;
+use foundation::clock::Clock;
+use foundation::database::Database;
+use foundation::entropy::Entropy;
+use foundation::exit::Exit;
+use foundation::settings::{Environment, FoundationSettings, Secret};
+
+use super::{refuse, tell};
+use crate::actions::operators::{OperatorError, Operators};
+
+/// As much of standard input as is read for a password, in bytes: 128 characters and more.
+const MAX_INPUT: u64 = 1024;
+
+/// What an operator does.
+#[derive(Debug, Subcommand)]
+pub(super) enum AdminCommand {
+    /// Makes an active administrator with a password.
+    CreateAdmin {
+        /// How the administrator signs in: 1 to 255 characters, no backslash.
+        #[arg(long, value_name = "NAME")]
+        username: String,
+        /// The mail address.
+        #[arg(long, value_name = "ADDRESS")]
+        email: Option<String>,
+    },
+    /// Gives a user another password, ends their sessions and forgets their failed logins.
+    ResetPassword {
+        /// How the user signs in.
+        #[arg(long, value_name = "NAME")]
+        username: String,
+    },
+    /// Ends every session of a user. Their API tokens stay.
+    EndSessions {
+        /// How the user signs in.
+        #[arg(long, value_name = "NAME")]
+        username: String,
+    },
+}
+
+pub(super) fn run(mut environment: Environment, command: AdminCommand) -> Exit {
+    let settings = FoundationSettings::read(&mut environment);
+    if let Err(error) = environment.finish() {
+        return refuse(&error);
+    }
+    let password = match &command {
+        AdminCommand::EndSessions { .. } => None,
+        _ => match read_password() {
+            Ok(password) => Some(password),
+            Err(error) => {
+                tell(format_args!("no password: {error}"));
+                return Exit::Usage;
+            }
+        },
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tell(format_args!("no threads to run on: {error}"));
+            return Exit::Unavailable;
+        }
+    };
+    let done = runtime.block_on(async {
+        let (url, pool) = (&settings.database_url, &settings.database);
+        let database = Database::open(url, pool, "bedplate-service-admin")?;
+        let done = perform(&database, command, password.as_ref()).await;
+        database.close();
+        done
+    });
+    match done {
+        Ok(sentence) => {
+            // What was done is done, also when nobody reads of it.
+            let _nobody_reads = writeln!(io::stdout().lock(), "{sentence}");
+            Exit::Success
+        }
+        Err(error) => {
+            tell(&error);
+            error.exit()
+        }
+    }
+}
+
+async fn perform(
+    database: &Database,
+    command: AdminCommand,
+    password: Option<&Secret>,
+) -> Result<String, OperatorError> {
+    let operators = Operators { clock: Clock::system(), entropy: Entropy::system() };
+    let none = Secret::from(String::new());
+    let password = password.unwrap_or(&none);
+    match command {
+        AdminCommand::CreateAdmin { username, email } => {
+            let sentence = format!("made the administrator {username}");
+            let id = operators.create_admin(database, username, email, password).await?;
+            Ok(format!("{sentence} ({id})"))
+        }
+        AdminCommand::ResetPassword { username } => {
+            let ended = operators.reset_password(database, &username, password).await?;
+            Ok(format!("{username} has another password; sessions ended: {ended}"))
+        }
+        AdminCommand::EndSessions { username } => {
+            let ended = operators.end_sessions(database, &username).await?;
+            Ok(format!("{username} is signed out; sessions ended: {ended}"))
+        }
+    }
+}
+
+/// Asks twice on a terminal, without showing what is typed; otherwise the first line of standard input.
+fn read_password() -> io::Result<Secret> {
+    if io::stdin().is_terminal() {
+        let password = rpassword::prompt_password("New password: ")?;
+        if rpassword::prompt_password("Once more: ")? != password {
+            return Err(io::Error::other("the two are not the same"));
+        }
+        return Ok(Secret::from(password));
+    }
+    let mut line = String::new();
+    io::stdin().lock().take(MAX_INPUT).read_line(&mut line)?;
+    let password = line.trim_end_matches(['\r', '\n']);
+    if password.is_empty() {
+        return Err(io::Error::other("standard input is no terminal and has none on its first line"));
+    }
+    Ok(Secret::from(password.to_owned()))
+}

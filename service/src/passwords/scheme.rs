@@ -1,0 +1,180 @@
+//! How passwords are hashed today, and how they were before.
+
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+
+use super::Verdict;
+
+/// The most memory that a stored hash may ask for, in KiB: 1 GiB.
+const MAX_STORED_MEMORY: u32 = 1024 * 1024;
+
+/// The most passes that a stored hash may ask for.
+const MAX_STORED_PASSES: u32 = 100;
+
+/// The highest cost of a bcrypt hash that is verified: some seconds.
+const MAX_BCRYPT_COST: u32 = 16;
+
+/// How many blocks are asked of the allocator, at least: 33 MiB. So much has pages of its own, which go
+/// back to the operating system at once; less would be kept by glibc's allocator, once for each thread.
+/// Only what a hash uses is ever touched.
+const MIN_BLOCKS: usize = 33 * 1024;
+
+/// Why a hash cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemeError {
+    /// argon2 says so.
+    #[error("{0}")]
+    Argon2(argon2::Error),
+    /// The format of hashes says so.
+    #[error("{0}")]
+    Format(argon2::password_hash::Error),
+    /// The text format of hashes says so.
+    #[error("{0}")]
+    Text(argon2::password_hash::phc::Error),
+    /// There is not so much memory.
+    #[error("there is no memory for it")]
+    Memory,
+}
+
+impl From<argon2::Error> for SchemeError {
+    fn from(error: argon2::Error) -> Self {
+        Self::Argon2(error)
+    }
+}
+
+impl From<argon2::password_hash::Error> for SchemeError {
+    fn from(error: argon2::password_hash::Error) -> Self {
+        Self::Format(error)
+    }
+}
+
+impl From<argon2::password_hash::phc::Error> for SchemeError {
+    fn from(error: argon2::password_hash::phc::Error) -> Self {
+        Self::Text(error)
+    }
+}
+
+/// A stored hash, understood.
+#[expect(clippy::large_enum_variant, reason = "there is one of it for each job")]
+pub(super) enum Stored<'a> {
+    /// One of argon2.
+    Argon2 {
+        argon2: Argon2<'static>,
+        /// Whether it is of the algorithm and the version that new ones are.
+        is_argon2id: bool,
+        salt: Salt,
+        output: Output,
+    },
+    /// One of bcrypt.
+    Bcrypt(&'a str),
+    /// None, or one that is not understood.
+    Nothing,
+}
+
+/// argon2id with the parameters of today.
+pub(super) struct Scheme {
+    params: Params,
+}
+
+impl Scheme {
+    /// `memory` in bytes.
+    pub(super) fn new(memory: u64, passes: u32, lanes: u32) -> Result<Self, SchemeError> {
+        let kibibytes = u32::try_from(memory / 1024).map_err(|_| SchemeError::Memory)?;
+        Ok(Self { params: Params::new(kibibytes, passes, lanes, Some(Params::DEFAULT_OUTPUT_LEN))? })
+    }
+
+    /// What one hash takes, in bytes.
+    pub(super) fn memory(&self) -> u64 {
+        u64::from(self.params.m_cost()) * 1024
+    }
+
+    /// What verifying takes, in bytes.
+    pub(super) fn memory_for(&self, stored: &Stored<'_>) -> u64 {
+        match stored {
+            Stored::Argon2 { argon2, .. } => u64::from(argon2.params().m_cost()) * 1024,
+            Stored::Bcrypt(_) => 0,
+            Stored::Nothing => self.memory(),
+        }
+    }
+
+    pub(super) fn hash(&self, password: &[u8], salt: [u8; 16]) -> Result<String, SchemeError> {
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone());
+        let salt = Salt::new(&salt)?;
+        let output = compute(&argon2, password, &salt, Params::DEFAULT_OUTPUT_LEN)?;
+        let hash = PasswordHash {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: ParamsString::try_from(&self.params)?,
+            salt: Some(salt),
+            hash: Some(output),
+        };
+        Ok(hash.to_string())
+    }
+
+    /// Understands a stored hash. One that would cost more than any that is in use is not understood: a
+    /// single row must not be able to stop the service.
+    pub(super) fn read<'a>(&self, hash: Option<&'a str>) -> Stored<'a> {
+        let Some(hash) = hash else { return Stored::Nothing };
+        let stored = if is_bcrypt(hash) { Some(Stored::Bcrypt(hash)) } else { read_argon2(hash) };
+        stored.unwrap_or_else(|| {
+            tracing::warn!("the stored hash of a password is none that is understood");
+            Stored::Nothing
+        })
+    }
+
+    pub(super) fn verify(&self, password: &[u8], stored: &Stored<'_>) -> Result<Verdict, SchemeError> {
+        let matches = match stored {
+            Stored::Argon2 { argon2, salt, output, .. } => {
+                // Outputs are compared in constant time.
+                compute(argon2, password, salt, output.len())? == *output
+            }
+            Stored::Bcrypt(hash) => bcrypt::verify(password, hash).unwrap_or(false),
+            Stored::Nothing => {
+                self.hash(password, [0; 16])?;
+                false
+            }
+        };
+        Ok(Verdict { matches, needs_rehash: matches && !self.is_of_today(stored) })
+    }
+
+    fn is_of_today(&self, stored: &Stored<'_>) -> bool {
+        let Stored::Argon2 { argon2, is_argon2id, output, .. } = stored else { return false };
+        let params = argon2.params();
+        *is_argon2id
+            && (params.m_cost(), params.t_cost(), params.p_cost())
+                == (self.params.m_cost(), self.params.t_cost(), self.params.p_cost())
+            && output.len() == Params::DEFAULT_OUTPUT_LEN
+    }
+}
+
+fn compute(argon2: &Argon2<'_>, password: &[u8], salt: &Salt, length: usize) -> Result<Output, SchemeError> {
+    let count = argon2.params().block_count();
+    let mut blocks: Vec<Block> = Vec::new();
+    blocks.try_reserve_exact(count.max(MIN_BLOCKS)).map_err(|_| SchemeError::Memory)?;
+    blocks.resize(count, Block::new());
+    let mut buffer = [0; Output::MAX_LENGTH];
+    let output = buffer.get_mut(..length).ok_or(argon2::Error::OutputTooLong)?;
+    argon2.hash_password_into_with_memory(password, salt, output, &mut blocks)?;
+    Ok(Output::new(output)?)
+}
+
+fn is_bcrypt(hash: &str) -> bool {
+    let Some(cost) = ["$2a$", "$2b$", "$2y$"].iter().find_map(|it| hash.strip_prefix(it)) else {
+        return false;
+    };
+    let cost: Option<u32> = cost.split('$').next().and_then(|it| it.parse().ok());
+    cost.is_some_and(|it| it <= MAX_BCRYPT_COST)
+}
+
+fn read_argon2(hash: &str) -> Option<Stored<'_>> {
+    let parsed = PasswordHash::new(hash).ok()?;
+    let algorithm = Algorithm::try_from(parsed.algorithm.as_str()).ok()?;
+    let version = parsed.version.map_or(Ok(Version::V0x10), Version::try_from).ok()?;
+    let params = Params::try_from(&parsed).ok()?;
+    if params.m_cost() > MAX_STORED_MEMORY || params.t_cost() > MAX_STORED_PASSES {
+        return None;
+    }
+    let (salt, output) = (parsed.salt?, parsed.hash?);
+    let is_argon2id = algorithm == Algorithm::Argon2id && version == Version::V0x13;
+    Some(Stored::Argon2 { argon2: Argon2::new(algorithm, version, params), is_argon2id, salt, output })
+}

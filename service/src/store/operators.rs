@@ -1,0 +1,80 @@
+//! The SQL of what operators do to an account from the command line.
+
+use foundation::database::{DatabaseError, Statement, Transaction, Value};
+use migrator::admin::Account;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+const FIND: Statement =
+    Statement::write("users", "SELECT id, user_type, username_key FROM users WHERE username_key = $1");
+
+const SET_PASSWORD: Statement = Statement::write(
+    "users",
+    "UPDATE users SET password_hash = $1, updated_at = $2, version = version + 1 WHERE id = $3",
+);
+
+const END_SESSIONS: Statement = Statement::write("session", "DELETE FROM session WHERE user_id = $1");
+
+const FORGET_FAILURES: Statement =
+    Statement::write("login_failure", "DELETE FROM login_failure WHERE subject = $1");
+
+/// An account, as far as operators have to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Its id.
+    pub id: Uuid,
+    /// How it signs in.
+    pub user_type: String,
+    /// Its name in lower case.
+    pub username_key: String,
+}
+
+/// The account of that name, whatever its case.
+///
+/// # Errors
+/// What the database says.
+pub async fn find(transaction: &mut Transaction, username: &str) -> Result<Option<Known>, DatabaseError> {
+    let values = [Value::from(username.to_ascii_lowercase())];
+    let Some(row) = transaction.query_optional(&FIND, &values).await? else { return Ok(None) };
+    let (id, user_type) = (row.get("id")?, row.get("user_type")?);
+    Ok(Some(Known { id, user_type, username_key: row.get("username_key")? }))
+}
+
+/// Makes an administrator.
+///
+/// # Errors
+/// What the database says.
+pub async fn insert_admin(transaction: &mut Transaction, account: Account) -> Result<(), DatabaseError> {
+    let (statement, values) = account.insert();
+    transaction.execute(&statement, &values).await.map(drop)
+}
+
+/// Changes the password of an account.
+///
+/// # Errors
+/// What the database says.
+pub async fn set_password(
+    transaction: &mut Transaction,
+    id: Uuid,
+    password_hash: String,
+    now: OffsetDateTime,
+) -> Result<(), DatabaseError> {
+    transaction.execute(&SET_PASSWORD, &[password_hash.into(), now.into(), id.into()]).await.map(drop)
+}
+
+/// Ends every session of an account, and says how many there were.
+///
+/// # Errors
+/// What the database says.
+pub async fn end_sessions(transaction: &mut Transaction, id: Uuid) -> Result<u64, DatabaseError> {
+    transaction.execute(&END_SESSIONS, &[id.into()]).await
+}
+
+/// Forgets that signing in to an account failed.
+///
+/// # Errors
+/// What the database says.
+pub async fn forget_failures(transaction: &mut Transaction, username_key: &str) -> Result<(), DatabaseError> {
+    let subject = format!("account:{username_key}");
+    transaction.execute(&FORGET_FAILURES, &[subject.into()]).await.map(drop)
+}

@@ -1,0 +1,163 @@
+//! Tokens for programs.
+
+use std::time::Duration as StdDuration;
+
+use foundation::testing::eventually;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use time::Duration;
+
+use crate::house::{House, PASSWORD};
+use crate::support::json as body;
+
+const PATH: &str = "/api/v1/auth/tokens";
+const OK: StatusCode = StatusCode::OK;
+const OVER: StatusCode = StatusCode::UNAUTHORIZED;
+
+async fn create(house: &House, token: &str, wanted: Value) -> (StatusCode, Value) {
+    let answer = house.ask(Method::POST, PATH, token).json(&wanted).send().await.unwrap();
+    (answer.status(), body(answer).await)
+}
+
+/// A token of ada's with these scopes, for an hour.
+async fn made(house: &House, session: &str, name: &str) -> (String, String) {
+    house.wait(Duration::MILLISECOND);
+    let wanted = json!({ "name": name, "scopes": ["users:read", "audit:read"], "lifetime_seconds": 3600 });
+    let (status, told) = create(house, session, wanted).await;
+    assert_eq!(status, StatusCode::CREATED);
+    let text = |name: &str| told[name].as_str().unwrap().to_owned();
+    (text("token"), text("id"))
+}
+
+foundation::on_both_databases! {
+    async fn a_token_is_told_once_and_known_again(test: TestDatabase) {
+        let house = House::new(test).await;
+        house.user("ada").await;
+        let session = house.token("ada").await;
+        let wanted = json!({
+            "name": "report", "scopes": ["users:write", "users:read"], "expires_at": "2026-02-01T12:00:00+01:00",
+        });
+        let (status, told) = create(&house, &session, wanted).await;
+        assert_eq!(status, StatusCode::CREATED);
+        assert_eq!((&told["name"], &told["expires_at"]), (&"report".into(), &"2026-02-01T11:00:00Z".into()));
+        assert_eq!(told["scopes"], json!(["users:read", "users:write"]));
+        let token = told["token"].as_str().unwrap();
+        let who = body(house.ask(Method::GET, "/api/v1/auth/whoami", token).send().await.unwrap()).await;
+        assert_eq!((&who["credential"], &who["user"]["username"]), (&"api_token".into(), &"ada".into()));
+        assert_eq!(who["scopes"], json!(["users:read", "users:write"]));
+        let listed = body(house.ask(Method::GET, PATH, &session).send().await.unwrap()).await;
+        assert_eq!(listed["items"][0]["id"], told["id"]);
+        assert_eq!((listed["items"].as_array().unwrap().len(), &listed["next_cursor"]), (1, &Value::Null));
+        assert!(listed["items"][0].get("token").is_none() && !listed.to_string().contains(token));
+        let events = house.values("SELECT after AS value FROM audit_event WHERE action = 'api_token.created'").await;
+        assert!(events.len() == 1 && events[0].contains("report") && !events[0].contains(token));
+    }
+
+    async fn a_token_makes_no_token_and_changes_no_password(test: TestDatabase) {
+        let house = House::new(test).await;
+        house.user("ada").await;
+        let session = house.token("ada").await;
+        let (token, id) = made(&house, &session, "report").await;
+        let wanted = json!({ "name": "other", "scopes": ["users:read"], "lifetime_seconds": 60 });
+        let password = json!({ "current_password": PASSWORD, "new_password": "a better one than this" });
+        for (method, path, wanted) in [
+            (Method::POST, PATH, Some(wanted)),
+            (Method::GET, PATH, None),
+            (Method::DELETE, &*format!("{PATH}/{id}"), None),
+            (Method::POST, "/api/v1/auth/password", Some(password)),
+            (Method::POST, "/api/v1/auth/logout", None),
+            (Method::GET, "/api/v1/auth/sessions", None),
+            (Method::DELETE, &*format!("/api/v1/auth/sessions/{id}"), None),
+        ] {
+            let request = house.ask(method.clone(), path, &token);
+            let request = if let Some(wanted) = wanted { request.json(&wanted) } else { request };
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{method} {path}");
+            assert_eq!(body(answer).await["code"], "session_only");
+        }
+    }
+
+    async fn what_is_asked_for_has_to_be_right(test: TestDatabase) {
+        let house = House::new(test).await;
+        house.user("ada").await;
+        let session = house.token("ada").await;
+        made(&house, &session, "report").await;
+        let scopes = json!(["users:read"]);
+        for (wanted, status, pointer) in [
+            (json!({ "name": "report", "scopes": scopes, "lifetime_seconds": 60 }), 409, "/body/name"),
+            (json!({ "name": "", "scopes": scopes, "lifetime_seconds": 60 }), 422, "/body/name"),
+            (json!({ "name": "a\u{0}", "scopes": scopes, "lifetime_seconds": 60 }), 422, "/body/name"),
+            (json!({ "name": "a", "scopes": [], "lifetime_seconds": 60 }), 422, "/body/scopes"),
+            (json!({ "name": "a", "scopes": ["users:fly"], "lifetime_seconds": 60 }), 400, "/body"),
+            (json!({ "name": "a", "scopes": scopes }), 422, "/body/expires_at"),
+            (json!({ "name": "a", "scopes": scopes, "lifetime_seconds": 40_000_000 }), 422, "/body/lifetime_seconds"),
+            (json!({ "name": "a", "scopes": scopes, "lifetime_seconds": 0 }), 400, "/body"),
+            (json!({ "name": "a", "scopes": scopes, "expires_at": "2026-01-31T11:59:59Z" }), 422, "/body/expires_at"),
+            (json!({ "name": "a", "scopes": scopes, "expires_at": "2030-01-01T00:00:00Z" }), 422, "/body/expires_at"),
+        ] {
+            let (found, told) = create(&house, &session, wanted.clone()).await;
+            assert_eq!((found.as_u16(), &told["errors"][0]["pointer"]), (status, &pointer.into()), "{wanted}: {told}");
+        }
+    }
+
+    async fn a_token_ends(test: TestDatabase) {
+        let house = House::new(test).await;
+        house.user("ada").await;
+        house.user("grace").await;
+        let (session, stranger) = (house.token("ada").await, house.token("grace").await);
+        let (revoked, id) = made(&house, &session, "revoked").await;
+        let (expired, _) = made(&house, &session, "expired").await;
+        let path = format!("{PATH}/{id}");
+        house.wait(Duration::MILLISECOND);
+        for (token, expected) in
+            [(&stranger, StatusCode::NOT_FOUND), (&session, StatusCode::NO_CONTENT), (&session, StatusCode::NOT_FOUND)]
+        {
+            assert_eq!(house.ask(Method::DELETE, &path, token).send().await.unwrap().status(), expected);
+        }
+        assert_eq!((house.whoami(&revoked).await, house.whoami(&expired).await), (OVER, OK));
+        house.wait(Duration::HOUR);
+        assert_eq!((house.whoami(&expired).await, house.whoami(&session).await), (OVER, OK));
+        let events = "SELECT action AS value FROM audit_event WHERE target_type = 'api_token' ORDER BY id";
+        assert_eq!(
+            house.values(events).await,
+            ["api_token.created", "api_token.created", "api_token.revoked"]
+        );
+    }
+
+    async fn a_token_is_worth_what_its_owner_is(test: TestDatabase) {
+        let house = House::new(test).await;
+        house.user("ada").await;
+        let session = house.token("ada").await;
+        let (token, _) = made(&house, &session, "report").await;
+        for (change, expected) in [
+            ("is_blocked = (1 = 1)", OVER),
+            ("is_blocked = (1 = 0)", OK),
+            ("is_active = (1 = 0)", OVER),
+            ("is_active = (1 = 1)", OK),
+        ] {
+            house.execute(&format!("UPDATE users SET {change} WHERE username = 'ada'")).await;
+            assert_eq!(house.whoami(&token).await, expected, "{change}");
+        }
+        house.execute("DELETE FROM users WHERE username = 'ada'").await;
+        assert_eq!(house.whoami(&token).await, OVER);
+    }
+
+    async fn the_last_use_is_written_down_once_a_minute(test: TestDatabase) {
+        let house = House::new(test).await;
+        house.user("ada").await;
+        let session = house.token("ada").await;
+        let (token, _) = made(&house, &session, "report").await;
+        let last_use = async || {
+            house.value::<Option<time::OffsetDateTime>>("SELECT last_used_at AS value FROM api_token").await
+        };
+        assert_eq!(last_use().await, None);
+        let first = house.now();
+        for (wait, expected) in [(0, first), (59, first), (1, first + Duration::MINUTE)] {
+            house.wait(Duration::seconds(wait));
+            assert_eq!(house.whoami(&token).await, OK);
+            eventually(StdDuration::from_secs(10), "the use is written down", || async {
+                last_use().await == Some(expected)
+            }).await;
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The OpenAPI document says who may do what, and shows an example of everything.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests do what programs may not"
+)]
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use support::TestService;
+
+/// The operations under `/api/v1` that ask for no token.
+const OPEN: [(&str, &str); 1] = [("post", "/api/v1/auth/login")];
+
+async fn document() -> Value {
+    TestService::start().await.get("/openapi.json").await.json().await.unwrap()
+}
+
+/// Every operation: its method, its path, itself.
+fn operations(document: &Value) -> Vec<(String, String, Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    let all = paths.iter().flat_map(|(path, methods)| {
+        let methods = methods.as_object().unwrap().iter();
+        methods.map(|(method, operation)| (method.clone(), path.clone(), operation.clone()))
+    });
+    all.collect()
+}
+
+/// Whether a body shows an example, in its schema or beside it.
+fn has_example(document: &Value, media: &Value) -> bool {
+    let schema = &media["schema"];
+    let reference = schema["$ref"].as_str().or_else(|| schema["allOf"][0]["$ref"].as_str());
+    let named = reference.and_then(|it| it.strip_prefix("#/components/schemas/"));
+    let named = named.map_or(&Value::Null, |it| &document["components"]["schemas"][it]);
+    [media, schema, named].iter().any(|it| it.get("example").is_some() || it.get("examples").is_some())
+}
+
+#[tokio::test]
+async fn every_operation_under_api_says_who_may() {
+    let document = document().await;
+    let schemes = &document["components"]["securitySchemes"];
+    assert_eq!(schemes.as_object().unwrap().keys().collect::<Vec<_>>(), ["bearer"], "{schemes}");
+    assert_eq!(
+        (&schemes["bearer"]["type"], &schemes["bearer"]["scheme"]),
+        (&json!("http"), &json!("bearer"))
+    );
+    for (method, path, operation) in operations(&document) {
+        let is_open = !path.starts_with("/api/v1/") || OPEN.contains(&(method.as_str(), path.as_str()));
+        if is_open {
+            assert!(operation.get("security").is_none(), "{method} {path}");
+            continue;
+        }
+        assert_eq!(operation["security"], json!([{ "bearer": [] }]), "{method} {path}");
+        let description = operation["description"].as_str().unwrap();
+        assert!(description.contains("Needs a session"), "{method} {path}: {description}");
+        assert!(operation["responses"]["401"].is_object(), "{method} {path}");
+        if let Some(scope) = operation["x-required-scope"].as_str() {
+            assert!(description.contains(&format!("`{scope}`")), "{method} {path}: {description}");
+            assert!(operation["responses"]["403"].is_object(), "{method} {path}");
+        }
+    }
+    assert_eq!(document["paths"]["/api/v1/audit-events"]["get"]["x-required-scope"], "audit:read");
+}
+
+#[tokio::test]
+async fn every_operation_is_told_and_shown() {
+    let document = document().await;
+    let mut ids = BTreeSet::new();
+    for (method, path, operation) in operations(&document) {
+        for part in ["summary", "description", "operationId"] {
+            let text = operation[part].as_str().unwrap_or_default();
+            assert!(!text.is_empty(), "{method} {path} has no {part}");
+        }
+        assert!(
+            ids.insert(operation["operationId"].to_string()),
+            "{method} {path} has another's operation id"
+        );
+        assert!(
+            operation["tags"].as_array().is_some_and(|tags| !tags.is_empty()),
+            "{method} {path} has no tag"
+        );
+        let responses = operation["responses"].as_object().unwrap();
+        let good = responses.iter().filter(|(status, _)| status.starts_with('2'));
+        let bodies = good.map(|(_, it)| &it["content"]).chain([&operation["requestBody"]["content"]]);
+        for (kind, media) in bodies.filter_map(Value::as_object).flatten() {
+            assert!(has_example(&document, media), "{method} {path} shows no example of its {kind}");
+        }
+        for (status, response) in responses {
+            assert!(
+                response["description"].as_str().is_some_and(|it| !it.is_empty()),
+                "{method} {path} {status}"
+            );
+            if status.starts_with('4') {
+                let content = &response["content"]["application/problem+json"];
+                assert!(content.is_object(), "{method} {path} {status} is no problem");
+            }
+        }
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            assert!(parameter["description"].is_string(), "{method} {path}: {parameter}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn both_forms_are_the_same_document() {
+    let service = TestService::start().await;
+    let json: Value = service.get("/openapi.json").await.json().await.unwrap();
+    let yaml = service.get("/openapi.yaml").await.text().await.unwrap();
+    assert_eq!(serde_yaml::from_str::<Value>(&yaml).unwrap(), json);
+    // The order is that of a document for people: what it is comes first.
+    assert!(yaml.starts_with("openapi: "), "{}", &yaml[..100]);
+}

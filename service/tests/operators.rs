@@ -1,0 +1,174 @@
+//! `service admin`: what an operator with a shell does to accounts.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::redundant_clone,
+    reason = "tests do what programs may not"
+)]
+
+#[path = "support/accounts.rs"]
+mod accounts;
+
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+use accounts::{Accounts, Kind, migrate};
+use argon2::{Argon2, PasswordHash, PasswordVerifier as _};
+use foundation::database::{Database, Row, Statement};
+use foundation::on_both_databases;
+use foundation::testing::TestDatabase;
+use uuid::Uuid;
+
+/// Runs `service admin` with this on its standard input.
+fn admin(database: &TestDatabase, arguments: &[&str], input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_service"));
+    command.env_clear().current_dir(database.folder.path()).env("DATABASE_URL", &database.address);
+    command.arg("admin").args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // It may end before it reads.
+    let _unread = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+async fn one(database: &Database, sql: &str, name: &str) -> Row {
+    let statement = Statement::read("users", "").with_sql(sql.to_owned());
+    database.query_optional(&statement, &[name.into()]).await.unwrap().unwrap_or_else(|| panic!("no {name}"))
+}
+
+async fn user(database: &Database, name: &str) -> Row {
+    one(database, "SELECT * FROM users WHERE username = $1", name).await
+}
+
+fn fits(user: &Row, password: &str) -> bool {
+    let hash: String = user.get("password_hash").unwrap();
+    Argon2::default().verify_password(password.as_bytes(), &PasswordHash::new(&hash).unwrap()).is_ok()
+}
+
+/// The events of this kind: whom each was about, and what it tells.
+async fn events(database: &Database, action: &str) -> Vec<(String, String)> {
+    let sql =
+        "SELECT * FROM audit_event WHERE action = $1 AND actor_kind = 'command_line' AND actor_id IS NULL";
+    let rows = database.query(&Statement::read("audit_event", sql), &[action.into()]).await.unwrap();
+    rows.iter().map(|row| (row.get("target_id").unwrap(), row.get("after").unwrap())).collect()
+}
+
+on_both_databases! {
+    async fn an_admin_is_made(database: TestDatabase) {
+        migrate(&database).await;
+        let pool = database.open();
+        let made = admin(&database, &["create-admin", "--username", "Root", "--email", "r@example.org"], "a long secret\n");
+        assert_eq!(made.status.code(), Some(0), "{}", said(&made));
+        assert!(said(&made).contains("made the administrator Root") && !said(&made).contains("a long secret"));
+        let user = user(&pool, "Root").await;
+        assert!(fits(&user, "a long secret") && user.get::<bool>("is_admin").unwrap());
+        assert_eq!(user.get::<String>("email").unwrap(), "r@example.org");
+        let events = events(&pool, "user.created").await;
+        assert_eq!(events.len(), 1);
+        assert_eq!(events[0].0, user.get::<Uuid>("id").unwrap().to_string());
+        assert!(events[0].1.contains("Root") && !events[0].1.contains("secret") && !events[0].1.contains("argon2"));
+
+        // The name is taken, in any case; nothing is written down of what was not done.
+        for arguments in [
+            &["create-admin", "--username", "rOOT"][..],
+            &["create-admin", "--username", "other", "--email", "R@example.org"],
+            &["create-admin", "--username", "\\domain\\name"],
+            &["create-admin", "--username", ""],
+        ] {
+            let refused = admin(&database, arguments, "a long secret\n");
+            assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {}", said(&refused));
+        }
+        assert_eq!(self::events(&pool, "user.created").await.len(), 1);
+    }
+
+    async fn a_password_keeps_the_rules(database: TestDatabase) {
+        migrate(&database).await;
+        for (password, word) in [
+            ("short\n", "8 to 128"),
+            ("changeme\n", "tries first"),
+            ("the-name-of-it\n", "choose another"),
+            ("\n", "no password"),
+            ("", "no password"),
+            (&"x".repeat(129), "8 to 128"),
+        ] {
+            let refused = admin(&database, &["create-admin", "--username", "The-name-of-it"], password);
+            assert_eq!(refused.status.code(), Some(2), "{}", said(&refused));
+            assert!(said(&refused).contains(word), "{}", said(&refused));
+        }
+        assert_eq!(admin(&database, &["create-admin", "--password", "x"], "").status.code(), Some(2));
+    }
+
+    async fn a_password_is_reset(database: TestDatabase) {
+        migrate(&database).await;
+        let accounts = Accounts::new(database.open());
+        let (id, other) = (accounts.user("Somebody", Kind::default()).await, accounts.user("other", Kind::default()).await);
+        accounts.session(id).await;
+        accounts.session(id).await;
+        accounts.session(other).await;
+        let pool = &accounts.database;
+        let name = format!("Somebody-{id}");
+        let before = user(pool, &name).await;
+        let done = admin(&database, &["reset-password", "--username", &name.to_uppercase()], "ünother Passwort\r\n");
+        assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+        let after = user(pool, &name).await;
+        assert!(fits(&before, accounts::PASSWORD) && fits(&after, "ünother Passwort"));
+        assert_eq!(after.get::<i64>("version").unwrap(), before.get::<i64>("version").unwrap() + 1);
+        let count = Statement::read("session", "SELECT user_id FROM session");
+        let left = pool.query(&count, &[]).await.unwrap();
+        assert!(left.len() == 1 && left[0].get::<Uuid>("user_id").unwrap() == other, "only the other's is left");
+        let written = events(pool, "user.password_reset").await;
+        assert_eq!(written.len(), 1);
+        assert!(written[0].0 == id.to_string() && written[0].1.contains('2'), "{written:?}");
+
+        let unknown = admin(&database, &["reset-password", "--username", "nobody"], "another secret\n");
+        assert_eq!(unknown.status.code(), Some(2), "{}", said(&unknown));
+        assert!(said(&unknown).contains("no user called \"nobody\""));
+        assert_eq!(events(pool, "user.password_reset").await.len(), 1);
+    }
+
+    async fn sessions_are_ended(database: TestDatabase) {
+        migrate(&database).await;
+        let accounts = Accounts::new(database.open());
+        let id = accounts.user("somebody", Kind::default()).await;
+        let session = accounts.session(id).await;
+        let token = accounts.token(id, "users:read").await;
+        let gate = service::access::Gate::new(
+            accounts.database.clone(),
+            foundation::clock::Clock::system(),
+            std::time::Duration::from_secs(3600),
+        );
+        assert!(gate.admit(&session).await.unwrap().is_some());
+        let done = admin(&database, &["end-sessions", "--username", &format!("somebody-{id}")], "");
+        assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+        assert!(said(&done).contains("sessions ended: 1"));
+        assert!(gate.admit(&session).await.unwrap().is_none());
+        assert!(gate.admit(&token).await.unwrap().is_some(), "tokens for programs stay");
+        assert_eq!(events(&accounts.database, "user.sessions_ended").await.len(), 1);
+    }
+
+    async fn a_database_without_the_tables_is_told(database: TestDatabase) {
+        let refused = admin(&database, &["end-sessions", "--username", "somebody"], "");
+        assert_eq!(refused.status.code(), Some(65), "{}", said(&refused));
+        assert!(said(&refused).contains("migrator up"), "{}", said(&refused));
+    }
+}
+
+/// A database that is away is worth another try.
+#[tokio::test]
+async fn a_database_that_is_away_is_69() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_service"))
+        .env_clear()
+        .current_dir(folder.path())
+        .env("DATABASE_URL", "postgresql://me@127.0.0.1:1/x")
+        .args(["admin", "end-sessions", "--username", "somebody"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(69), "{}", said(&output));
+}
