@@ -75,22 +75,6 @@ impl Account {
     }
 }
 
-/// Whether a password may be one: 8 to 128 characters, none that everybody tries first, not the name.
-///
-/// # Errors
-/// What is wrong with it, as it goes on after the password's name.
-pub fn check_password(password: &Secret, username: &str) -> Result<(), &'static str> {
-    let length = password.expose().chars().count();
-    if !(8..=128).contains(&length) {
-        return Err("must have 8 to 128 characters");
-    }
-    let folded = password.expose().to_lowercase();
-    if WELL_KNOWN.contains(&folded.as_str()) || folded == username.to_lowercase() {
-        return Err("is one that everybody tries first; choose another");
-    }
-    Ok(())
-}
-
 /// Whether somebody can sign in as an administrator. Nobody can where there is no table of users yet.
 ///
 /// # Errors

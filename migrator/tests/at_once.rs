@@ -8,7 +8,7 @@ mod support;
 use foundation::database::Backend;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
-use support::{Run, backend, count, journal, migrator_command, versions, write_files};
+use support::{Run, backend, count, each_up, journal, migrator_command, versions, write_files};
 
 const MIGRATORS: usize = 20;
 
@@ -18,14 +18,16 @@ async fn start_all(database: &TestDatabase) {
     let (mut applied, mut admins, mut passwords) = (0, 0, 0);
     for start in starts {
         let run = start.await.unwrap().ends(0);
-        applied += usize::from(run.stdout.contains("applied 1"));
+        applied += usize::from(run.stdout.contains(&format!("applied {}", each_up().len())));
         admins += usize::from(run.stdout.contains("made the administrator"));
         passwords += usize::from(run.stderr.contains("has the password"));
     }
-    assert_eq!((applied, admins, passwords), (1, 1, 1), "one of them did each");
+    // They take turns from one migration to the next, so it may be that none of them did all.
+    assert!(applied <= 1, "no two of them applied everything");
+    assert_eq!((admins, passwords), (1, 1), "one of them did each");
     let mut connection = database.connect().await;
-    assert_eq!(versions(&mut connection).await, ["1"]);
-    assert_eq!(journal(&mut connection).await, ["up 1"]);
+    assert_eq!(versions(&mut connection).await.len(), each_up().len());
+    assert_eq!(journal(&mut connection).await, each_up());
     assert_eq!(count(&mut connection, "users").await, 1);
 }
 

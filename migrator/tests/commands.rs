@@ -4,18 +4,23 @@
 mod support;
 
 use foundation::on_both_databases;
-use support::{count, has_table, journal, migrator, migrator_with, versions};
+use support::{
+    count, each_up, embedded_versions, has_table, journal, migrator, migrator_with, newest, versions,
+};
 
 on_both_databases! {
     /// The second run finds nothing to do; what was taken back can be applied again.
     async fn up_applies_once_and_goes_back_and_forth(database: TestDatabase) {
         let first = migrator(&database, &[]).await.ends(0);
-        assert!(first.stdout.starts_with("applied 1; at version 1\n"), "{first}");
+        let (all, newest) = (embedded_versions(), newest());
+        assert!(first.stdout.starts_with(&format!("applied {}; at version {newest}\n", all.len())), "{first}");
         assert!(first.stdout.contains("made the administrator admin"), "{first}");
         let second = migrator(&database, &["up"]).await.ends(0);
-        assert_eq!(second.stdout, "nothing to do; at version 1\n", "{second}");
+        assert_eq!(second.stdout, format!("nothing to do; at version {newest}\n"), "{second}");
         let down = migrator(&database, &["down"]).await.ends(0);
-        assert_eq!(down.stdout, "took 1 back; at version none\n", "{down}");
+        assert_eq!(down.stdout, format!("took 1 back; at version {}\n", all[all.len() - 2]), "{down}");
+        let rest = migrator(&database, &["down", "--to", "0"]).await.ends(0);
+        assert_eq!(rest.stdout, format!("took {} back; at version none\n", all.len() - 1), "{rest}");
         let mut connection = database.connect().await;
         assert!(!has_table(&mut connection, "users").await);
         assert!(versions(&mut connection).await.is_empty());
@@ -26,10 +31,16 @@ on_both_databases! {
         let base = migrator(&database, &["down", "--to", "0"]).await.ends(0);
         assert_eq!(base.stdout, "took 1 back; at version none\n", "{base}");
         assert_eq!(count(&mut connection, "refinery_schema_history").await, 0);
-        assert_eq!(journal(&mut connection).await, ["up 1", "down 1", "up 1", "down 1"]);
+        let downs = all.iter().rev().map(|version| format!("down {version}"));
+        let again = ["up 1".to_owned(), "down 1".to_owned()];
+        let done: Vec<String> = each_up().into_iter().chain(downs).chain(again).collect();
+        assert_eq!(journal(&mut connection).await, done);
         drop(connection);
-        migrator(&database, &["up", "--to", "7"]).await.ends(2).says(&["no migration with the version 7"]);
-        migrator(&database, &["down", "--to", "7"]).await.ends(2).says(&["version 7 is not applied"]);
+        let unknown = (newest + 1).to_string();
+        let no_migration = format!("no migration with the version {unknown}");
+        migrator(&database, &["up", "--to", &unknown]).await.ends(2).says(&[&no_migration]);
+        let not_applied = format!("version {unknown} is not applied");
+        migrator(&database, &["down", "--to", &unknown]).await.ends(2).says(&[&not_applied]);
     }
 
     /// Each command writes one document, and its logs elsewhere.
@@ -39,7 +50,8 @@ on_both_databases! {
             migrator_with(&database, &[("LOG_FORMAT", "json")], &arguments).await.ends(0).json()
         };
         let before = json(&["status"]).await;
-        assert_eq!((before["pending"].as_i64(), before["current_version"].as_i64()), (Some(1), None));
+        let (all, newest) = (embedded_versions(), newest());
+        assert_eq!((before["pending"].as_u64(), before["current_version"].as_i64()), (Some(all.len() as u64), None));
         assert_eq!(before["migrations"][0]["state"], "pending");
 
         let up = json(&["up"]).await;
@@ -47,14 +59,14 @@ on_both_databases! {
             (up["command"].as_str(), up["applied"][0]["name"].as_str()),
             (Some("up"), Some("create_users"))
         );
-        assert_eq!((up["admin"].as_str(), up["current_version"].as_i64()), (Some("admin"), Some(1)));
+        assert_eq!((up["admin"].as_str(), up["current_version"].as_i64()), (Some("admin"), Some(newest)));
         assert!(json(&["up"]).await["applied"].as_array().unwrap().is_empty());
 
         let status = json(&["status"]).await;
-        assert_eq!((status["pending"].as_i64(), status["current_version"].as_i64()), (Some(0), Some(1)));
+        assert_eq!((status["pending"].as_i64(), status["current_version"].as_i64()), (Some(0), Some(newest)));
         assert_eq!(
             (status["newest_version"].as_i64(), status["problems"].as_array().unwrap().len()),
-            (Some(1), 0)
+            (Some(newest), 0)
         );
         assert_eq!(status["migrations"][0]["state"], "applied");
         assert!(status["migrations"][0]["applied_on"].as_str().unwrap().ends_with('Z'));
@@ -65,16 +77,17 @@ on_both_databases! {
             (Some("up"), Some("applied"))
         );
         assert_eq!(json(&["stamp", "0"]).await["changed"], true);
-        assert_eq!(json(&["stamp", "1"]).await["changed"], true);
-        assert_eq!(json(&["stamp", "1"]).await["changed"], false);
+        let stamp = ["stamp", &newest.to_string()];
+        assert_eq!(json(&stamp).await["changed"], true);
+        assert_eq!(json(&stamp).await["changed"], false);
         assert_eq!(json(&["wait", "--timeout", "1s"]).await["ready"], "schema");
         let down = json(&["down"]).await;
         assert_eq!(
             (down["undone"][0]["version"].as_i64(), down["current_version"].as_i64()),
-            (Some(1), None)
+            (Some(newest), Some(all[all.len() - 2]))
         );
-        let wrong = migrator(&database, &["stamp", "9", "--format", "json"]).await.ends(2);
-        assert!(wrong.json()["error"]["message"].as_str().unwrap().contains("version 9"), "{wrong}");
+        let wrong = migrator(&database, &["stamp", "99999", "--format", "json"]).await.ends(2);
+        assert!(wrong.json()["error"]["message"].as_str().unwrap().contains("version 99999"), "{wrong}");
         assert!(!wrong.stderr.is_empty(), "the log says it too");
     }
 
@@ -82,13 +95,11 @@ on_both_databases! {
     async fn tables_are_for_people(database: TestDatabase) {
         migrator(&database, &["up"]).await.ends(0);
         let status = migrator(&database, &["status"]).await.ends(0).hides(&["postgres:postgres"]);
-        assert!(
-            status
-                .stdout
-                .starts_with("VERSION  NAME          STATE    APPLIED ON\n1        create_users  applied  "),
-            "{status}"
-        );
-        assert!(status.stdout.contains("at version 1 of 1, 0 pending"), "{status}");
+        let words = |line: usize| status.stdout.lines().nth(line).unwrap().split_whitespace().collect::<Vec<_>>();
+        assert_eq!(words(0), ["VERSION", "NAME", "STATE", "APPLIED", "ON"], "{status}");
+        assert_eq!(words(1)[..3], ["1", "create_users", "applied"], "{status}");
+        let newest = newest();
+        assert!(status.stdout.contains(&format!("at version {newest} of {newest}, 0 pending")), "{status}");
         let history = migrator(&database, &["history"]).await.ends(0);
         assert!(
             history.stdout.starts_with("STARTED AT") && history.stdout.contains("create_users"),
@@ -117,12 +128,14 @@ on_both_databases! {
         connection.batch("CREATE TABLE \"left Over\" (id bigint PRIMARY KEY); CREATE VIEW seen AS SELECT id FROM \"left Over\"; CREATE TABLE pointing (id bigint REFERENCES \"left Over\" (id))").await.unwrap();
         drop(connection);
         let reset = migrator(&database, &["reset", "--yes"]).await.ends(0);
-        assert!(reset.stdout.contains("applied 1; at version 1"), "{reset}");
+        let all = each_up();
+        let applied = format!("applied {}; at version {}", all.len(), newest());
+        assert!(reset.stdout.contains(&applied), "{reset}");
         let mut connection = database.connect().await;
         for gone in ["\"left Over\"", "seen", "pointing"] {
             assert!(!has_table(&mut connection, gone).await, "{gone}");
         }
-        assert_eq!(journal(&mut connection).await, ["up 1"]);
+        assert_eq!(journal(&mut connection).await, all);
         assert_eq!(count(&mut connection, "users").await, 1);
     }
 
@@ -134,7 +147,7 @@ on_both_databases! {
         let refused = migrator_with(&database, &production, &["reset", "--yes"]).await.ends(2);
         refused.says(&["production", "--i-know-this-deletes-everything"]);
         let mut connection = database.connect().await;
-        assert_eq!(journal(&mut connection).await, ["up 1"]);
+        assert_eq!(journal(&mut connection).await, each_up());
         drop(connection);
         let known = ["reset", "--yes", "--i-know-this-deletes-everything"];
         migrator_with(&database, &production, &known).await.ends(0).hides(&["correct horse"]);

@@ -1,7 +1,8 @@
 //! The service of Bedplate: it answers HTTP on a database that the migrator has brought up to date, and
 //! tells the truth about its health.
 //!
-//! The arrows inside: `server -> api -> store -> foundation::database`, and `api`, `store -> domain`.
+//! The arrows inside: `server -> api -> actions -> store -> foundation::database`, `access -> store`, and all
+//! of them `-> domain`.
 //! Handlers contain no SQL, the store contains no HTTP, the domain contains neither.
 
 pub mod access;

@@ -209,6 +209,6 @@ async fn a_postgres_backup_is_restored_as_the_readme_says() {
     run(&test, "restore-postgres", &[("RESTORE_URL", &restored.address), ADMIN]).await;
     let status = a_migrator(&restored.address).status().await.unwrap();
     assert_eq!((status.current_version, status.pending), (before.current_version, 0));
-    assert_eq!(a_migrator(&restored.address).history().await.unwrap().len(), 1);
+    assert_eq!(a_migrator(&restored.address).history().await.unwrap().len(), before.applied.len());
     assert_eq!(admins(&restored.address).await, 1);
 }

@@ -122,14 +122,14 @@ on_both_databases! {
         let count = Statement::read("session", "SELECT user_id FROM session");
         let left = pool.query(&count, &[]).await.unwrap();
         assert!(left.len() == 1 && left[0].get::<Uuid>("user_id").unwrap() == other, "only the other's is left");
-        let written = events(pool, "user.password_reset").await;
+        let written = events(pool, "password.reset").await;
         assert_eq!(written.len(), 1);
         assert!(written[0].0 == id.to_string() && written[0].1.contains('2'), "{written:?}");
 
         let unknown = admin(&database, &["reset-password", "--username", "nobody"], "another secret\n");
         assert_eq!(unknown.status.code(), Some(2), "{}", said(&unknown));
         assert!(said(&unknown).contains("no user called \"nobody\""));
-        assert_eq!(events(pool, "user.password_reset").await.len(), 1);
+        assert_eq!(events(pool, "password.reset").await.len(), 1);
     }
 
     async fn sessions_are_ended(database: TestDatabase) {
@@ -149,7 +149,7 @@ on_both_databases! {
         assert!(said(&done).contains("sessions ended: 1"));
         assert!(gate.admit(&session).await.unwrap().is_none());
         assert!(gate.admit(&token).await.unwrap().is_some(), "tokens for programs stay");
-        assert_eq!(events(&accounts.database, "user.sessions_ended").await.len(), 1);
+        assert_eq!(events(&accounts.database, "sessions.ended").await.len(), 1);
     }
 
     async fn a_database_without_the_tables_is_told(database: TestDatabase) {

@@ -18,7 +18,7 @@ use foundation::settings::Environment;
 use foundation::testing::{TestDatabase, program};
 use migrator::Migrator;
 use migrator::settings::Settings;
-use migrator::source::{Catalog, Dialect};
+use migrator::source::{Catalog, Dialect, embedded};
 use migrator::stop::Stop;
 use tokio::process::Command;
 
@@ -106,6 +106,21 @@ pub(crate) async fn migrator_with(
     let mut command = migrator_command(database, arguments);
     command.envs(variables.iter().copied());
     Run::of(command).await
+}
+
+/// The versions of the migrations that the program carries, in their order.
+pub(crate) fn embedded_versions() -> Vec<i64> {
+    embedded(Dialect::Sqlite).iter().map(|it| it.version()).collect()
+}
+
+/// The newest of them.
+pub(crate) fn newest() -> i64 {
+    embedded(Dialect::Sqlite).newest()
+}
+
+/// What the journal says when each of them was applied, once.
+pub(crate) fn each_up() -> Vec<String> {
+    embedded_versions().iter().map(|version| format!("up {version}")).collect()
 }
 
 /// The kind of database.

@@ -14,6 +14,7 @@ use crate::access::{make_token, token_hash};
 use crate::domain::access::Caller;
 use crate::domain::api_tokens::{ApiToken, MAX_TOKENS, NewApiToken};
 use crate::domain::audit::{Actor, Change, Target};
+use crate::domain::idempotency::{Answer, KeyedRequest};
 use crate::store::{api_tokens, audit_events};
 
 /// A token that was made.
@@ -25,6 +26,15 @@ pub struct CreatedToken {
     pub token: Secret,
 }
 
+/// How making a token ended.
+#[derive(Clone, Debug)]
+pub enum Creation {
+    /// It was made.
+    Made(Box<CreatedToken>),
+    /// The same request had made one before, and was answered so.
+    Replayed(Answer),
+}
+
 /// The caller's tokens, newest first.
 ///
 /// # Errors
@@ -33,17 +43,24 @@ pub async fn list(actions: &Actions, caller: &Caller) -> Result<Vec<ApiToken>, A
     Ok(api_tokens::list(&actions.database, caller.user.id).await?)
 }
 
-/// Makes a token of the caller's.
+/// Makes a token of the caller's. `render` writes the answer that is kept where the request has a key,
+/// which must not have the token in it.
 ///
 /// # Errors
-/// [`ActionError::Invalid`]; [`ActionError::Conflict`]: the name is taken, or there are too many.
+/// [`ActionError::Invalid`]; [`ActionError::Conflict`]: the name is taken, or there are too many;
+/// [`ActionError::IdempotencyMismatch`].
 pub async fn create(
     actions: &Actions,
     caller: &Caller,
     wanted: NewApiToken,
+    keyed: Option<&KeyedRequest>,
+    render: impl Fn(&ApiToken) -> serde_json::Result<Answer>,
     origin: &Origin,
-) -> Result<CreatedToken, ActionError> {
+) -> Result<Creation, ActionError> {
     current(caller)?;
+    if let Some(answer) = actions.replay(keyed).await? {
+        return Ok(Creation::Replayed(answer));
+    }
     let now = actions.clock.now();
     let expires_at =
         wanted.expires_at(now, actions.settings.token_max_lifetime).map_err(ActionError::Invalid)?;
@@ -59,7 +76,16 @@ pub async fn create(
     };
     let change = Change { before: None, after: Some(told(&row)) };
     let event = actions.event("api_token.created", Actor::from(caller), target(row.id), change, origin);
+    let answer = render(&row)?;
     let mut transaction = actions.database.begin().await?;
+    if actions.keep(&mut transaction, keyed, &answer).await? {
+        drop(transaction);
+        let answer = actions.replay(keyed).await?.ok_or_else(|| ActionError::Conflict {
+            pointer: "/header/idempotency-key",
+            detail: "the same request was done and forgotten at this moment; send it again".to_owned(),
+        })?;
+        return Ok(Creation::Replayed(answer));
+    }
     let in_the_way = |detail: String| ActionError::Conflict { pointer: "/body/name", detail };
     if api_tokens::count(&mut transaction, caller.user.id).await? >= MAX_TOKENS {
         return Err(in_the_way(format!("there are {MAX_TOKENS} tokens already; revoke one")));
@@ -72,7 +98,7 @@ pub async fn create(
     }
     audit_events::insert(&mut transaction, &event).await?;
     transaction.commit().await?;
-    Ok(CreatedToken { row, token })
+    Ok(Creation::Made(Box::new(CreatedToken { row, token })))
 }
 
 /// Revokes a token of the caller's.

@@ -6,11 +6,12 @@ use foundation::entropy::Entropy;
 use foundation::exit::Exit;
 use foundation::settings::Secret;
 use migrator::MigratorError;
-use migrator::admin::{Account, check_password, hash};
+use migrator::admin::{Account, hash};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::domain::audit::{Actor, AuditEvent, Change, Target};
+use crate::domain::passwords;
 use crate::domain::users::UserType;
 use crate::store::operators::Known;
 use crate::store::{audit_events, operators};
@@ -119,7 +120,7 @@ impl Operators {
         let ended = operators::end_sessions(&mut transaction, user.id).await?;
         operators::forget_failures(&mut transaction, &user.username_key).await?;
         let after = json!({ "sessions_ended": ended });
-        self.write_down(&mut transaction, "user.password_reset", user.id, after).await?;
+        self.write_down(&mut transaction, "password.reset", user.id, after).await?;
         transaction.commit().await?;
         Ok(ended)
     }
@@ -133,14 +134,14 @@ impl Operators {
         let user = find(&mut transaction, username).await?;
         let ended = operators::end_sessions(&mut transaction, user.id).await?;
         let after = json!({ "sessions_ended": ended });
-        self.write_down(&mut transaction, "user.sessions_ended", user.id, after).await?;
+        self.write_down(&mut transaction, "sessions.ended", user.id, after).await?;
         transaction.commit().await?;
         Ok(ended)
     }
 
     fn hash(&self, password: &Secret, username: &str) -> Result<String, OperatorError> {
-        check_password(password, username)
-            .map_err(|wrong| OperatorError::Refused(format!("the password {wrong}")))?;
+        passwords::check(password.expose(), username)
+            .map_err(|wrong| OperatorError::Refused(wrong.to_owned()))?;
         hash(password, &self.entropy).map_err(OperatorError::Hash)
     }
 

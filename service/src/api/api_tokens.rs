@@ -2,32 +2,32 @@
 
 use std::time::Duration;
 
-use poem::Result;
-use poem::http::StatusCode;
-use poem_openapi::param::Path;
-use poem_openapi::payload::Json;
+use poem::Request;
+use poem_openapi::param::{Header, Path};
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::macros::datetime;
 use uuid::Uuid;
 
-use super::auth::DoneResponse;
+use super::auth::{DoneResponse, OfEnd, OfOwn};
 use super::authorize::{Authorized, SignedIn};
+use super::conventions::bodies::given;
+use super::conventions::{JsonBody, Nullable, Refused, Statuses, idempotency, statuses};
 use super::payload::JsonBytes;
-use super::problem::Failure;
-use super::problem_json::ProblemJson;
 use super::tags::Tag;
-use crate::actions::{Actions, Origin, api_tokens};
+use crate::actions::api_tokens::{self, CreatedToken, Creation};
+use crate::actions::{Actions, Origin};
 use crate::domain::access::{Scope, Scopes};
 use crate::domain::api_tokens::{ApiToken, Expiry, NewApiToken};
+use crate::domain::idempotency::{Answer, AnswerHeaders};
 
 /// The words for scopes, once for each of them.
 macro_rules! scope_names {
     ($($Name:ident = $word:literal),* $(,)?) => {
         /// What a token may do.
-        #[derive(Clone, Copy, Debug, Enum, PartialEq, Eq, Serialize)]
+        #[derive(Clone, Copy, Debug, Enum, PartialEq, Eq, Serialize, Deserialize)]
         #[oai(rename = "Scope")]
         #[expect(missing_docs, reason = "the words say it, and `Scope` has them")]
         pub enum ScopeName { $(
@@ -62,17 +62,21 @@ scope_names! {
 }
 
 /// A token that is asked for.
-#[derive(Object)]
+#[derive(Object, Deserialize)]
+#[serde(deny_unknown_fields)]
 #[oai(example, deny_unknown_fields)]
 pub struct TokenRequest {
-    /// What it is called, unique among one's own: 1 to 100 characters.
+    /// What it is called, unique among one's own, without control characters.
+    #[oai(validator(min_length = 1, max_length = 100))]
     pub name: String,
     /// What it may do, as far as its owner may: one scope at least.
-    #[oai(validator(max_items = 100))]
+    #[oai(validator(min_items = 1))]
     pub scopes: Vec<ScopeName>,
     /// When it ends. Either this or `lifetime_seconds`.
+    #[serde(default, deserialize_with = "given_time")]
     pub expires_at: Option<OffsetDateTime>,
     /// How long it lasts. Either this or `expires_at`.
+    #[serde(default, deserialize_with = "given")]
     #[oai(validator(minimum(value = "1")))]
     pub lifetime_seconds: Option<u32>,
 }
@@ -94,16 +98,28 @@ pub struct TokenBody {
     #[serde(with = "time::serde::rfc3339")]
     pub expires_at: OffsetDateTime,
     /// When it was used last, to the minute.
-    #[serde(with = "time::serde::rfc3339::option")]
-    pub last_used_at: Option<OffsetDateTime>,
+    #[serde(serialize_with = "rfc3339")]
+    pub last_used_at: Nullable<OffsetDateTime>,
+}
+
+/// A time that may be missing and may not be null.
+fn given_time<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<OffsetDateTime>, D::Error> {
+    time::serde::rfc3339::deserialize(deserializer).map(Some)
+}
+
+fn rfc3339<S: serde::Serializer>(time: &Nullable<OffsetDateTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    time::serde::rfc3339::option::serialize(&time.0, serializer)
 }
 
 /// A token that was made.
 #[derive(Object, Serialize)]
 #[oai(example)]
 pub struct CreatedTokenBody {
-    /// The token itself, for `Authorization: Bearer`. It is told this once.
-    pub token: String,
+    /// The token itself, for `Authorization: Bearer`. It is told this once: it is missing where the answer
+    /// is that of an earlier request with the same `Idempotency-Key`.
+    #[oai(skip_serializing_if_is_none)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// What is kept of it.
     #[oai(flatten)]
     #[serde(flatten)]
@@ -117,17 +133,20 @@ pub struct Tokens {
     /// The tokens.
     pub items: Vec<TokenBody>,
     /// Always null.
-    pub next_cursor: Option<String>,
+    pub next_cursor: Nullable<String>,
 }
 
 /// Answers of making a token.
 #[derive(ApiResponse)]
 pub enum CreateTokenResponse {
-    /// The token was made.
+    /// The token was made, now or when the same request was sent before.
     #[oai(status = 201)]
-    Created(JsonBytes<CreatedTokenBody>),
-    /// The request cannot be served.
-    Problem(StatusCode, ProblemJson),
+    Created(
+        JsonBytes<CreatedTokenBody>,
+        /// `true`: it was made before, and this is the answer of that time without the token itself.
+        #[oai(header = "Idempotent-Replayed")]
+        Option<bool>,
+    ),
 }
 
 /// Answers of listing tokens.
@@ -136,8 +155,11 @@ pub enum TokensResponse {
     /// The tokens.
     #[oai(status = 200)]
     Tokens(JsonBytes<Tokens>),
-    /// The request cannot be served.
-    Problem(StatusCode, ProblemJson),
+}
+
+statuses! {
+    /// Of making a token.
+    OfCreate = 400, 401, 403, 409, 413, 415, 422, 500, 503;
 }
 
 /// The routes of tokens.
@@ -156,22 +178,32 @@ impl ApiTokensApi {
     async fn create_token(
         &self,
         caller: Authorized<SignedIn>,
-        body: Json<TokenRequest>,
         origin: Origin,
-    ) -> Result<CreateTokenResponse> {
-        let wanted = NewApiToken::from(body.0);
-        let made =
-            api_tokens::create(&self.actions, &caller, wanted, &origin).await.map_err(Failure::from)?;
-        let body = CreatedTokenBody { token: made.token.expose().to_owned(), row: made.row.into() };
-        Ok(CreateTokenResponse::Created(JsonBytes::of(&body)?))
+        request: &Request,
+        /// Chosen by the client for this request: 1 to 255 visible characters.
+        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255))]
+        idempotency_key: Header<Option<String>>,
+        body: JsonBody<TokenRequest>,
+    ) -> Result<CreateTokenResponse, Refused<OfCreate>> {
+        let keyed = idempotency::keyed(request, &caller, idempotency_key.0, body.bytes)?;
+        let wanted = NewApiToken::from(body.value);
+        let made = api_tokens::create(&self.actions, &caller, wanted, keyed.as_ref(), kept, &origin).await?;
+        Ok(match made {
+            Creation::Made(made) => {
+                let CreatedToken { row, token } = *made;
+                let body = CreatedTokenBody { token: Some(token.expose().to_owned()), row: row.into() };
+                CreateTokenResponse::Created(JsonBytes::of(&body)?, None)
+            }
+            Creation::Replayed(answer) => CreateTokenResponse::Created(answer.body.into(), Some(true)),
+        })
     }
 
     /// Which tokens do I have?
     #[oai(path = "/tokens", method = "get", operation_id = "list_tokens")]
-    async fn list_tokens(&self, caller: Authorized<SignedIn>) -> Result<TokensResponse> {
-        let found = api_tokens::list(&self.actions, &caller).await.map_err(Failure::from)?;
+    async fn list_tokens(&self, caller: Authorized<SignedIn>) -> Result<TokensResponse, Refused<OfOwn>> {
+        let found = api_tokens::list(&self.actions, &caller).await?;
         let items = found.into_iter().map(TokenBody::from).collect();
-        Ok(TokensResponse::Tokens(JsonBytes::of(&Tokens { items, next_cursor: None })?))
+        Ok(TokensResponse::Tokens(JsonBytes::of(&Tokens { items, next_cursor: Nullable(None) })?))
     }
 
     /// Revoke a token
@@ -181,12 +213,19 @@ impl ApiTokensApi {
     async fn revoke_token(
         &self,
         caller: Authorized<SignedIn>,
+        /// The token's id.
         id: Path<Uuid>,
         origin: Origin,
-    ) -> Result<DoneResponse> {
-        api_tokens::revoke(&self.actions, &caller, id.0, &origin).await.map_err(Failure::from)?;
+    ) -> Result<DoneResponse, Refused<OfEnd>> {
+        api_tokens::revoke(&self.actions, &caller, id.0, &origin).await?;
         Ok(DoneResponse::Done)
     }
+}
+
+/// The answer as it is kept: without the token itself.
+fn kept(token: &ApiToken) -> serde_json::Result<Answer> {
+    let body = CreatedTokenBody { token: None, row: token.clone().into() };
+    Ok(Answer { status: 201, headers: AnswerHeaders::default(), body: serde_json::to_string(&body)? })
 }
 
 impl From<TokenRequest> for NewApiToken {
@@ -209,7 +248,7 @@ impl From<ApiToken> for TokenBody {
             scopes: token.scopes.0.into_iter().map(ScopeName::from).collect(),
             created_at: token.created_at,
             expires_at: token.expires_at,
-            last_used_at: token.last_used_at,
+            last_used_at: Nullable(token.last_used_at),
         }
     }
 }
@@ -223,7 +262,7 @@ fn example_token() -> TokenBody {
         scopes: vec![ScopeName::UsersRead],
         created_at: EXAMPLE_TIME,
         expires_at: EXAMPLE_TIME + time::Duration::days(90),
-        last_used_at: None,
+        last_used_at: Nullable(None),
     }
 }
 
@@ -236,12 +275,13 @@ impl Example for TokenRequest {
 
 impl Example for CreatedTokenBody {
     fn example() -> Self {
-        Self { token: "Zm9ydHktdGhyZWUgY2hhcmFjdGVycyBvZiBiYXNlNjQ".to_owned(), row: example_token() }
+        let token = "Zm9ydHktdGhyZWUgY2hhcmFjdGVycyBvZiBiYXNlNjQ".to_owned();
+        Self { token: Some(token), row: example_token() }
     }
 }
 
 impl Example for Tokens {
     fn example() -> Self {
-        Self { items: vec![example_token()], next_cursor: None }
+        Self { items: vec![example_token()], next_cursor: Nullable(None) }
     }
 }

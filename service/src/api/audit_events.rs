@@ -10,11 +10,12 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::authorize::{Authorized, ReadAudit};
+use super::conventions::cursors;
 use super::payload::JsonBytes;
 use super::problem::Failure;
 use super::problem_json::ProblemJson;
 use super::tags::Tag;
-use crate::actions::{ActionError, Actions};
+use crate::actions::Actions;
 use crate::domain::audit::{AuditEvent, AuditFilter};
 use crate::keys::Keys;
 use crate::store::audit_events;
@@ -106,7 +107,6 @@ impl AuditEventsApi {
         #[oai(validator(minimum(value = "1"), maximum(value = "200")))]
         limit: Query<Option<u32>>,
         /// The `next_cursor` of the page before.
-        #[oai(validator(max_length = 500))]
         cursor: Query<Option<String>>,
     ) -> poem::Result<ListResponse> {
         let filter = AuditFilter {
@@ -118,7 +118,8 @@ impl AuditEventsApi {
             to: to.0,
         };
         let keys = &self.actions.keys;
-        let before = cursor.0.map(|text| read_cursor(keys, &filter, &text)).transpose()?;
+        let list = format!("audit-events {filter:?}");
+        let before = cursor.0.map(|text| position(keys, &list, &text)).transpose()?;
         let limit = limit.0.unwrap_or(DEFAULT_LIMIT);
         // One more than is shown says whether there is a next page.
         let found = audit_events::page(&self.actions.database, &filter, before, limit + 1).await;
@@ -126,34 +127,16 @@ impl AuditEventsApi {
         let has_more = events.len() > limit as usize;
         events.truncate(limit as usize);
         let last = events.last().filter(|_| has_more);
-        let next_cursor = last.map(|event| write_cursor(keys, &filter, event.id));
+        let next_cursor = last.map(|event| cursors::seal(keys, &list, &event.id.to_string()));
         let page =
             AuditEventPage { items: events.into_iter().map(AuditEventBody::from).collect(), next_cursor };
         Ok(ListResponse::Page(JsonBytes::of(&page)?))
     }
 }
 
-/// What a cursor is signed with: the event that it stands at, and the query that it belongs to.
-fn signed(filter: &AuditFilter, id: Uuid) -> Vec<u8> {
-    format!("audit-events {id} {filter:?}").into_bytes()
-}
-
-fn write_cursor(keys: &Keys, filter: &AuditFilter, id: Uuid) -> String {
-    let signature = Uuid::from_slice(&keys.sign("cursor", &signed(filter, id))[..16]).unwrap_or_default();
-    format!("{}{}", id.simple(), signature.simple())
-}
-
-fn read_cursor(keys: &Keys, filter: &AuditFilter, text: &str) -> Result<Uuid, Failure> {
-    let parts = text
-        .split_at_checked(32)
-        .and_then(|(id, signature)| Some((Uuid::try_parse(id).ok()?, Uuid::try_parse(signature).ok()?)));
-    match parts {
-        Some((id, signature)) if keys.verify("cursor", &signed(filter, id), signature.as_bytes()) => Ok(id),
-        _ => {
-            let detail = "this is no cursor of this query; send next_cursor with the same filters";
-            Err(ActionError::Invalid(vec![("/query/cursor".to_owned(), detail.to_owned())]).into())
-        }
-    }
+/// The event that a cursor stands at.
+fn position(keys: &Keys, list: &str, cursor: &str) -> Result<Uuid, Failure> {
+    Uuid::try_parse(&cursors::open(keys, list, cursor)?).map_err(|_| cursors::wrong())
 }
 
 impl From<AuditEvent> for AuditEventBody {

@@ -91,13 +91,34 @@ foundation::on_both_databases! {
             (json!({ "name": "a", "scopes": ["users:fly"], "lifetime_seconds": 60 }), 400, "/body"),
             (json!({ "name": "a", "scopes": scopes }), 422, "/body/expires_at"),
             (json!({ "name": "a", "scopes": scopes, "lifetime_seconds": 40_000_000 }), 422, "/body/lifetime_seconds"),
-            (json!({ "name": "a", "scopes": scopes, "lifetime_seconds": 0 }), 400, "/body"),
+            (json!({ "name": "a", "scopes": scopes, "lifetime_seconds": 0 }), 422, "/body/lifetime_seconds"),
             (json!({ "name": "a", "scopes": scopes, "expires_at": "2026-01-31T11:59:59Z" }), 422, "/body/expires_at"),
             (json!({ "name": "a", "scopes": scopes, "expires_at": "2030-01-01T00:00:00Z" }), 422, "/body/expires_at"),
         ] {
             let (found, told) = create(&house, &session, wanted.clone()).await;
             assert_eq!((found.as_u16(), &told["errors"][0]["pointer"]), (status, &pointer.into()), "{wanted}: {told}");
         }
+    }
+
+    async fn the_same_request_makes_one_token(test: TestDatabase) {
+        let house = House::new(test).await;
+        house.user("ada").await;
+        let session = house.token("ada").await;
+        let send = async |name: &str| {
+            let wanted = json!({ "name": name, "scopes": ["users:read"], "lifetime_seconds": 60 });
+            let request = house.ask(Method::POST, PATH, &session).json(&wanted);
+            let answer = request.header("idempotency-key", "the first").send().await.unwrap();
+            let replayed = answer.headers().contains_key("idempotent-replayed");
+            (answer.status(), replayed, body(answer).await)
+        };
+        let (status, replayed, mut first) = send("report").await;
+        assert_eq!((status, replayed), (StatusCode::CREATED, false));
+        let token = first.as_object_mut().unwrap().remove("token").unwrap();
+        assert_eq!(send("report").await, (StatusCode::CREATED, true, first));
+        assert_eq!(send("other").await.0, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(house.values("SELECT name AS value FROM api_token").await, ["report"]);
+        let kept = house.values("SELECT body AS value FROM idempotency_key").await;
+        assert!(kept.len() == 1 && !kept[0].contains(token.as_str().unwrap()));
     }
 
     async fn a_token_ends(test: TestDatabase) {

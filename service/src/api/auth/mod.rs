@@ -3,19 +3,16 @@
 mod bodies;
 
 use foundation::settings::Secret;
-use poem::Result;
-use poem::http::StatusCode;
 use poem_openapi::param::Path;
-use poem_openapi::payload::Json;
 use poem_openapi::{ApiResponse, OpenApi};
 use uuid::Uuid;
 
-pub use self::bodies::{Account, LoginAnswer, LoginRequest, PasswordRequest, SessionBody, Sessions, Whoami};
+pub use self::bodies::{LoginAnswer, LoginRequest, PasswordRequest, SessionBody, Sessions, Whoami};
 use super::authorize::{Authorized, Known, SignedIn};
+use super::conventions::{JsonBody, Nullable, Refused, Statuses, statuses};
 use super::payload::JsonBytes;
-use super::problem::Failure;
-use super::problem_json::ProblemJson;
 use super::tags::Tag;
+use super::users::UserBody;
 use crate::actions::logins::{self, Credentials};
 use crate::actions::passwords::{self, PasswordChange};
 use crate::actions::{Actions, Origin, sessions};
@@ -26,10 +23,6 @@ pub enum LoginResponse {
     /// A session has begun.
     #[oai(status = 200)]
     SignedIn(JsonBytes<LoginAnswer>),
-    /// The name or the password is wrong, or the account is not in use (401); the password is right and the
-    /// account blocked (403); there were too many failures (429) or too many logins at once (503), and
-    /// `Retry-After` says when to come again.
-    Problem(StatusCode, ProblemJson),
 }
 
 /// Answers of what has nothing to tell.
@@ -38,8 +31,6 @@ pub enum DoneResponse {
     /// It is done.
     #[oai(status = 204)]
     Done,
-    /// The request cannot be served.
-    Problem(StatusCode, ProblemJson),
 }
 
 /// Answers of `whoami`.
@@ -48,8 +39,6 @@ pub enum WhoamiResponse {
     /// Who asks.
     #[oai(status = 200)]
     Known(JsonBytes<Whoami>),
-    /// The request cannot be served.
-    Problem(StatusCode, ProblemJson),
 }
 
 /// Answers of `sessions`.
@@ -58,8 +47,19 @@ pub enum SessionsResponse {
     /// The sessions.
     #[oai(status = 200)]
     Sessions(JsonBytes<Sessions>),
-    /// The request cannot be served.
-    Problem(StatusCode, ProblemJson),
+}
+
+statuses! {
+    /// Of signing in.
+    OfLogin = 400, 401, 403, 413, 415, 429, 500, 503;
+    /// Of asking who one is.
+    OfWhoami = 401, 500, 503;
+    /// Of what is one's own and needs no more words.
+    OfOwn = 401, 403, 500, 503;
+    /// Of ending a session, and of revoking a token.
+    OfEnd = 400, 401, 403, 404, 500, 503;
+    /// Of changing a password.
+    OfPassword = 400, 401, 403, 413, 415, 422, 429, 500, 503;
 }
 
 /// The routes of signing in.
@@ -79,14 +79,18 @@ impl AuthApi {
     /// doubles up to a longest one; until it is over the answer is 429. Failures of others elsewhere do not
     /// delay whoever comes from an address where the account is signed in.
     #[oai(path = "/login", method = "post", operation_id = "login")]
-    async fn login(&self, body: Json<LoginRequest>, origin: Origin) -> Result<LoginResponse> {
-        let LoginRequest { username, password } = body.0;
+    async fn login(
+        &self,
+        body: JsonBody<LoginRequest>,
+        origin: Origin,
+    ) -> Result<LoginResponse, Refused<OfLogin>> {
+        let LoginRequest { username, password } = body.value;
         let credentials = Credentials { username, password: Secret::from(password) };
-        let login = logins::login(&self.actions, credentials, &origin).await.map_err(Failure::from)?;
+        let login = logins::login(&self.actions, credentials, &origin).await?;
         let answer = LoginAnswer {
             token: login.token.expose().to_owned(),
             expires_at: login.session.expires_at,
-            user: Account::from(&login.user),
+            user: UserBody::from(&login.user),
         };
         Ok(LoginResponse::SignedIn(JsonBytes::of(&answer)?))
     }
@@ -95,24 +99,28 @@ impl AuthApi {
     ///
     /// Ends the session that the request comes in.
     #[oai(path = "/logout", method = "post", operation_id = "logout")]
-    async fn logout(&self, caller: Authorized<SignedIn>, origin: Origin) -> Result<DoneResponse> {
-        sessions::logout(&self.actions, &caller, &origin).await.map_err(Failure::from)?;
+    async fn logout(
+        &self,
+        caller: Authorized<SignedIn>,
+        origin: Origin,
+    ) -> Result<DoneResponse, Refused<OfOwn>> {
+        sessions::logout(&self.actions, &caller, &origin).await?;
         Ok(DoneResponse::Done)
     }
 
     /// Who am I?
     #[oai(path = "/whoami", method = "get", operation_id = "whoami")]
-    async fn whoami(&self, caller: Authorized<Known>) -> Result<WhoamiResponse> {
+    async fn whoami(&self, caller: Authorized<Known>) -> Result<WhoamiResponse, Refused<OfWhoami>> {
         Ok(WhoamiResponse::Known(JsonBytes::of(&Whoami::from(&*caller))?))
     }
 
     /// Where am I signed in?
     #[oai(path = "/sessions", method = "get", operation_id = "list_sessions")]
-    async fn list_sessions(&self, caller: Authorized<SignedIn>) -> Result<SessionsResponse> {
-        let current = sessions::current(&caller).map_err(Failure::from)?;
-        let found = sessions::list(&self.actions, &caller).await.map_err(Failure::from)?;
+    async fn list_sessions(&self, caller: Authorized<SignedIn>) -> Result<SessionsResponse, Refused<OfOwn>> {
+        let current = sessions::current(&caller)?;
+        let found = sessions::list(&self.actions, &caller).await?;
         let items = found.into_iter().map(|it| SessionBody::new(it, current)).collect();
-        Ok(SessionsResponse::Sessions(JsonBytes::of(&Sessions { items, next_cursor: None })?))
+        Ok(SessionsResponse::Sessions(JsonBytes::of(&Sessions { items, next_cursor: Nullable(None) })?))
     }
 
     /// End a session
@@ -122,10 +130,11 @@ impl AuthApi {
     async fn end_session(
         &self,
         caller: Authorized<SignedIn>,
+        /// The session's id.
         id: Path<Uuid>,
         origin: Origin,
-    ) -> Result<DoneResponse> {
-        sessions::end(&self.actions, &caller, id.0, &origin).await.map_err(Failure::from)?;
+    ) -> Result<DoneResponse, Refused<OfEnd>> {
+        sessions::end(&self.actions, &caller, id.0, &origin).await?;
         Ok(DoneResponse::Done)
     }
 
@@ -136,12 +145,12 @@ impl AuthApi {
     async fn change_password(
         &self,
         caller: Authorized<SignedIn>,
-        body: Json<PasswordRequest>,
+        body: JsonBody<PasswordRequest>,
         origin: Origin,
-    ) -> Result<DoneResponse> {
-        let PasswordRequest { current_password, new_password } = body.0;
+    ) -> Result<DoneResponse, Refused<OfPassword>> {
+        let PasswordRequest { current_password, new_password } = body.value;
         let wanted = PasswordChange { current: current_password.into(), new: new_password.into() };
-        passwords::change(&self.actions, &caller, wanted, &origin).await.map_err(Failure::from)?;
+        passwords::change(&self.actions, &caller, wanted, &origin).await?;
         Ok(DoneResponse::Done)
     }
 }

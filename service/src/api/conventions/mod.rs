@@ -10,4 +10,5 @@ pub mod versions;
 
 pub use bodies::{JsonBody, MergePatch};
 pub use nullable::Nullable;
+pub(crate) use refused::statuses;
 pub use refused::{Refused, Statuses};

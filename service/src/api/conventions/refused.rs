@@ -16,6 +16,21 @@ pub trait Statuses: Send + Sync + 'static {
     const STATUSES: &'static [u16];
 }
 
+/// Names the statuses of the errors of operations, a type for each.
+macro_rules! statuses {
+    ($( $(#[doc = $doc:literal])* $Name:ident = $($status:literal),+; )*) => { $(
+        $(#[doc = $doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub(super) enum $Name {}
+
+        impl Statuses for $Name {
+            const STATUSES: &'static [u16] = &[$($status),+];
+        }
+    )* };
+}
+
+pub(crate) use statuses;
+
 /// An error of an operation that has these statuses.
 pub struct Refused<S> {
     error: poem::Error,

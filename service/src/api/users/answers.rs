@@ -3,8 +3,8 @@
 use poem_openapi::ApiResponse;
 
 use super::bodies::{UserBody, UserPageBody};
-use crate::api::conventions::Statuses;
 use crate::api::conventions::versions::etag;
+use crate::api::conventions::{Statuses, statuses};
 use crate::api::payload::JsonBytes;
 use crate::domain::idempotency::{Answer, AnswerHeaders, Outcome};
 use crate::domain::users::User;
@@ -86,19 +86,6 @@ pub enum UserDeleted {
     /// It is gone, with its sessions and tokens.
     #[oai(status = 204)]
     Deleted,
-}
-
-/// The statuses of each operation's errors.
-macro_rules! statuses {
-    ($( $(#[doc = $doc:literal])* $Name:ident = $($status:literal),+; )*) => { $(
-        $(#[doc = $doc])*
-        #[derive(Clone, Copy, Debug)]
-        pub(super) enum $Name {}
-
-        impl Statuses for $Name {
-            const STATUSES: &'static [u16] = &[$($status),+];
-        }
-    )* };
 }
 
 statuses! {
