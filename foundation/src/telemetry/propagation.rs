@@ -150,18 +150,6 @@ pub fn join(span: &Span, caller: Option<&TraceContext>, entropy: &Entropy) -> Tr
     context
 }
 
-/// The `traceparent` for requests that are made within `span`; `None` when it is not recorded.
-#[must_use]
-pub fn current_traceparent(span: &Span) -> Option<String> {
-    TraceContext::of(span).map(|context| context.to_string())
-}
-
-/// The identifier of the trace that `span` is recorded in, as hexadecimal digits.
-#[must_use]
-pub fn current_trace_id(span: &Span) -> Option<String> {
-    TraceContext::of(span).map(|context| context.trace_id())
-}
-
 fn span_id(entropy: &Entropy) -> SpanId {
     SpanId::from_bytes(not_zero(entropy.bytes()))
 }
@@ -301,7 +289,5 @@ mod tests {
         let context = join(&span, Some(&caller), &Entropy::system());
         assert_eq!(context.trace_id(), TRACE);
         assert_ne!(context.span_id(), SPAN);
-        assert_eq!(current_traceparent(&span), None);
-        assert_eq!(current_trace_id(&span), None);
     }
 }

@@ -4,16 +4,11 @@
 
 use super::Dialect;
 
-/// refinery's own table: what is applied now.
-pub const HISTORY_TABLE: &str = "refinery_schema_history";
-
-/// What was ever done, and what refinery does not keep: outcome, times, `compatible_from`, the undo SQL.
-pub const JOURNAL_TABLE: &str = "migrator_journal";
-
-/// Makes [`HISTORY_TABLE`] when it is missing, exactly as refinery with 64-bit versions does.
+/// Makes refinery's own table of what is applied now when it is missing, exactly as refinery with 64-bit versions does.
 #[must_use]
 pub fn history_table_sql(dialect: Dialect) -> &'static str {
     match dialect {
+        // SQLite understands these types too.
         Dialect::Postgres | Dialect::Sqlite => {
             "CREATE TABLE IF NOT EXISTS refinery_schema_history (
     version    int8 PRIMARY KEY,
@@ -25,7 +20,7 @@ pub fn history_table_sql(dialect: Dialect) -> &'static str {
     }
 }
 
-/// Makes [`JOURNAL_TABLE`] when it is missing.
+/// Makes the table of what was ever done when it is missing.
 ///
 /// `action` is `up`, `down`, `stamp` or `reset`; `outcome` is `started`, `applied`,
 /// `undone`, `stamped`, `reset` or `failed`. `version` and `name` are null for a `reset`, which concerns all.
