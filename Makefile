@@ -33,7 +33,6 @@ cargo:
 run: cargo ## Brings the database up to date and serves on it (nothing configured: the file bedplate.db)
 	@cargo build --package migrator --package service
 	@cargo run --quiet --package migrator -- up
-	@echo "Swagger UI: http://$${HTTP_ADDRESS:-127.0.0.1:8080}/docs" >&2
 	@cargo run --quiet --package service
 
 .PHONY: bench

@@ -44,6 +44,14 @@ secret() {
   secret SERVICE_PASSWORD
   export OWNER_ROLE=${OWNER_ROLE:-bedplate_owner} SERVICE_ROLE=${SERVICE_ROLE:-bedplate_service}
   export BEDPLATE_DATABASE=${BEDPLATE_DATABASE:-${POSTGRES_DB:-bedplate}}
+  if [ "${BEDPLATE_ENV:-}" = production ]; then
+    case " ${POSTGRES_PASSWORD:-} $OWNER_PASSWORD $SERVICE_PASSWORD " in
+      *' postgres-development '* | *' owner-development '* | *' service-development '* | *' CHANGE-ME '*)
+        echo 'roles: a password is one that stands in the repository for development; production needs others' >&2
+        exit 1
+        ;;
+    esac
+  fi
   # What the image's entrypoint knows the superuser by.
   export PGUSER=${PGUSER:-${POSTGRES_USER:-postgres}}
 

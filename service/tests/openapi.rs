@@ -40,6 +40,16 @@ fn has_example(document: &Value, media: &Value) -> bool {
     [media, schema, named].iter().any(|it| it.get("example").is_some() || it.get("examples").is_some())
 }
 
+/// OpenAPI 3.0 allows these fields and no others; `summary` came with 3.1.
+#[tokio::test]
+async fn the_head_is_of_its_version() {
+    let document = document().await;
+    assert_eq!(document["openapi"], "3.0.0");
+    let known = ["title", "description", "termsOfService", "contact", "license", "version"];
+    let info = document["info"].as_object().unwrap();
+    assert!(info.keys().all(|it| known.contains(&it.as_str())), "{info:?}");
+}
+
 #[tokio::test]
 async fn every_operation_under_api_says_who_may() {
     let document = document().await;

@@ -278,6 +278,8 @@ impl From<rusqlite::Error> for DatabaseError {
         use rusqlite::ffi;
         let message = match &error {
             rusqlite::Error::SqliteFailure(_, Some(said)) => said.clone(),
+            // Its own text has the whole statement, which may be a file.
+            rusqlite::Error::SqlInputError { msg, .. } => msg.clone(),
             other => other.to_string(),
         };
         let kind = match error.sqlite_error() {
@@ -306,7 +308,11 @@ impl From<rusqlite::Error> for DatabaseError {
         };
         let constraint = message.split_once(" constraint failed: ").map(|(_, what)| what.to_owned());
         let details = Details { constraint, ..Details::default() };
-        Self { kind, message, details: Box::new(details), source: Some(Box::new(error)) }
+        let source: Option<Box<dyn Error + Send + Sync>> = match error {
+            rusqlite::Error::SqlInputError { .. } => None,
+            error => Some(Box::new(error)),
+        };
+        Self { kind, message, details: Box::new(details), source }
     }
 }
 

@@ -39,9 +39,15 @@ impl Setting for LogLevel {
         "error, warn, info, debug, trace or off, or directives such as info,service=debug";
 
     fn parse(text: &str) -> Result<Self, String> {
+        // The filter takes a word that is no level for the name of a target, and logs nothing but that.
+        let is_no_level = |part: &str| {
+            !part.contains(['=', '['])
+                && part.trim().parse::<tracing_subscriber::filter::LevelFilter>().is_err()
+        };
+        let known = !text.split(',').any(is_no_level);
         match tracing_subscriber::EnvFilter::try_new(text) {
-            Ok(_) => Ok(Self(text.to_owned())),
-            Err(_) => Err("this is not a log filter".to_owned()),
+            Ok(_) if known => Ok(Self(text.to_owned())),
+            _ => Err("this is not a log filter".to_owned()),
         }
     }
 
@@ -57,5 +63,22 @@ crate::settings! {
         level: LogLevel = "info",
         /// `json` for machines, `text` for people, `auto`: text on a terminal, JSON elsewhere.
         format: LogFormat = "auto",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused() {
+        for text in
+            ["info", "WARN", "off", "debug,hyper=warn", "service::access=debug", "info,[request]=debug"]
+        {
+            assert!(LogLevel::parse(text).is_ok(), "{text}");
+        }
+        for text in ["loud", "inf", "info,servce", "service=loud"] {
+            assert!(LogLevel::parse(text).is_err(), "{text}");
+        }
     }
 }

@@ -83,7 +83,7 @@ impl Session {
             guard: Guard::None,
             work: vec![Work::File { sql: tables }],
         };
-        self.perform(&change).await?;
+        self.perform(&change).await.map_err(explain_missing_rights)?;
         if self.backend() == Backend::Postgres && postgres::has_narrow_versions(&mut self.connection).await? {
             let title = "the history's versions of 64 bits".to_owned();
             let work = vec![Work::File { sql: postgres::WIDEN_VERSIONS.to_owned() }];
@@ -145,5 +145,17 @@ impl Session {
         let work = async { self.connection.batch(sql).await };
         let done = stoppable(&self.context.stop, &canceller, work).await;
         done.map_err(|failure| failure.explain_file(title, sql))
+    }
+}
+
+/// A role that may only serve is told that another one migrates.
+fn explain_missing_rights(error: MigratorError) -> MigratorError {
+    match error {
+        MigratorError::Failed { source, .. } if source.kind() == DatabaseErrorKind::InsufficientPrivilege => {
+            MigratorError::Settings(format!(
+                "this role may not change the schema ({source}); let DATABASE_URL of the migrator name the role that owns it"
+            ))
+        }
+        error => error,
     }
 }

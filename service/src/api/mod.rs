@@ -160,7 +160,6 @@ impl Application {
 /// The documented API. Its documents are what `/openapi.json` and `/openapi.yaml` serve.
 fn open_api(parts: &Parts) -> OpenApiService<impl OpenApi + use<>, ()> {
     OpenApiService::new(apis(parts), "Bedplate", crate::VERSION)
-        .summary("The base that a backend is bolted to")
         .description(
             "Errors are `application/problem+json` (RFC 9457). Times are RFC 3339 in UTC. Every answer \
              names its request in `X-Request-Id`, and so does the log.",
