@@ -47,6 +47,16 @@ impl MigratorSettings {
     }
 }
 
+impl AdminSettings {
+    /// Adds a problem for a password that no account can have, also while nobody needs it.
+    pub fn check(&self, environment: &mut Environment) {
+        let length = self.password.as_ref().map(|it| it.expose().chars().count());
+        if length.is_some_and(|length| !(8..=128).contains(&length)) {
+            environment.problem("ADMIN_PASSWORD", "it must have 8 to 128 characters");
+        }
+    }
+}
+
 /// All settings of the migrator.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -64,7 +74,9 @@ impl Settings {
         let foundation = FoundationSettings::read(environment);
         let migrator = MigratorSettings::read(environment);
         migrator.check_bounds(environment);
-        Self { foundation, migrator, admin: AdminSettings::read(environment) }
+        let admin = AdminSettings::read(environment);
+        admin.check(environment);
+        Self { foundation, migrator, admin }
     }
 
     /// Every variable that [`read`](Self::read) knows.

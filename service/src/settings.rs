@@ -174,6 +174,10 @@ impl ServiceSettings {
                 migrator: MigratorSettings::read(environment),
                 admin: AdminSettings::read(environment),
             });
+        if let Some(migrations) = &migrations {
+            migrations.migrator.check_bounds(environment);
+            migrations.admin.check(environment);
+        }
         Self { foundation, http, auth, migrations }
     }
 
