@@ -91,8 +91,13 @@ async fn each_mode_of_tls_does_what_libpq_does() {
     let mut connection = super::cluster::connect(&format!("{by_number}?sslmode=require"), &[]).await.unwrap();
     let canceller = connection.canceller();
     let running = tokio::spawn(async move { connection.batch("SELECT pg_sleep(600)").await });
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    canceller.cancel().await.unwrap();
+    let (started, canceller) = (&running, &canceller);
+    // Again and again, because the first time may come before the statement has begun.
+    foundation::testing::eventually(std::time::Duration::from_secs(10), "it ends", || async move {
+        canceller.cancel().await.unwrap();
+        started.is_finished()
+    })
+    .await;
     assert_eq!(running.await.unwrap().unwrap_err().kind(), DatabaseErrorKind::QueryCanceled);
 }
 
