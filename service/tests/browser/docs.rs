@@ -38,10 +38,10 @@ on_both_databases! {
 async fn sign_in(swagger: &Swagger<'_>) -> String {
     let login = swagger.operation("Auth", "login").await;
     login.try_it_out().await;
-    let mut body = login.body().await;
-    body["username"] = "admin".into();
-    body["password"] = ADMIN_PASSWORD.into();
-    login.type_body(&body).await;
+    login.edit("ada", "admin").await;
+    login.edit("correct horse battery staple", ADMIN_PASSWORD).await;
+    let entered = json!({ "username": "admin", "password": ADMIN_PASSWORD });
+    assert_eq!(login.body().await, entered);
     let (status, answer) = login.execute().await;
     swagger.browser.screenshot("2-signed-in").await;
     assert_eq!((status.as_str(), &answer["user"]["username"]), ("200", &json!("admin")));
@@ -57,10 +57,9 @@ async fn make_user(swagger: &Swagger<'_>, name: &str) {
     assert!(described.contains(demand), "{described}");
     swagger.browser.screenshot("5-create-user").await;
     create.try_it_out().await;
-    let mut body = create.body().await;
-    body["username"] = name.into();
-    body["email"] = format!("{name}@example.org").into();
-    create.type_body(&body).await;
+    create.edit("\"ada\"", &format!("\"{name}\"")).await;
+    create.edit("ada@", &format!("{name}@")).await;
+    assert_eq!(create.body().await["username"], name);
     swagger.browser.screenshot("6-edited").await;
     let (status, answer) = create.execute().await;
     swagger.browser.screenshot("7-created").await;
@@ -72,8 +71,9 @@ async fn make_user(swagger: &Swagger<'_>, name: &str) {
 async fn list_users(swagger: &Swagger<'_>, names: &[&str]) {
     let list = swagger.operation("Users", "list_users").await;
     list.try_it_out().await;
+    swagger.browser.screenshot("8-list-users").await;
     let (status, answer) = list.execute().await;
-    swagger.browser.screenshot("8-listed").await;
+    swagger.browser.screenshot("9-listed").await;
     assert_eq!(status, "200");
     let items = answer["items"].as_array().expect("a page");
     let mut listed: Vec<_> = items.iter().filter_map(|it| it["username"].as_str()).collect();

@@ -1,7 +1,7 @@
 //! Swagger UI as a person uses it.
 
 use serde_json::Value;
-use thirtyfour::{By, Key, WebElement};
+use thirtyfour::{By, WebElement};
 
 use crate::browser::Browser;
 
@@ -92,12 +92,15 @@ impl Operation<'_> {
         serde_json::from_str(&text.unwrap()).expect("the example is JSON")
     }
 
-    /// Types another body over the one that is there.
-    pub(crate) async fn type_body(&self, body: &Value) {
+    /// Selects the first `old` in the body that is offered, and types `new` over it.
+    pub(crate) async fn edit(&self, old: &str, new: &str) {
         let field = self.part("textarea.body-param__text").await;
-        field.send_keys(Key::Control + "a").await.unwrap();
-        field.send_keys(serde_json::to_string_pretty(body).unwrap()).await.unwrap();
-        assert_eq!(self.body().await, *body);
+        let select = "const [field, old] = arguments; const at = field.value.indexOf(old); \
+             field.focus(); field.setSelectionRange(at, at + old.length); return at";
+        let at = self.browser.evaluate(select, vec![field.to_json().unwrap(), old.into()]).await;
+        assert!(at.as_i64() >= Some(0), "{old} is not in {}", self.body().await);
+        field.send_keys(new).await.unwrap();
+        assert!(self.body().await.to_string().contains(new));
     }
 
     /// Presses Execute, waits for the answer that the page shows, and returns its status and its body.
