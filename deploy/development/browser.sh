@@ -55,9 +55,10 @@ install_browser() {
   say "installing Chromium and chromedriver with apt-get"
   become+=(env DEBIAN_FRONTEND=noninteractive)
   "${become[@]}" apt-get update -q </dev/null >&2 || say "apt-get update failed, going on with the lists there are"
-  "${become[@]}" apt-get install -y -q --no-install-recommends chromium chromium-driver </dev/null >&2 ||
-    die "apt-get could not install the packages chromium and chromium-driver (see above)"
-  find_browser || die "the packages chromium and chromium-driver brought no programs"
+  # Without its sandbox Chromium runs as root only, where it has none.
+  "${become[@]}" apt-get install -y -q --no-install-recommends chromium chromium-driver chromium-sandbox </dev/null >&2 ||
+    die "apt-get could not install the packages chromium, chromium-driver and chromium-sandbox (see above)"
+  find_browser || die "the packages chromium, chromium-driver and chromium-sandbox brought no programs"
 }
 
 print_browser() { printf '%s\n' "$CHROMIUM" "$CHROMEDRIVER"; }

@@ -53,6 +53,23 @@ async fn a_request_to_somebody_else_is_noticed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_is_shown_as_large_and_as_dark_as_asked() {
+    let Some(browser) = Browser::start("shown").await else { return };
+    let service = TestService::start().await;
+    browser.open(&service.url("/docs")).await;
+    let shown = "return [innerWidth, innerHeight, matchMedia('(prefers-color-scheme: dark)').matches]";
+    assert_eq!(browser.evaluate(shown, vec![]).await, json!([1280, 1000, false]));
+    browser.resize(390, 844).await;
+    browser.prefer("prefers-color-scheme", "dark").await;
+    assert_eq!(browser.evaluate(shown, vec![]).await, json!([390, 844, true]));
+    let picture = std::fs::read(browser.screenshot("narrow").await).unwrap();
+    // The head of a PNG has its width and its height.
+    let [width, height] = [16, 20].map(|at| u32::from_be_bytes(picture[at..at + 4].try_into().unwrap()));
+    assert_eq!((width, height), (390, 844));
+    browser.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_left_of_a_browser_whose_test_panics() {
     let Some(browser) = Browser::start("panic").await else { return };
     browser.open("about:blank").await;

@@ -10,7 +10,7 @@
 
 #[path = "../support/accounts.rs"]
 mod accounts;
-#[path = "../support/browser.rs"]
+#[path = "../support/browser/mod.rs"]
 mod browser;
 mod docs;
 mod driver;

@@ -17,15 +17,13 @@
     reason = "each test file uses a part of it, and a test ends by panicking"
 )]
 
-use std::io::{BufRead as _, BufReader, Write as _};
+mod processes;
+
 use std::ops::Deref;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
-use tempfile::TempDir;
+use serde_json::{Value, json};
 use thirtyfour::error::WebDriverResult;
 use thirtyfour::{
     BrowserLogEntry, By, ChromeCapabilities, ChromiumLikeCapabilities as _, LoggingPrefsLogLevel, WebDriver,
@@ -33,11 +31,12 @@ use thirtyfour::{
 };
 use tokio::time::Instant;
 
+use self::processes::{
+    Process, Profile, port_of_chromium, programs, start_chromedriver, start_chromium, tell,
+};
+
 /// How long anything may take before a test calls it broken.
 const LIMIT: Duration = Duration::from_secs(30);
-
-/// How large the window is at first, in CSS pixels.
-const WINDOW: (u32, u32) = (1280, 1000);
 
 /// A browser with one page. It is gone when this is dropped, also by a panic. It is a [`WebDriver`] too.
 pub struct Browser {
@@ -47,29 +46,28 @@ pub struct Browser {
     // Dropped in this order: the profile goes when nobody writes to it any more.
     _chromedriver: Process,
     _chromium: Process,
-    _profile: TempDir,
+    _profile: Profile,
 }
-
-/// A process that is ended when this is dropped.
-struct Process(Child);
 
 impl Browser {
     /// Starts one with a profile of its own. `name` is that of the folder of its screenshots. Where there
     /// is no browser and the tests may go without, the answer is `None`, and a line says so.
     pub async fn start(name: &str) -> Option<Self> {
         let (chromium, chromedriver) = programs(name)?;
-        let profile = tempfile::tempdir().expect("a folder");
+        let profile = Profile::new();
         let chromium = start_chromium(&chromium, profile.path());
         let chromium_port = port_of_chromium(profile.path()).await;
         let (chromedriver, address) = start_chromedriver(&chromedriver, profile.path());
         let driver = connect(&address, chromium_port).await;
-        Some(Self {
+        let browser = Self {
             driver: Some(driver),
             name: name.to_owned(),
             _chromedriver: chromedriver,
             _chromium: chromium,
             _profile: profile,
-        })
+        };
+        browser.resize(1280, 1000).await;
+        Some(browser)
     }
 
     /// Opens a page, and waits until it and what it names is loaded.
@@ -92,10 +90,20 @@ impl Browser {
                 Err(error) => format!(" ({error})"),
             };
             if Instant::now() > deadline {
-                let picture = self.screenshot("failed").await;
-                panic!("not within {LIMIT:?}: {what}{last}; the page is shown in {}", picture.display());
+                panic!(
+                    "not within {LIMIT:?}: {what}{last}; the page is shown in {}",
+                    self.show_failure().await
+                );
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Where a picture of the page is now, or why there is none.
+    async fn show_failure(&self) -> String {
+        match self.screenshot_as_png().await {
+            Ok(picture) => self.keep("failed", &picture).display().to_string(),
+            Err(error) => format!("no picture: {error}"),
         }
     }
 
@@ -128,17 +136,33 @@ impl Browser {
         answer.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
     }
 
-    /// Makes the window this large, in CSS pixels.
+    /// Makes the page's part of the window this large, in CSS pixels: 1280 by 1000 at first.
     pub async fn resize(&self, width: u32, height: u32) {
-        self.set_window_rect(0, 0, width, height).await.expect("it is resized");
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+    }
+
+    /// Has the page as a person's settings make it, such as `prefers-color-scheme` and `dark`.
+    pub async fn prefer(&self, feature: &str, value: &str) {
+        let features = json!({ "features": [{ "name": feature, "value": value }] });
+        self.devtools("Emulation.setEmulatedMedia", features).await;
+    }
+
+    /// What a command of the Chrome DevTools Protocol answers.
+    pub async fn devtools(&self, method: &str, parameters: Value) -> Value {
+        let answer = self.cdp().send_raw(method, parameters).await;
+        answer.unwrap_or_else(|error| panic!("{method}: {error}"))
     }
 
     /// Writes what is seen to `target/tmp/browser/NAME/`, and returns the file.
     pub async fn screenshot(&self, name: &str) -> PathBuf {
+        self.keep(name, &self.screenshot_as_png().await.expect("a picture"))
+    }
+
+    fn keep(&self, name: &str, picture: &[u8]) -> PathBuf {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser").join(&self.name);
         std::fs::create_dir_all(&folder).expect("a folder");
         let file = folder.join(format!("{name}.png"));
-        let picture = self.screenshot_as_png().await.expect("a picture");
         std::fs::write(&file, picture).expect("it is written");
         file
     }
@@ -178,7 +202,7 @@ impl Browser {
 
     /// The ids of its two processes, and where its profile is.
     pub fn traces(&self) -> ([u32; 2], PathBuf) {
-        let processes = [self._chromium.0.id(), self._chromedriver.0.id()];
+        let processes = [self._chromium.id(), self._chromedriver.id()];
         (processes, self._profile.path().to_owned())
     }
 
@@ -204,93 +228,6 @@ impl Drop for Browser {
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Asked, Chromium ends its own processes; killed, it would leave that to them.
-        let id = self.0.id().to_string();
-        let _gone = Command::new("kill").args(["-s", "TERM", &id]).stderr(Stdio::null()).status();
-        for _ in 0..500 {
-            if !matches!(self.0.try_wait(), Ok(None)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let _killed = self.0.kill();
-        let _reaped = self.0.wait();
-    }
-}
-
-/// Where Chromium and chromedriver are. `deploy/development/browser.sh` says so.
-fn programs(name: &str) -> Option<(PathBuf, PathBuf)> {
-    let [chromium, chromedriver] = ["TEST_CHROMIUM", "TEST_CHROMEDRIVER"].map(std::env::var_os);
-    if let (Some(chromium), Some(chromedriver)) = (chromium, chromedriver) {
-        return Some((chromium.into(), chromedriver.into()));
-    }
-    let skipped = std::env::var_os("TEST_BROWSER").is_some_and(|it| it == "skip");
-    assert!(skipped, "TEST_CHROMIUM and TEST_CHROMEDRIVER name no browser: run `make test-browser`");
-    tell(&format!(
-        "!!! SKIPPED {name}: there is no Chromium and chromedriver; `make test-browser` installs them"
-    ));
-    None
-}
-
-/// Past the test harness, which shows what a test prints only when it fails.
-fn tell(line: &str) {
-    writeln!(std::io::stderr(), "{line}").expect("there is a standard error");
-}
-
-fn start_chromium(program: &Path, profile: &Path) -> Process {
-    let log = std::fs::File::create(profile.join("chromium.log")).expect("a file");
-    let mut command = Command::new(program);
-    command
-        .args(["--headless", "--remote-debugging-port=0", "--no-first-run", "--no-default-browser-check"])
-        .arg(format!("--user-data-dir={}", profile.display()))
-        .arg(format!("--window-size={},{}", WINDOW.0, WINDOW.1))
-        .args(["--force-device-scale-factor=1", "--hide-scrollbars", "--lang=en-US"])
-        // A container's shared memory is small, and it has no graphics.
-        .args(["--disable-dev-shm-usage", "--disable-gpu"])
-        // It asks its maker for nothing, and no page reaches anybody but this machine.
-        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-        .args(["--no-proxy-server", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"])
-        .args(["--password-store=basic", "--use-mock-keychain", "--disable-crash-reporter"]);
-    if std::fs::metadata(profile).expect("a folder").uid() == 0 {
-        // Chromium refuses to run as root with its sandbox.
-        command.arg("--no-sandbox");
-    }
-    command.arg("about:blank").stdout(Stdio::null()).stderr(log);
-    Process::start(command, profile)
-}
-
-/// Waits until Chromium has written the port that it listens at for the driver.
-async fn port_of_chromium(profile: &Path) -> u16 {
-    let deadline = Instant::now() + LIMIT;
-    loop {
-        let file = std::fs::read_to_string(profile.join("DevToolsActivePort")).unwrap_or_default();
-        if let Some(port) = file.lines().next().and_then(|it| it.parse().ok()) {
-            return port;
-        }
-        let log = || std::fs::read_to_string(profile.join("chromium.log")).unwrap_or_default();
-        assert!(Instant::now() < deadline, "Chromium does not start: {}", log());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Starts chromedriver on a port that the system chooses, and returns its address.
-fn start_chromedriver(program: &Path, profile: &Path) -> (Process, String) {
-    let mut command = Command::new(program);
-    command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut process = Process::start(command, profile);
-    let mut lines = BufReader::new(process.0.stdout.take().expect("a pipe")).lines();
-    let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
-        let (_, port) = line.split_once("started successfully on port ")?;
-        port.trim_end_matches('.').parse::<u16>().ok()
-    });
-    let port = port.expect("chromedriver says which port it listens at");
-    // The pipe is read to its end, so that nothing that is said later blocks.
-    std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-    (process, format!("http://127.0.0.1:{port}"))
-}
-
 async fn connect(address: &str, chromium_port: u16) -> WebDriver {
     let mut capabilities = ChromeCapabilities::new();
     let debugger = format!("127.0.0.1:{chromium_port}");
@@ -303,19 +240,6 @@ async fn connect(address: &str, chromium_port: u16) -> WebDriver {
     let client = reqwest::Client::builder().no_proxy().timeout(LIMIT).build().expect("a client");
     let driver = WebDriver::builder(address, capabilities).client(client).connect().await;
     driver.expect("chromedriver reaches Chromium")
-}
-
-impl Process {
-    /// Starts a program that keeps its files in this folder.
-    fn start(mut command: Command, folder: &Path) -> Self {
-        command.stdin(Stdio::null()).env("HOME", folder).env("TMPDIR", folder).env_remove("DISPLAY");
-        let child = command.spawn();
-        Self(
-            child.unwrap_or_else(|error| {
-                panic!("{} does not start: {error}", command.get_program().display())
-            }),
-        )
-    }
 }
 
 /// The address in an entry of the log of what the page did, when that was a request.
