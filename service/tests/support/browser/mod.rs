@@ -44,9 +44,9 @@ pub struct Browser {
     driver: Option<WebDriver>,
     name: String,
     // Dropped in this order: the profile goes when nobody writes to it any more.
-    _chromedriver: Process,
-    _chromium: Process,
-    _profile: Profile,
+    chromedriver: Process,
+    chromium: Process,
+    profile: Profile,
 }
 
 impl Browser {
@@ -59,13 +59,7 @@ impl Browser {
         let chromium_port = port_of_chromium(profile.path()).await;
         let (chromedriver, address) = start_chromedriver(&chromedriver, profile.path());
         let driver = connect(&address, chromium_port).await;
-        let browser = Self {
-            driver: Some(driver),
-            name: name.to_owned(),
-            _chromedriver: chromedriver,
-            _chromium: chromium,
-            _profile: profile,
-        };
+        let browser = Self { driver: Some(driver), name: name.to_owned(), chromedriver, chromium, profile };
         browser.resize(1280, 1000).await;
         Some(browser)
     }
@@ -202,8 +196,8 @@ impl Browser {
 
     /// The ids of its two processes, and where its profile is.
     pub fn traces(&self) -> ([u32; 2], PathBuf) {
-        let processes = [self._chromium.id(), self._chromedriver.id()];
-        (processes, self._profile.path().to_owned())
+        let processes = [self.chromium.id(), self.chromedriver.id()];
+        (processes, self.profile.path().to_owned())
     }
 
     async fn log(&self, kind: &str) -> Vec<BrowserLogEntry> {
