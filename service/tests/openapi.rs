@@ -125,3 +125,33 @@ async fn both_forms_are_the_same_document() {
     // The order is that of a document for people: what it is comes first.
     assert!(yaml.starts_with("openapi: "), "{}", &yaml[..100]);
 }
+
+/// The parts that a body of a request is made of, by their names.
+fn requested(document: &Value) -> Vec<(String, Value)> {
+    let operations = operations(document);
+    let media = operations.iter().flat_map(|(_, _, it)| it["requestBody"]["content"].as_object()).flatten();
+    let names = media.filter_map(|(_, it)| it["schema"]["$ref"].as_str()?.rsplit('/').next());
+    let names: BTreeSet<&str> = names.collect();
+    assert!(!names.is_empty());
+    let schema = |name: &str| document["components"]["schemas"][name].clone();
+    names.into_iter().map(|name| (name.to_owned(), schema(name))).collect()
+}
+
+/// What a request may leave out may not be null, and there is nothing that is not known: the document says
+/// both, and shows no example that the service refuses.
+#[tokio::test]
+async fn requests_are_as_strict_as_they_are_read() {
+    for (name, schema) in requested(&document().await) {
+        assert_eq!(schema["additionalProperties"], false, "{name}");
+        let example = schema["example"].as_object().unwrap();
+        for (field, value) in example {
+            let property = &schema["properties"][field];
+            assert!(property.is_object(), "{name} has no {field}");
+            assert!(!value.is_null() || property["nullable"] == true, "{name} shows null for {field}");
+        }
+    }
+    let schemas = &document().await["components"]["schemas"];
+    let (new, patch) = (&schemas["NewUser"]["properties"], &schemas["UserPatch"]["properties"]);
+    assert!(new["is_active"].get("nullable").is_none() && patch["username"].get("nullable").is_none());
+    assert_eq!((&new["email"]["nullable"], &patch["email"]["nullable"]), (&json!(true), &json!(true)));
+}

@@ -1,5 +1,6 @@
 //! The OpenAPI document, with what poem-openapi leaves out of it.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use serde_json::{Value, json};
@@ -20,17 +21,59 @@ pub(super) struct Document {
 pub(super) fn finish(spec: &str) -> io::Result<Document> {
     let mut document: Value = serde_json::from_str(spec)?;
     security_document::declare(&mut document);
-    if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
-        schemas.values_mut().for_each(allow_null);
+    let requested = requested(&document);
+    let schemas = document["components"]["schemas"].as_object_mut();
+    for (name, schema) in schemas.into_iter().flatten() {
+        if requested.contains(name) {
+            as_requests_are_read(schema);
+        } else {
+            as_answers_are_written(schema);
+        }
     }
     let json = serde_json::to_string_pretty(&document)?;
     let yaml = serde_yaml::to_string(&document).map_err(io::Error::other)?;
     Ok(Document { json, yaml })
 }
 
-/// Whatever may be left out of an object may be null: poem-openapi reads and writes it so, and says so
-/// nowhere. What has a default is never null.
-fn allow_null(schema: &mut Value) {
+/// The names of the schemas that bodies of requests consist of.
+fn requested(document: &Value) -> BTreeSet<String> {
+    let operations = document["paths"].as_object().into_iter().flatten();
+    let operations = operations.flat_map(|(_, it)| it.as_object().into_iter().flatten());
+    let mut left: Vec<&Value> = operations.map(|(_, it)| &it["requestBody"]).collect();
+    let mut names = BTreeSet::new();
+    while let Some(value) = left.pop() {
+        match value {
+            Value::Array(values) => left.extend(values),
+            Value::Object(fields) => {
+                let reference = fields.get("$ref").and_then(Value::as_str);
+                let name = reference.and_then(|it| it.strip_prefix("#/components/schemas/"));
+                if let Some(name) = name.filter(|it| names.insert((*it).to_owned())) {
+                    left.push(&document["components"]["schemas"][name]);
+                }
+                left.extend(fields.values());
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+/// Bodies of requests are read strictly: no field that is not known, and null only for what is declared
+/// `Nullable`. poem-openapi does not say the first, and its examples have null for what is not given.
+fn as_requests_are_read(schema: &mut Value) {
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
+    let may_be_null = |it: &Value| it["nullable"] == true;
+    let nullable: BTreeSet<String> =
+        properties.iter().filter(|(_, it)| may_be_null(it)).map(|(name, _)| name.clone()).collect();
+    if let Some(example) = schema.get_mut("example").and_then(Value::as_object_mut) {
+        example.retain(|name, value| !value.is_null() || nullable.contains(name));
+    }
+    schema["additionalProperties"] = false.into();
+}
+
+/// Whatever may be left out of an answer may be null: poem-openapi writes it so, and says so nowhere. What
+/// has a default is never null.
+fn as_answers_are_written(schema: &mut Value) {
     let required = schema.get("required").cloned().unwrap_or_default();
     let required: Vec<&str> = required.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
@@ -53,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_may_be_left_out_may_be_null() {
+    fn what_an_answer_may_leave_out_may_be_null() {
         let mut schema = json!({
             "required": ["id"],
             "properties": {
@@ -63,7 +106,7 @@ mod tests {
                 "owner": { "$ref": "#/components/schemas/User" },
             },
         });
-        allow_null(&mut schema);
+        as_answers_are_written(&mut schema);
         let owner = json!({ "allOf": [{ "$ref": "#/components/schemas/User" }], "nullable": true });
         assert_eq!(schema["properties"]["owner"], owner);
         assert_eq!(schema["properties"]["email"]["nullable"], true);
