@@ -49,6 +49,10 @@ test: cargo ## Runs all tests, beside a throwaway PostgreSQL
 test-long: cargo ## The same with hundreds of kills, a million rows and a browser
 	@env $(CLEAN) BEDPLATE_TEST_LONG=1 $(POSTGRES) run $(CARGO_TEST) $(ARGS)
 
+.PHONY: conformance
+conformance: cargo ## Asks a running service all that its OpenAPI document allows and forbids (needs python3)
+	@env $(CLEAN) ./deploy/development/conformance.sh
+
 .PHONY: lint
 lint: cargo ## Format, clippy, documentation; shellcheck and cargo-deny where they are installed
 	cargo fmt --all --check

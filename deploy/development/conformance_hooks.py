@@ -59,7 +59,11 @@ if CALLER != "nobody":
 def only_cursors_are_unreadable(ctx, response, case):
     """conformance.toml allows 400 as an answer to what the schema allows, because the service signs cursors
     and no schema can say which it signed. Here it is held to just that."""
-    if case.meta is None or not case.meta.generation.mode.is_positive or response.status_code != 400:
+    meta = case.meta
+    if response.status_code != 400 or meta is None or not meta.generation.mode.is_positive:
+        return
+    # Where it finds no right value for a parameter, schemathesis takes a wrong one to try the others.
+    if any(component.mode.is_negative for component in meta.components.values()):
         return
     pointers = [error["pointer"] for error in response.json().get("errors", [])]
     assert pointers == ["/query/cursor"], f"the schema allows it, and yet it is refused: {pointers}"

@@ -155,3 +155,25 @@ async fn requests_are_as_strict_as_they_are_read() {
     assert!(new["is_active"].get("nullable").is_none() && patch["username"].get("nullable").is_none());
     assert_eq!((&new["email"]["nullable"], &patch["email"]["nullable"]), (&json!(true), &json!(true)));
 }
+
+/// What is read by rules of its own says so, and integers say between which bounds they are read.
+#[tokio::test]
+async fn parameters_and_numbers_say_what_is_read() {
+    let document = document().await;
+    let mut seen = BTreeSet::new();
+    for (method, path, operation) in operations(&document) {
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let name = parameter["name"].as_str().unwrap();
+            if ["If-Match", "Idempotency-Key", "search"].contains(&name) {
+                seen.insert(name.to_owned());
+                let shown = [&parameter["schema"]["pattern"], &parameter["example"]];
+                assert!(shown.iter().all(|it| it.is_string()), "{method} {path}: {parameter}");
+            }
+        }
+    }
+    assert_eq!(seen.len(), 3, "{seen:?}");
+    let lifetime = &document["components"]["schemas"]["TokenRequest"]["properties"]["lifetime_seconds"];
+    assert_eq!((&lifetime["minimum"], &lifetime["maximum"]), (&json!(1.0), &json!(u32::MAX)));
+    let character = &document["components"]["schemas"]["NewUser"]["properties"]["eve_character_id"];
+    assert_eq!(character["maximum"], json!(i64::MAX));
+}

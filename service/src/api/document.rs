@@ -21,6 +21,8 @@ pub(super) struct Document {
 pub(super) fn finish(spec: &str) -> io::Result<Document> {
     let mut document: Value = serde_json::from_str(spec)?;
     security_document::declare(&mut document);
+    as_parameters_are_read(&mut document);
+    say_bounds(&mut document);
     let requested = requested(&document);
     let schemas = document["components"]["schemas"].as_object_mut();
     for (name, schema) in schemas.into_iter().flatten() {
@@ -33,6 +35,73 @@ pub(super) fn finish(spec: &str) -> io::Result<Document> {
     let json = serde_json::to_string_pretty(&document)?;
     let yaml = serde_yaml::to_string(&document).map_err(io::Error::other)?;
     Ok(Document { json, yaml })
+}
+
+/// A parameter that is read by rules of its own, wherever it occurs.
+struct Parameter {
+    place: &'static str,
+    name: &'static str,
+    pattern: &'static str,
+    example: &'static str,
+}
+
+const PARAMETERS: [Parameter; 3] = [
+    Parameter {
+        place: "header",
+        name: "Idempotency-Key",
+        // A header's blanks around it are not part of it.
+        pattern: "^[!-~]([ -~]{0,253}[!-~])?$",
+        example: "0b6f2a0e-8d2c-4c55-9d5e-3f1f7c9d2a41",
+    },
+    Parameter {
+        place: "header",
+        name: "If-Match",
+        pattern: r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"#,
+        example: "\"3\"",
+    },
+    Parameter {
+        place: "query",
+        name: "search",
+        pattern: r"^[^\u0000-\u001F\u007F-\u009F]*$",
+        example: "ada",
+    },
+];
+
+/// Adds their patterns. As poem-openapi's validators they would be checked too, and its errors say less.
+fn as_parameters_are_read(document: &mut Value) {
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(|it| it.values_mut());
+    let operations = paths.filter_map(Value::as_object_mut).flat_map(|it| it.values_mut());
+    let parameters = operations.filter_map(|it| it.get_mut("parameters")?.as_array_mut()).flatten();
+    for parameter in parameters {
+        let is_it = |it: &&Parameter| parameter["in"] == it.place && parameter["name"] == it.name;
+        if let Some(known) = PARAMETERS.iter().find(is_it) {
+            parameter["schema"]["pattern"] = known.pattern.into();
+            parameter["example"] = known.example.into();
+        }
+    }
+}
+
+/// Says the bounds of the integers, which poem-openapi leaves to the name of their format.
+fn say_bounds(value: &mut Value) {
+    if let Value::Array(values) = value {
+        values.iter_mut().for_each(say_bounds);
+        return;
+    }
+    let Value::Object(fields) = value else { return };
+    if fields.get("type").is_some_and(|it| it == "integer") {
+        let (least, most): (Value, Value) = match fields.get("format").and_then(Value::as_str) {
+            Some("int32") => (i32::MIN.into(), i32::MAX.into()),
+            Some("int64") => (i64::MIN.into(), i64::MAX.into()),
+            Some("uint16") => (u16::MIN.into(), u16::MAX.into()),
+            Some("uint32") => (u32::MIN.into(), u32::MAX.into()),
+            Some("uint64") => (u64::MIN.into(), u64::MAX.into()),
+            _ => return,
+        };
+        fields.entry("minimum").or_insert(least);
+        fields.entry("maximum").or_insert(most);
+        return;
+    }
+    fields.values_mut().for_each(say_bounds);
 }
 
 /// The names of the schemas that bodies of requests consist of.
