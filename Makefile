@@ -41,13 +41,19 @@ bench: cargo ## Measures a release build and prints Markdown tables
 
 # ---- Checking ----------------------------------------------------------------------------------------
 
+# The tests keep what was said and what must not have been; the last step compares the two.
+EVIDENCE := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/evidence
+RUN_TESTS = rm -rf '$(EVIDENCE)'; \
+	env $(CLEAN) BEDPLATE_TEST_EVIDENCE='$(EVIDENCE)' $(1) $(POSTGRES) run $(CARGO_TEST) $(ARGS); \
+	./deploy/development/sweep-secrets.sh '$(EVIDENCE)' $(if $(ARGS),,all)
+
 .PHONY: test
 test: cargo ## Runs all tests, beside a throwaway PostgreSQL
-	@env $(CLEAN) $(POSTGRES) run $(CARGO_TEST) $(ARGS)
+	@$(call RUN_TESTS)
 
 .PHONY: test-long
 test-long: cargo ## The same with hundreds of kills, a million rows and a browser
-	@env $(CLEAN) BEDPLATE_TEST_LONG=1 $(POSTGRES) run $(CARGO_TEST) $(ARGS)
+	@$(call RUN_TESTS,BEDPLATE_TEST_LONG=1)
 
 .PHONY: conformance
 conformance: cargo ## Asks a running service all that its OpenAPI document allows and forbids (needs python3)
