@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{LazyLock, Mutex, Once};
 
 use serde_json::Value;
@@ -20,7 +20,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::{TestDatabase, database_settings};
-use crate::database::{Connection, Statement};
+use crate::database::{Connection, DatabaseUrl, Statement};
 
 /// What is shorter is part of some word or other.
 const SHORTEST: usize = 12;
@@ -128,12 +128,6 @@ pub(super) async fn tables(database: &TestDatabase) {
             said("tables", &row.get::<String>("it").unwrap());
         }
     }
-}
-
-/// Where it is kept, for a test of this itself.
-#[must_use]
-pub fn folder() -> Option<&'static Path> {
-    FOLDER.as_deref()
 }
 
 struct Watch;
