@@ -48,6 +48,7 @@ stop_service() {
   fi
 }
 
+# shellcheck disable=SC2317 # the trap calls it
 clean_up() {
   stop_service
   if [ -n "$FOLDER" ]; then rm -rf "$FOLDER"; fi

@@ -113,9 +113,8 @@ pub(super) async fn tables(database: &TestDatabase) {
     const AUDIT: &str = "SELECT action || ' ' || COALESCE(target_id, '') || ' ' || COALESCE(CAST(before AS TEXT), '') \
          || ' ' || COALESCE(CAST(after AS TEXT), '') AS it FROM audit_event";
     const KEYS: &str = "SELECT CAST(headers AS TEXT) || ' ' || CAST(body AS TEXT) AS it FROM idempotency_key";
-    if FOLDER.is_none()
-        || matches!(&database.url, crate::database::DatabaseUrl::Sqlite(_)) && !database.file().exists()
-    {
+    let is_sqlite = matches!(&database.url, DatabaseUrl::Sqlite(_));
+    if FOLDER.is_none() || is_sqlite && !database.file().exists() {
         return;
     }
     // Many tests have another schema, or none.
