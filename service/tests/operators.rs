@@ -18,7 +18,7 @@ use accounts::{Accounts, Kind, migrate};
 use argon2::{Argon2, PasswordHash, PasswordVerifier as _};
 use foundation::database::{Database, Row, Statement};
 use foundation::on_both_databases;
-use foundation::testing::TestDatabase;
+use foundation::testing::{TestDatabase, evidence};
 use uuid::Uuid;
 
 /// Runs `service admin` with this on its standard input.
@@ -30,7 +30,10 @@ fn admin(database: &TestDatabase, arguments: &[&str], input: &str) -> Output {
     let mut child = command.spawn().unwrap();
     // It may end before it reads.
     let _unread = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
+    let output = child.wait_with_output().unwrap();
+    input.lines().for_each(evidence::secret);
+    evidence::said("program", &said(&output));
+    output
 }
 
 fn said(output: &Output) -> String {
