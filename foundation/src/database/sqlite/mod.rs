@@ -1,6 +1,7 @@
 //! The SQLite driver: the only place that names rusqlite and deadpool-sqlite.
 
 mod pool;
+mod stream;
 mod values;
 
 use std::path::Path;
@@ -164,10 +165,18 @@ impl SqliteConnection {
         &mut self,
         work: impl FnOnce(&mut rusqlite::Connection) -> Result<T, rusqlite::Error> + Send + 'static,
     ) -> Result<T, DatabaseError> {
+        self.run_within(self.statement_timeout, work).await
+    }
+
+    async fn run_within<T: Send + 'static>(
+        &mut self,
+        limit: Option<Duration>,
+        work: impl FnOnce(&mut rusqlite::Connection) -> Result<T, rusqlite::Error> + Send + 'static,
+    ) -> Result<T, DatabaseError> {
         let closed = || DatabaseError::new(DatabaseErrorKind::Unreachable, "the connection is closed");
         let holder = self.holder.as_ref().ok_or_else(closed)?;
         self.busy = true;
-        let result = match self.statement_timeout {
+        let result = match limit {
             Some(limit) => match timeout(limit, holder.interact(work)).await {
                 Ok(result) => result,
                 Err(_) => {
