@@ -23,6 +23,7 @@
 
 mod connection;
 mod error;
+mod insert;
 mod postgres;
 mod sqlite;
 mod statement;
@@ -41,6 +42,7 @@ use crate::settings::DatabaseSettings;
 
 pub use connection::{Canceller, Connection, Transaction};
 pub use error::{DatabaseError, DatabaseErrorKind};
+pub use insert::{InsertRows, ValueType};
 pub use statement::{Access, Statement};
 pub use stream::RowStream;
 pub use url::{DatabaseUrl, PostgresUrl, SslMode};

@@ -1,5 +1,6 @@
 //! The PostgreSQL driver: the only place that names tokio-postgres and deadpool-postgres.
 
+mod copy;
 mod hosts;
 mod lanes;
 mod pool;
@@ -19,6 +20,7 @@ use values::Parameter;
 use super::{DatabaseError, DatabaseErrorKind, PostgresUrl, Row, Value};
 use crate::settings::DatabaseSettings;
 
+pub(super) use copy::CopyIn;
 pub(super) use lanes::Lanes;
 pub(super) use pool::PostgresPool;
 

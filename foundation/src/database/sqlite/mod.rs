@@ -1,5 +1,6 @@
 //! The SQLite driver: the only place that names rusqlite and deadpool-sqlite.
 
+mod insert;
 mod pool;
 mod stream;
 mod values;
@@ -16,6 +17,7 @@ use super::{DatabaseError, DatabaseErrorKind, Row, Value};
 use crate::settings::DatabaseSettings;
 use values::{bind, read};
 
+pub(super) use insert::ChunkedInsert;
 pub(super) use pool::SqlitePool;
 
 /// Statements that a connection keeps prepared.
