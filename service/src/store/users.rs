@@ -160,7 +160,8 @@ pub async fn lock_admins(transaction: &mut Transaction, backend: Backend) -> Res
 
 const OTHER_ADMIN: Statement = Statement::read(
     "users",
-    "SELECT 1 AS one FROM users WHERE is_admin AND is_active AND NOT is_blocked AND id <> $1 LIMIT 1",
+    "SELECT 1 AS one FROM users \
+     WHERE is_admin AND is_active AND NOT is_blocked AND user_type <> 'eve_sso' AND id <> $1 LIMIT 1",
 );
 
 /// Whether anybody but this user can sign in as an administrator.
