@@ -43,6 +43,12 @@ static FIND: LazyLock<Statement> = LazyLock::new(|| {
     Statement::lookup("users", "").with_sql(format!("SELECT {COLUMNS} FROM users WHERE users.id = $1"))
 });
 
+/// What is asked for the user with an id, its only value.
+#[must_use]
+pub fn find_statement() -> &'static Statement {
+    &FIND
+}
+
 /// The user with this id.
 ///
 /// # Errors
