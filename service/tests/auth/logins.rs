@@ -105,6 +105,16 @@ foundation::on_both_databases! {
         }
     }
 
+    /// Nobody is known yet, and nobody's name and password are longer.
+    async fn a_login_is_short(test: TestDatabase) {
+        let house = House::new(test).await;
+        let longest = "\u{1}".repeat(1024);
+        assert_eq!(house.login(&"x".repeat(255), &longest).await.status(), StatusCode::UNAUTHORIZED);
+        let answer = house.login("ada", &"x".repeat(17 * 1024)).await;
+        assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(json(answer).await["code"], "body_too_large");
+    }
+
     /// Each of them compares with the old hash, which the first replaces.
     async fn logins_at_once_renew_a_hash_once(test: TestDatabase) {
         let house = House::new(test).await;
