@@ -187,6 +187,21 @@ pub struct NewUser {
 }
 
 impl NewUser {
+    /// A local administrator.
+    #[must_use]
+    pub fn admin(username: String, email: Option<String>, password: Secret) -> Self {
+        Self {
+            username,
+            email,
+            user_type: UserType::Local,
+            password: Some(password),
+            eve_character_id: None,
+            is_active: true,
+            is_admin: true,
+            is_test_user: false,
+        }
+    }
+
     /// The account as it is going to be.
     #[must_use]
     pub fn user(&self, id: Uuid, now: OffsetDateTime) -> User {
