@@ -5,6 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 POSTGRES := ./deploy/development/throwaway-postgres.sh
+BROWSER := ./deploy/development/browser.sh
 MIGRATOR := cargo run --quiet --package migrator --
 SCRIPTS = .ci/run $(shell find deploy -name '*.sh')
 
@@ -43,11 +44,20 @@ bench: cargo ## Measures a release build and prints Markdown tables
 
 .PHONY: test
 test: cargo ## Runs all tests, beside a throwaway PostgreSQL
-	@env $(CLEAN) $(POSTGRES) run $(CARGO_TEST) $(ARGS)
+	@env $(CLEAN) $(BROWSER) try $(POSTGRES) run $(CARGO_TEST) $(ARGS)
+	@$(BROWSER) find >/dev/null || true
 
 .PHONY: test-long
 test-long: cargo ## The same with hundreds of kills, a million rows and a browser
-	@env $(CLEAN) BEDPLATE_TEST_LONG=1 $(POSTGRES) run $(CARGO_TEST) $(ARGS)
+	@env $(CLEAN) BEDPLATE_TEST_LONG=1 $(BROWSER) run $(POSTGRES) run $(CARGO_TEST) $(ARGS)
+
+.PHONY: test-browser
+test-browser: cargo ## The tests in a browser alone; the screenshots are in target/tmp/browser
+	@env $(CLEAN) $(BROWSER) run $(POSTGRES) run $(CARGO_TEST) --test browser $(ARGS)
+
+.PHONY: browser
+browser: ## Installs Chromium and chromedriver where they are missing
+	@$(BROWSER) install
 
 .PHONY: lint
 lint: cargo ## Format, clippy, documentation; shellcheck and cargo-deny where they are installed

@@ -1,4 +1,5 @@
-//! What the role of the service may do: read and write the tables, and nothing about the schema.
+//! What the role of the service may do: read and write the tables, run the functions that were made for it,
+//! and nothing about the schema.
 
 use foundation::database::{Backend, DatabaseErrorKind, Row, Statement};
 
@@ -29,6 +30,17 @@ const MISSING_SEQUENCES: Statement = Statement::read(
        AND NOT EXISTS (SELECT 1 FROM pg_depend d JOIN pg_class t ON t.oid = d.refobjid WHERE d.objid = c.oid
          AND d.deptype IN ('i', 'a') AND t.relname IN ('refinery_schema_history', 'migrator_journal'))
      ORDER BY c.relname",
+);
+
+/// The functions that the migrator's role made for others and that PUBLIC may not run.
+const MISSING_ROUTINES: Statement = Statement::read(
+    "pg_proc",
+    "SELECT CAST(CAST(p.oid AS regprocedure) AS text) AS signature
+     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+     WHERE n.nspname = current_schema() AND pg_get_userbyid(p.proowner) = current_user
+       AND NOT has_function_privilege($1, p.oid, 'EXECUTE')
+       AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
+     ORDER BY 1",
 );
 
 const QUOTED: Statement = Statement::read(
@@ -63,6 +75,10 @@ pub(crate) async fn missing(session: &mut Session) -> Result<Option<Change>, Mig
     }
     for row in session.connection().query(&MISSING_SEQUENCES, &named).await? {
         statements.push(format!("GRANT USAGE, SELECT ON SEQUENCE {} TO {role}", qualified(&row)?));
+    }
+    for row in session.connection().query(&MISSING_ROUTINES, &named).await? {
+        let signature: String = row.get("signature")?;
+        statements.push(format!("GRANT EXECUTE ON ROUTINE {signature} TO {role}"));
     }
     if statements.is_empty() {
         return Ok(None);

@@ -102,6 +102,20 @@ async fn the_service_can_serve_and_nothing_else() {
         "DELETE FROM users WHERE username = 'x'",
         "SELECT * FROM refinery_schema_history",
         "SELECT * FROM migrator_journal",
+        "SELECT metrics_snapshot_ensure_partition('2026-01-01 00:00Z', '2026-01-02 00:00Z')",
+        "INSERT INTO metrics_snapshot (timestamp, source, metric_type, metric_data) VALUES ('2026-01-01 12:00Z', 'a', 'cpu', '{}')",
+        "SELECT * FROM metrics_snapshot_partition",
+        "SELECT metrics_snapshot_detach_partition('2026-01-01 00:00Z', '2026-01-02 00:00Z', 1000)",
+        // What it had detached it may read, and have dropped.
+        "DO $$ DECLARE rows int; BEGIN
+           EXECUTE (SELECT format('SELECT count(*) FROM %I', name) FROM metrics_snapshot_detached) INTO rows;
+           ASSERT rows = 1 AND (SELECT metrics_snapshot_drop_detached(name) FROM metrics_snapshot_detached);
+         END $$",
+        // A list that somebody wrote into is no way to have another table dropped.
+        "DO $$ BEGIN
+           INSERT INTO metrics_snapshot_detached VALUES ('users', now(), 'infinity');
+           ASSERT NOT metrics_snapshot_drop_detached('users');
+         END $$",
     ] {
         connection.batch(allowed).await.expect(allowed);
     }
@@ -110,6 +124,9 @@ async fn the_service_can_serve_and_nothing_else() {
         "DROP TABLE users",
         "ALTER TABLE users ADD COLUMN x int",
         "TRUNCATE users",
+        "CREATE TABLE part PARTITION OF metrics_snapshot FOR VALUES FROM ('2026-01-01') TO ('2026-01-02')",
+        "ALTER TABLE metrics_snapshot ADD COLUMN x int",
+        "ALTER FUNCTION metrics_snapshot_drop_detached(text) RESET ALL",
         "DELETE FROM refinery_schema_history",
         "UPDATE refinery_schema_history SET checksum = '1'",
         "INSERT INTO refinery_schema_history VALUES (99999, 'x', 'x', 'x')",

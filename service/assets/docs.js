@@ -5,7 +5,6 @@ window.addEventListener("load", () => {
     dom_id: "#swagger-ui",
     deepLinking: true,
     displayRequestDuration: true,
-    tryItOutEnabled: true,
     // The validator is somebody else's server.
     validatorUrl: null,
   });

@@ -9,10 +9,12 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use support::TestService;
+
+const ADMIN_PASSWORD: &str = "the first admin's";
 
 /// The operations under `/api/v1` that ask for no token.
 const OPEN: [(&str, &str); 1] = [("post", "/api/v1/auth/login")];
@@ -113,6 +115,49 @@ async fn every_operation_is_told_and_shown() {
         for parameter in operation["parameters"].as_array().into_iter().flatten() {
             assert!(parameter["description"].is_string(), "{method} {path}: {parameter}");
         }
+    }
+}
+
+/// The example of a body, in its schema.
+fn example<'a>(document: &'a Value, media: &Value) -> &'a Value {
+    let reference = media["schema"]["$ref"].as_str().unwrap();
+    &document["components"]["schemas"][reference.rsplit('/').next().unwrap()]["example"]
+}
+
+/// People press "Try it out" and then "Execute": what is shown as a request has to be one.
+#[tokio::test]
+async fn every_example_of_a_request_is_understood() {
+    let service = TestService::with(&[("ADMIN_PASSWORD", ADMIN_PASSWORD)], |it| it).await;
+    let document: Value = service.get("/openapi.json").await.json().await.unwrap();
+    let credentials = json!({ "username": "admin", "password": ADMIN_PASSWORD });
+    let login = service.client.post(service.url("/api/v1/auth/login")).json(&credentials).send().await;
+    let login: Value = login.unwrap().json().await.unwrap();
+    let (token, admin) = (login["token"].as_str().unwrap(), login["user"]["id"].as_str().unwrap());
+    let mut answers = BTreeMap::new();
+    let mut operations = operations(&document);
+    operations.sort_by_key(|(_, _, operation)| operation["operationId"] != "create_user");
+    for (method, path, operation) in operations {
+        for (kind, media) in operation["requestBody"]["content"].as_object().into_iter().flatten() {
+            let url = service.url(&path.replace("{id}", admin));
+            let request = service.client.request(method.to_uppercase().parse().unwrap(), url);
+            let request = request.bearer_auth(token).header("if-match", "*").header("content-type", kind);
+            let answer = request.body(example(&document, media).to_string()).send().await.unwrap();
+            let status = answer.status().as_u16();
+            let told = answer.text().await.unwrap();
+            assert!(![400, 415, 428].contains(&status) && status < 500, "{method} {path} {kind}: {told}");
+            answers.insert(operation["operationId"].as_str().unwrap().to_owned(), status);
+        }
+    }
+    // Who signs in is whom the example of making an account has made, and the password to be changed is not
+    // that of the administrator, who asks.
+    for (operation, status) in [
+        ("create_user", 201),
+        ("create_token", 201),
+        ("patch_user", 200),
+        ("login", 200),
+        ("change_password", 422),
+    ] {
+        assert_eq!(answers.get(operation), Some(&status), "{operation}");
     }
 }
 

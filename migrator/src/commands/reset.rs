@@ -20,7 +20,9 @@ const EVERYTHING_ON_POSTGRES: Statement = Statement::read(
          FROM pg_type WHERE typtype IN ('e', 'd', 'r') OR (typtype = 'c' AND (SELECT relkind = 'c' FROM pg_class WHERE oid = typrelid))
      ) AS object JOIN pg_namespace n ON n.oid = object.namespace
      WHERE n.nspname = current_schema()
-       AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = object.catalog AND d.objid = object.oid AND d.deptype IN ('e', 'i', 'a'))
+       AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = object.catalog AND d.objid = object.oid
+         -- A column that a table is partitioned by depends on that table itself.
+         AND d.objsubid = 0 AND d.deptype IN ('e', 'i', 'a'))
      UNION ALL
      SELECT format('DROP ROUTINE IF EXISTS %s CASCADE', p.oid::regprocedure) FROM pg_proc p
        JOIN pg_namespace n ON n.oid = p.pronamespace

@@ -64,7 +64,7 @@ scope_names! {
 /// A token that is asked for.
 #[derive(Object, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[oai(example, deny_unknown_fields)]
+#[oai(example, deny_unknown_fields, skip_serializing_if_is_none)]
 pub struct TokenRequest {
     /// What it is called, unique among one's own, without control characters.
     #[oai(validator(min_length = 1, max_length = 100))]

@@ -16,9 +16,12 @@ use uuid::Uuid;
 /// The password of every account.
 pub const PASSWORD: &str = "a passphrase for tests";
 
+/// The password of the administrator `admin`, whom the migrations make.
+pub const ADMIN_PASSWORD: &str = "the first admin's";
+
 /// Brings a database of either kind up to date.
 pub async fn migrate(database: &TestDatabase) {
-    let variables = [("DATABASE_URL", database.address.as_str()), ("ADMIN_PASSWORD", "the first admin's")];
+    let variables = [("DATABASE_URL", database.address.as_str()), ("ADMIN_PASSWORD", ADMIN_PASSWORD)];
     let mut environment = Environment::from_pairs(variables);
     let settings = Settings::read(&mut environment);
     environment.finish().expect("the settings are good");

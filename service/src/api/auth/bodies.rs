@@ -23,7 +23,6 @@ pub struct LoginRequest {
     pub username: String,
     /// The password.
     #[serde(deserialize_with = "secret")]
-    #[oai(write_only)]
     pub password: String,
 }
 
@@ -34,12 +33,10 @@ pub struct LoginRequest {
 pub struct PasswordRequest {
     /// The password that it is.
     #[serde(deserialize_with = "secret")]
-    #[oai(write_only)]
     pub current_password: String,
     /// The password that it is to be: 8 to 128 characters, any, but not the name and none that everybody
     /// tries first.
     #[serde(deserialize_with = "secret")]
-    #[oai(write_only)]
     pub new_password: String,
 }
 

@@ -118,7 +118,7 @@ pub struct UserPageBody {
 /// An account to be made.
 #[derive(Object, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[oai(example, rename = "NewUser", deny_unknown_fields)]
+#[oai(example, rename = "NewUser", deny_unknown_fields, skip_serializing_if_is_none)]
 pub struct NewUserBody {
     /// Its name, unique without case. That of a domain account has the form `\domain\name`; no other has a
     /// backslash.
@@ -133,7 +133,7 @@ pub struct NewUserBody {
     user_type: Option<UserTypeName>,
     /// The password of a local or domain account: none that everybody tries first, and not the name.
     #[serde(default, deserialize_with = "secret")]
-    #[oai(write_only, validator(min_length = 8, max_length = 128))]
+    #[oai(validator(min_length = 8, max_length = 128))]
     password: Option<String>,
     /// The EVE Online character, unique. An `eve_sso` account has one.
     #[serde(default)]
@@ -174,7 +174,7 @@ impl From<NewUserBody> for NewUser {
 /// than administrators change `username`, `email` and `is_active` of their own account.
 #[derive(Object, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[oai(example, rename = "UserPatch", deny_unknown_fields)]
+#[oai(example, rename = "UserPatch", deny_unknown_fields, skip_serializing_if_is_none)]
 pub struct UserPatchBody {
     /// Its name.
     #[serde(default, deserialize_with = "given")]

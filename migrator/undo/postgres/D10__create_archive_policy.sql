@@ -1,0 +1,3 @@
+DROP TABLE archive_file;
+DROP TABLE archive_run;
+DROP TABLE archive_policy;

@@ -1,0 +1,3 @@
+-- Deletes every snapshot.
+
+DROP TABLE metrics_snapshot;

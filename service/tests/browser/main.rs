@@ -1,0 +1,19 @@
+//! The pages, in a browser, as a person uses them. Skipped, and said so, where there is none.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::redundant_clone,
+    reason = "tests do what programs may not"
+)]
+
+#[path = "../support/accounts.rs"]
+mod accounts;
+#[path = "../support/browser/mod.rs"]
+mod browser;
+mod docs;
+mod driver;
+#[path = "../support/mod.rs"]
+mod support;
+mod swagger;
