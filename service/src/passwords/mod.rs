@@ -75,8 +75,8 @@ impl Passwords {
     /// The settings are none that argon2id takes, or there are no threads to be had.
     pub fn new(settings: &AuthSettings, entropy: Entropy) -> Result<Self, PasswordsError> {
         let memory = settings.argon2_memory.as_u64();
-        let scheme = Scheme::new(memory, settings.argon2_passes.get(), settings.argon2_lanes.get())?;
         let limit = settings.hashing_memory_limit.as_u64();
+        let scheme = Scheme::new(memory, settings.argon2_passes.get(), settings.argon2_lanes.get(), limit)?;
         let room = usize::try_from(limit / memory.max(1)).unwrap_or(usize::MAX);
         let cores = available_parallelism().map_or(1, usize::from);
         let queue = usize::try_from(settings.hashing_queue.get()).unwrap_or(usize::MAX);

@@ -30,6 +30,12 @@ pub struct Found {
 static ONE: LazyLock<Statement> = LazyLock::new(|| statement(1));
 static MANY: LazyLock<Statement> = LazyLock::new(|| statement(AT_ONCE));
 
+/// What is asked for so many tokens, and how many values it has: their hashes, and nulls for the rest.
+#[must_use]
+pub fn find_statement(hashes: usize) -> (&'static Statement, usize) {
+    if hashes == 1 { (&ONE, 1) } else { (&MANY, AT_ONCE) }
+}
+
 fn statement(count: usize) -> Statement {
     let places: Vec<String> = (1..=count).map(|number| format!("${number}")).collect();
     let (places, columns) = (places.join(", "), users::COLUMNS);
@@ -44,8 +50,8 @@ fn statement(count: usize) -> Statement {
     ))
 }
 
-/// Who the tokens with these hashes stand for; at most [`AT_ONCE`] of them. Those that stand for nobody are
-/// not in the answer.
+/// Who the tokens with these hashes stand for; at most [`AT_ONCE`] of them. Those that stand for nobody, and
+/// those that this release cannot read, are not in the answer.
 ///
 /// # Errors
 /// What the database says.
@@ -53,11 +59,19 @@ pub async fn find(
     database: &Database,
     hashes: &[TokenHash],
 ) -> Result<HashMap<TokenHash, Found>, DatabaseError> {
-    let (statement, places) = if hashes.len() == 1 { (&*ONE, 1) } else { (&*MANY, AT_ONCE) };
+    let (statement, places) = find_statement(hashes.len());
     let values: Vec<Value> =
         (0..places).map(|index| hashes.get(index).map(|hash| hash.to_vec()).into()).collect();
     let rows = database.query(statement, &values).await?;
-    rows.iter().map(from_row).collect()
+    Ok(rows.iter().filter_map(readable).collect())
+}
+
+/// A row that this release does not understand, perhaps one of a newer release, stands for nobody. It must
+/// not keep those out who are looked up together with it.
+fn readable(row: &Row) -> Option<(TokenHash, Found)> {
+    from_row(row)
+        .inspect_err(|error| tracing::warn!(%error, "a session or token is none of this release"))
+        .ok()
 }
 
 fn from_row(row: &Row) -> Result<(TokenHash, Found), DatabaseError> {

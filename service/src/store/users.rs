@@ -43,6 +43,12 @@ static FIND: LazyLock<Statement> = LazyLock::new(|| {
     Statement::lookup("users", "").with_sql(format!("SELECT {COLUMNS} FROM users WHERE users.id = $1"))
 });
 
+/// What is asked for the user with an id, its only value.
+#[must_use]
+pub fn find_statement() -> &'static Statement {
+    &FIND
+}
+
 /// The user with this id.
 ///
 /// # Errors
@@ -160,7 +166,8 @@ pub async fn lock_admins(transaction: &mut Transaction, backend: Backend) -> Res
 
 const OTHER_ADMIN: Statement = Statement::read(
     "users",
-    "SELECT 1 AS one FROM users WHERE is_admin AND is_active AND NOT is_blocked AND id <> $1 LIMIT 1",
+    "SELECT 1 AS one FROM users \
+     WHERE is_admin AND is_active AND NOT is_blocked AND user_type <> 'eve_sso' AND id <> $1 LIMIT 1",
 );
 
 /// Whether anybody but this user can sign in as an administrator.
