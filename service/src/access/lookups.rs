@@ -76,7 +76,10 @@ impl Shared {
             if batch.is_empty() {
                 return;
             }
-            let hashes: Vec<TokenHash> = batch.iter().map(|(hash, _)| *hash).collect();
+            let mut hashes: Vec<TokenHash> = batch.iter().map(|(hash, _)| *hash).collect();
+            // A program sends many requests with one token.
+            hashes.sort_unstable();
+            hashes.dedup();
             let found = credentials::find(&self.database, &hashes).await;
             let found = found.map_err(|error| error.to_string());
             answer(batch, &found);

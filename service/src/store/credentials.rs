@@ -13,7 +13,8 @@ use crate::domain::access::{Caller, Credential, UnknownScope};
 /// The SHA-256 of a token.
 pub type TokenHash = [u8; 32];
 
-/// How many tokens one statement looks up. Where there are fewer, the rest of its parameters are null.
+/// How many tokens one statement looks up. Where there are fewer, the last one stands in the places that
+/// are left: PostgreSQL would take nulls there for a reason to plan the statement anew each time.
 pub const AT_ONCE: usize = 16;
 
 /// Who a token stands for, and until when.
@@ -54,8 +55,9 @@ pub async fn find(
     hashes: &[TokenHash],
 ) -> Result<HashMap<TokenHash, Found>, DatabaseError> {
     let (statement, places) = if hashes.len() == 1 { (&*ONE, 1) } else { (&*MANY, AT_ONCE) };
-    let values: Vec<Value> =
-        (0..places).map(|index| hashes.get(index).map(|hash| hash.to_vec()).into()).collect();
+    let values: Vec<Value> = (0..places)
+        .map(|index| hashes.get(index).or(hashes.last()).map(|hash| hash.to_vec()).into())
+        .collect();
     let rows = database.query(statement, &values).await?;
     rows.iter().map(from_row).collect()
 }
