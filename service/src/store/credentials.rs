@@ -7,15 +7,12 @@ use foundation::database::{Database, DatabaseError, DatabaseErrorKind, Row, Stat
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::together::{AT_ONCE, LookUp, fill};
 use super::users;
 use crate::domain::access::{Caller, Credential, UnknownScope};
 
 /// The SHA-256 of a token.
 pub type TokenHash = [u8; 32];
-
-/// How many tokens one statement looks up. Where there are fewer, the last one stands in the places that
-/// are left: PostgreSQL would take nulls there for a reason to plan the statement anew each time.
-pub const AT_ONCE: usize = 16;
 
 /// Who a token stands for, and until when.
 #[derive(Clone, Debug)]
@@ -45,21 +42,21 @@ fn statement(count: usize) -> Statement {
     ))
 }
 
-/// Who the tokens with these hashes stand for; at most [`AT_ONCE`] of them. Those that stand for nobody are
-/// not in the answer.
-///
-/// # Errors
-/// What the database says.
-pub async fn find(
-    database: &Database,
-    hashes: &[TokenHash],
-) -> Result<HashMap<TokenHash, Found>, DatabaseError> {
-    let (statement, places) = if hashes.len() == 1 { (&*ONE, 1) } else { (&*MANY, AT_ONCE) };
-    let values: Vec<Value> = (0..places)
-        .map(|index| hashes.get(index).or(hashes.last()).map(|hash| hash.to_vec()).into())
-        .collect();
-    let rows = database.query(statement, &values).await?;
-    rows.iter().map(from_row).collect()
+/// Who tokens stand for, found by their hashes.
+pub enum Tokens {}
+
+impl LookUp for Tokens {
+    type Key = TokenHash;
+    type Found = Found;
+
+    async fn find(
+        database: &Database,
+        hashes: &[TokenHash],
+    ) -> Result<HashMap<TokenHash, Found>, DatabaseError> {
+        let (statement, places) = if hashes.len() == 1 { (&*ONE, 1) } else { (&*MANY, AT_ONCE) };
+        let values: Vec<Value> = fill(hashes, places).map(|hash| hash.to_vec().into()).collect();
+        database.query(statement, &values).await?.iter().map(from_row).collect()
+    }
 }
 
 fn from_row(row: &Row) -> Result<(TokenHash, Found), DatabaseError> {

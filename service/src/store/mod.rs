@@ -10,6 +10,7 @@ pub mod operators;
 pub mod passwords;
 pub mod prune;
 pub mod sessions;
+pub mod together;
 pub mod touches;
 pub mod users;
 pub mod users_list;
