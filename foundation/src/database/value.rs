@@ -5,6 +5,7 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::postgres::PostgresRow;
 use super::{DatabaseError, DatabaseErrorKind};
 
 /// A value bound to a statement, or found in a row. SQLite keeps some of them in another form:
@@ -130,15 +131,26 @@ impl<T: FromValue> FromValue for Option<T> {
 }
 
 /// A row of an answer, its columns found by name.
-#[derive(Clone, Debug)]
-pub struct Row {
-    columns: Arc<[String]>,
-    values: Vec<Value>,
+#[derive(Debug)]
+pub struct Row(Cells);
+
+#[derive(Debug)]
+enum Cells {
+    /// As PostgreSQL sent them: each becomes a value when it is asked for.
+    Postgres(PostgresRow),
+    /// As SQLite gave them.
+    Values { columns: Arc<[String]>, values: Vec<Value> },
+}
+
+impl From<PostgresRow> for Row {
+    fn from(row: PostgresRow) -> Self {
+        Self(Cells::Postgres(row))
+    }
 }
 
 impl Row {
     pub(super) fn new(columns: Arc<[String]>, values: Vec<Value>) -> Self {
-        Self { columns, values }
+        Self(Cells::Values { columns, values })
     }
 
     /// The value of the column of that name.
@@ -146,8 +158,14 @@ impl Row {
     /// # Errors
     /// [`DatabaseErrorKind::Conversion`] when there is no such column, or its value is of another type.
     pub fn get<T: FromValue>(&self, name: &str) -> Result<T, DatabaseError> {
-        let index = self.columns.iter().position(|column| column == name);
-        let value = index.and_then(|index| self.values.get(index)).cloned().ok_or_else(|| {
+        let value = match &self.0 {
+            Cells::Postgres(row) => row.get(name)?,
+            Cells::Values { columns, values } => {
+                let index = columns.iter().position(|column| column == name);
+                index.and_then(|index| values.get(index)).cloned()
+            }
+        };
+        let value = value.ok_or_else(|| {
             DatabaseError::new(DatabaseErrorKind::Conversion, format!("the answer has no column {name}"))
         })?;
         T::from_value(value).map_err(|_| {

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
 
 use bytes::BytesMut;
 use serde_json::value::RawValue;
@@ -113,13 +112,19 @@ impl<'a> FromSql<'a> for Value {
     }
 }
 
-/// The rows of an answer. Column names are shared between them.
-pub(super) fn rows(rows: &[tokio_postgres::Row]) -> Result<Vec<Row>, DatabaseError> {
-    let Some(first) = rows.first() else { return Ok(Vec::new()) };
-    let columns: Arc<[String]> = first.columns().iter().map(|column| column.name().to_owned()).collect();
-    let row = |row: &tokio_postgres::Row| {
-        let values = (0..columns.len()).map(|index| row.try_get::<_, Value>(index));
-        Ok(Row::new(Arc::clone(&columns), values.collect::<Result<_, _>>()?))
-    };
-    rows.iter().map(row).collect()
+/// A row of an answer as the server sent it.
+#[derive(Debug)]
+pub(in crate::database) struct PostgresRow(tokio_postgres::Row);
+
+impl PostgresRow {
+    /// The value of the column of that name, if there is one.
+    pub(in crate::database) fn get(&self, name: &str) -> Result<Option<Value>, DatabaseError> {
+        let index = self.0.columns().iter().position(|column| column.name() == name);
+        Ok(index.map(|index| self.0.try_get(index)).transpose()?)
+    }
+}
+
+/// The rows of an answer.
+pub(super) fn rows(rows: Vec<tokio_postgres::Row>) -> Vec<Row> {
+    rows.into_iter().map(|row| PostgresRow(row).into()).collect()
 }
