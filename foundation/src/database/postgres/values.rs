@@ -117,10 +117,19 @@ impl<'a> FromSql<'a> for Value {
 pub(in crate::database) struct PostgresRow(tokio_postgres::Row);
 
 impl PostgresRow {
-    /// The value of the column of that name, if there is one.
-    pub(in crate::database) fn get(&self, name: &str) -> Result<Option<Value>, DatabaseError> {
-        let index = self.0.columns().iter().position(|column| column.name() == name);
-        Ok(index.map(|index| self.0.try_get(index)).transpose()?)
+    /// How many columns there are.
+    pub(in crate::database) fn columns(&self) -> usize {
+        self.0.len()
+    }
+
+    /// What a column is called.
+    pub(in crate::database) fn name(&self, index: usize) -> &str {
+        self.0.columns()[index].name()
+    }
+
+    /// What stands in a column.
+    pub(in crate::database) fn value(&self, index: usize) -> Result<Value, DatabaseError> {
+        Ok(self.0.try_get(index)?)
     }
 }
 
