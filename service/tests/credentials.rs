@@ -13,7 +13,8 @@ mod accounts;
 use accounts::{Accounts, Kind, migrate};
 use foundation::on_both_databases;
 use service::access::token_hash;
-use service::store::credentials;
+use service::store::credentials::Tokens;
+use service::store::together::LookUp as _;
 
 on_both_databases! {
     /// A newer release may have written scopes that this one does not know.
@@ -24,7 +25,7 @@ on_both_databases! {
         let (session, good) = (accounts.session(user).await, accounts.token(user, "users:read").await);
         let newer = accounts.token(user, "users:fly users:read").await;
         let hashes = [&newer, &session, &good].map(|it| token_hash(it));
-        let found = credentials::find(&accounts.database, &hashes).await.unwrap();
+        let found = Tokens::find(&accounts.database, &hashes).await.unwrap();
         assert_eq!(hashes.map(|it| found.contains_key(&it)), [false, true, true]);
     }
 }

@@ -17,6 +17,7 @@ use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
 use service::domain::users::UserType;
 use service::domain::users_list::{Position, UserFilter};
+use service::store::together::AT_ONCE;
 use service::store::users_list::{Query, page};
 use service::store::{credentials, users};
 use users_support::migrate;
@@ -150,10 +151,10 @@ on_both_databases! {
         fill(&test, backend).await;
         sign_in(&test, backend).await;
         let id = Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_2000);
-        let plan = explain(&database, users::find_statement(), &[id.into()]).await;
+        let plan = explain(&database, users::find_statement(1).0, &[id.into()]).await;
         let [key] = indexes(backend, "id");
         assert!(plan.contains(&key) && !is_walk(&plan), "{plan}");
-        for count in [1, credentials::AT_ONCE] {
+        for count in [1, AT_ONCE] {
             let (statement, places) = credentials::find_statement(count);
             let values: Vec<Value> = (0..places).map(|it| vec![u8::try_from(it).unwrap(); 32].into()).collect();
             let plan = explain(&database, statement, &values).await;

@@ -47,7 +47,7 @@ pub async fn get(actions: &Actions, caller: &Caller, id: Uuid) -> Result<User, A
     if !caller.user.is_admin {
         return Err(NOT_FOUND);
     }
-    users::find(&actions.database, id).await?.ok_or(NOT_FOUND)
+    actions.users.find(id).await?.ok_or(NOT_FOUND)
 }
 
 /// A page of accounts.

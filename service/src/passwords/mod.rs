@@ -151,8 +151,22 @@ impl Passwords {
     }
 }
 
+/// How much a thread that hashes stands back behind those that answer requests: 10 of 20 steps, a tenth of
+/// the weight. With a hash on every core, the others would otherwise wait for a core after each pause.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+
+/// Elsewhere it is the whole process that has a priority.
+fn stand_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(%error, "hashing passwords has the priority of everything else");
+    }
+}
+
 /// Does what waits until nothing can come any more.
 fn work(waiting: &Mutex<Receiver<Job>>) {
+    stand_back();
     loop {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };

@@ -12,6 +12,7 @@ pub mod partitions;
 pub mod passwords;
 pub mod prune;
 pub mod sessions;
+pub mod together;
 pub mod touches;
 pub mod users;
 pub mod users_list;
