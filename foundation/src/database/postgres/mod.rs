@@ -1,8 +1,10 @@
 //! The PostgreSQL driver: the only place that names tokio-postgres and deadpool-postgres.
 
+mod copy;
 mod hosts;
 mod lanes;
 mod pool;
+mod stream;
 mod tls;
 mod values;
 
@@ -18,6 +20,7 @@ use values::Parameter;
 use super::{DatabaseError, DatabaseErrorKind, PostgresUrl, Row, Value};
 use crate::settings::DatabaseSettings;
 
+pub(super) use copy::CopyIn;
 pub(super) use lanes::Lanes;
 pub(super) use pool::PostgresPool;
 
@@ -134,20 +137,22 @@ impl PostgresConnection {
         rows.first().map_or(Ok(false), |row| row.get("writable"))
     }
 
+    fn client(&self) -> Result<&ClientWrapper, DatabaseError> {
+        match &self.holder {
+            Some(Holder::Pooled(object)) => Ok(object),
+            Some(Holder::Own(client)) => Ok(client),
+            None => Err(DatabaseError::new(DatabaseErrorKind::Unreachable, "the connection is closed")),
+        }
+    }
+
     /// Runs something on the client within the statement's time. What was not finished leaves `busy`
     /// set, so that the connection is closed instead of going back to the pool.
     async fn run<T>(
         &mut self,
         work: impl AsyncFnOnce(&ClientWrapper) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, DatabaseError> {
-        let client: &ClientWrapper = match &self.holder {
-            Some(Holder::Pooled(object)) => object,
-            Some(Holder::Own(client)) => client,
-            None => {
-                return Err(DatabaseError::new(DatabaseErrorKind::Unreachable, "the connection is closed"));
-            }
-        };
         self.busy = true;
+        let client = self.client()?;
         let result = match self.statement_timeout {
             Some(limit) => match timeout(limit + GRACE, work(client)).await {
                 Ok(result) => result,
