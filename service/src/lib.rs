@@ -12,6 +12,7 @@ pub mod commands;
 pub mod domain;
 pub mod keys;
 pub mod lifecycle;
+pub mod live_settings;
 pub mod metrics;
 pub mod middleware;
 pub mod passwords;

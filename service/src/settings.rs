@@ -12,6 +12,8 @@ use foundation::settings::{
 use ipnet::IpNet;
 use migrator::settings::{AdminSettings, MigratorSettings};
 
+use crate::domain::live::Live;
+
 /// Networks, each as `10.0.0.0/8` or as a single address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks(pub Vec<IpNet>);
@@ -133,6 +135,14 @@ impl AuthSettings {
             }
         }
     }
+
+    /// Adds a problem for each default of a setting that can be changed while the service runs and that the
+    /// rule for it does not allow.
+    fn check_defaults(&self, environment: &mut Environment) {
+        for (key, words) in Live::defaults(self, None).broken_rules() {
+            environment.problem(&key.name().replace('.', "_").to_uppercase(), words);
+        }
+    }
 }
 
 impl HttpSettings {
@@ -168,6 +178,7 @@ impl ServiceSettings {
         http.check_bounds(environment);
         let auth = AuthSettings::read(environment);
         auth.check_secrets(environment, &foundation.application);
+        auth.check_defaults(environment);
         let migrations =
             matches!(foundation.database_url, DatabaseUrl::Sqlite(_)).then(|| migrator::settings::Settings {
                 foundation: foundation.clone(),
