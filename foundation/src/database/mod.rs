@@ -24,6 +24,7 @@
 mod connection;
 mod error;
 mod insert;
+mod listen;
 mod postgres;
 mod sqlite;
 mod statement;
@@ -43,6 +44,7 @@ use crate::settings::DatabaseSettings;
 pub use connection::{Canceller, Connection, Transaction};
 pub use error::{DatabaseError, DatabaseErrorKind};
 pub use insert::{InsertRows, ValueType};
+pub use listen::{Heard, Listener};
 pub use statement::{Access, Statement};
 pub use stream::RowStream;
 pub use url::{DatabaseUrl, PostgresUrl, SslMode};

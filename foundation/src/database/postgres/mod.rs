@@ -3,6 +3,7 @@
 mod copy;
 mod hosts;
 mod lanes;
+mod listen;
 mod pool;
 mod stream;
 mod tls;
@@ -228,11 +229,13 @@ fn not_connected(url: &PostgresUrl, error: DatabaseError) -> DatabaseError {
     let user = url.config.get_user().unwrap_or("the operating system's user");
     match error.kind() {
         DatabaseErrorKind::Authentication => error.while_trying(format!(
-            "PostgreSQL at {hosts} refuses the role {user}; check the user and the password in DATABASE_URL"
+            "PostgreSQL at {hosts} refuses the role {user}; check the user and the password in {}",
+            url.variable
         )),
         DatabaseErrorKind::Unreachable | DatabaseErrorKind::Timeout => {
             let mut error = error.while_trying(format!(
-                "PostgreSQL at {hosts} cannot be reached; check that it runs and that DATABASE_URL names its host and port"
+                "PostgreSQL at {hosts} cannot be reached; check that it runs and that {} names its host and port",
+                url.variable
             ));
             error.set_kind(DatabaseErrorKind::Unreachable);
             error
@@ -241,7 +244,8 @@ fn not_connected(url: &PostgresUrl, error: DatabaseError) -> DatabaseError {
             "no TLS connection to PostgreSQL at {hosts}; check sslmode and DATABASE_SSL_ROOT_CERT"
         )),
         DatabaseErrorKind::MissingDatabase => error.while_trying(format!(
-            "PostgreSQL at {hosts} has no such database; make it, or check its name in DATABASE_URL"
+            "PostgreSQL at {hosts} has no such database; make it, or check its name in {}",
+            url.variable
         )),
         _ => error.while_trying(format!("PostgreSQL at {hosts}")),
     }
