@@ -14,6 +14,7 @@ mod support;
 use accounts::{Accounts, Kind, migrate};
 use foundation::database::{Statement, Value as Bound};
 use foundation::on_both_databases;
+use foundation::testing::TestDatabase;
 use reqwest::Method;
 use serde_json::{Value, json};
 use service::domain::config::Key;
