@@ -140,7 +140,7 @@ impl AuthSettings {
     /// rule for it does not allow.
     fn check_defaults(&self, environment: &mut Environment) {
         for (key, words) in Live::defaults(self, None).broken_rules() {
-            environment.problem(&key.name().replace('.', "_").to_uppercase(), words);
+            environment.problem(key.name().replace('.', "_").to_uppercase(), words);
         }
     }
 }
