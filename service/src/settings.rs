@@ -1,5 +1,7 @@
 //! The settings of the service.
 
+mod metrics;
+
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use foundation::settings::{
 };
 use ipnet::IpNet;
 use migrator::settings::{AdminSettings, MigratorSettings};
+
+pub use metrics::{Interval, MetricsSettings};
 
 use crate::domain::live::Live;
 
@@ -135,14 +139,6 @@ impl AuthSettings {
             }
         }
     }
-
-    /// Adds a problem for each default of a setting that can be changed while the service runs and that the
-    /// rule for it does not allow.
-    fn check_defaults(&self, environment: &mut Environment) {
-        for (key, words) in Live::defaults(self, None).broken_rules() {
-            environment.problem(key.name().replace('.', "_").to_uppercase(), words);
-        }
-    }
 }
 
 impl HttpSettings {
@@ -165,6 +161,8 @@ pub struct ServiceSettings {
     pub http: HttpSettings,
     /// How people and programs sign in.
     pub auth: AuthSettings,
+    /// How metric snapshots are collected, taken and kept.
+    pub metrics: MetricsSettings,
     /// Those of the migrator, whose work the service does itself on a SQLite file: no other program
     /// reaches it. Not read with PostgreSQL.
     pub migrations: Option<migrator::settings::Settings>,
@@ -178,7 +176,8 @@ impl ServiceSettings {
         http.check_bounds(environment);
         let auth = AuthSettings::read(environment);
         auth.check_secrets(environment, &foundation.application);
-        auth.check_defaults(environment);
+        let metrics = MetricsSettings::read(environment);
+        metrics.check_bounds(environment);
         let migrations =
             matches!(foundation.database_url, DatabaseUrl::Sqlite(_)).then(|| migrator::settings::Settings {
                 foundation: foundation.clone(),
@@ -189,7 +188,29 @@ impl ServiceSettings {
             migrations.migrator.check_bounds(environment);
             migrations.admin.check(environment);
         }
-        Self { foundation, http, auth, migrations }
+        let settings = Self { foundation, http, auth, metrics, migrations };
+        settings.check_live_defaults(environment);
+        settings
+    }
+
+    /// What holds where nothing was put in the settings that are changed while the service runs.
+    #[must_use]
+    pub fn live_defaults(&self) -> Live {
+        let collect_interval = match self.metrics.collect_interval(self.foundation.application.env) {
+            Interval::Off => None,
+            Interval::Every(interval) => Some(interval),
+        };
+        Live::defaults(&self.auth, collect_interval)
+    }
+
+    /// Adds a problem for each of these that its rule does not allow.
+    fn check_live_defaults(&self, environment: &mut Environment) {
+        for (key, words) in self.live_defaults().broken_rules() {
+            let name = key.name().replace('.', "_").to_uppercase();
+            if !environment.is_wrong(&name) {
+                environment.problem(name, words);
+            }
+        }
     }
 
     /// Every variable that [`read`](Self::read) knows.
@@ -199,6 +220,7 @@ impl ServiceSettings {
             FoundationSettings::variables(),
             HttpSettings::variables(),
             AuthSettings::variables(),
+            MetricsSettings::variables(),
             MigratorSettings::variables(),
             AdminSettings::variables(),
         ]

@@ -21,10 +21,12 @@ use crate::access::Gate;
 use crate::actions::Actions;
 use crate::api::{Application, Parts, RequestLimits};
 use crate::keys::Keys;
+use crate::leases::Leases;
 use crate::lifecycle::Lifecycle;
-use crate::live_settings::{Live, LiveSettings, poll_interval};
+use crate::live_settings::{LiveSettings, poll_interval};
 use crate::metrics::{HttpMetrics, Metrics};
 use crate::middleware::{CatchPanic, HeadAsGet, Problems};
+use crate::partitions::{Ahead, Partitions};
 use crate::passwords::Passwords;
 use crate::probe::{Probe, SharedQuery};
 use crate::prune::Prune;
@@ -183,7 +185,8 @@ impl Serving {
         let query = SharedQuery::new(database.clone());
         let auth = Arc::new(settings.auth.clone());
         let gate = Gate::new(database.clone(), clock.clone(), auth.session_idle_lifetime);
-        let live = live_settings(&settings, &database, &lifecycle).await;
+        let (defaults, poll) = (settings.live_defaults(), poll_interval(database.backend()));
+        let live = LiveSettings::start(database.clone(), defaults, poll, lifecycle.clone()).await;
         let prune = Prune {
             database: database.clone(),
             clock: clock.clone(),
@@ -192,6 +195,15 @@ impl Serving {
             live: live.clone(),
         };
         tokio::spawn(prune.run(lifecycle.clone()));
+        let partitions = Partitions::new(database.clone(), settings.metrics.width());
+        let leases = Leases::new(database.clone(), &clock, &entropy);
+        let ahead = Ahead {
+            partitions,
+            leases,
+            clock: clock.clone(),
+            count: settings.metrics.partitions_ahead.get(),
+        };
+        tokio::spawn(ahead.run(lifecycle.clone()));
         let passwords = Passwords::new(&auth, entropy.clone()).map_err(|error| {
             tracing::error!("{error}");
             Exit::Configuration
@@ -258,17 +270,6 @@ impl Serving {
             }
         }
     }
-}
-
-/// The settings that are changed while the service runs, with the environment's as their defaults.
-async fn live_settings(
-    settings: &ServiceSettings,
-    database: &Database,
-    lifecycle: &Lifecycle,
-) -> LiveSettings {
-    let defaults = Live::defaults(&settings.auth, None);
-    let poll = poll_interval(database.backend());
-    LiveSettings::start(database.clone(), defaults, poll, lifecycle.clone()).await
 }
 
 async fn bind(address: SocketAddr, variable: &str) -> Result<Listener, Exit> {

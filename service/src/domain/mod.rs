@@ -8,6 +8,7 @@ pub mod health;
 pub mod idempotency;
 pub mod live;
 pub mod login_limits;
+pub mod partitions;
 pub mod passwords;
 pub mod sessions;
 pub mod users;
