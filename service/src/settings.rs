@@ -101,11 +101,12 @@ foundation::settings! {
         /// Hashes that wait for their turn, at most; further logins get 503.
         hashing_queue: NonZeroU32 = "16",
         /// Failed logins of one account that cost no delay; of one address ten times as many, because
-        /// people share them.
+        /// people share them. The default of the setting `auth.login_attempts`.
         login_attempts: NonZeroU32 = "5",
-        /// The delay after the first failure above these, doubled by each further one.
+        /// The delay after the first failure above these, doubled by each further one. The default of the
+        /// setting `auth.login_delay`.
         login_delay: Duration = "1s",
-        /// The longest delay.
+        /// The longest delay. The default of the setting `auth.login_max_delay`.
         login_max_delay: Duration = "15m",
         /// How long failures are remembered.
         failure_retention: Duration = "1d",

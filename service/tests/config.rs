@@ -170,6 +170,7 @@ on_both_databases! {
         assert_eq!(fixture.ask(Method::DELETE, key, Some("\"1\""), None).await.0, 412);
         assert_eq!(fixture.ask(Method::DELETE, key, Some("\"2\""), None).await.1, "\"3\"");
         assert_eq!(fixture.history("auth.login_attempts").await.len(), 2);
+        assert_eq!(fixture.ask(Method::GET, "/%ff", None, None).await.0, 400);
         for unknown in ["/auth", "/auth.login_attempts%00", "/AUTH.LOGIN_ATTEMPTS", "/x'y"] {
             for (method, body) in [(Method::GET, None), (Method::PUT, body()), (Method::DELETE, None)] {
                 let (status, _, answer) = fixture.ask(method, unknown, Some("*"), body).await;

@@ -142,7 +142,7 @@ on_both_databases! {
         }
         for program in &mut processes.programs {
             let log = program.everything();
-            assert!(!log.contains("hunter2") && log.contains("settings were changed"), "{log}");
+            assert!(!log.contains("hunter2") && log.contains("the settings in the database were changed"), "{log}");
         }
     }
 

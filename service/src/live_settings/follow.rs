@@ -76,7 +76,7 @@ impl Follow {
             self.rows.get_or_insert(rows);
             return;
         }
-        tracing::info!(settings = changed.join(" "), "settings were changed");
+        tracing::info!(settings = changed.join(" "), "the settings in the database were changed");
         let before = Arc::clone(&self.live.borrow());
         let (live, problems) = Live::assemble(&rows, &self.defaults, &before);
         for (key, words) in problems.iter().filter(|it| !self.problems.contains(it)) {

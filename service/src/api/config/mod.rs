@@ -13,7 +13,7 @@ use super::payload::JsonBytes;
 use super::tags::Tag;
 use crate::actions::users::Asker;
 use crate::actions::{Actions, Origin, config};
-use crate::domain::config::Setting;
+use crate::domain::config::{Key, Setting};
 
 /// The answer of one setting.
 #[derive(ApiResponse)]
@@ -46,7 +46,7 @@ statuses! {
     /// Of all settings.
     OfList = 401, 403, 500, 503;
     /// Of one setting.
-    OfGet = 401, 403, 404, 500, 503;
+    OfGet = 400, 401, 403, 404, 500, 503;
     /// Of putting a value.
     OfPut = 400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 500, 503;
     /// Of resetting.
@@ -81,7 +81,8 @@ impl ConfigApi {
     async fn get(
         &self,
         _caller: Authorized<ReadConfig>,
-        /// The setting, for example `auth.login_attempts`.
+        /// The setting.
+        #[oai(example = "example_key")]
         key: Path<String>,
     ) -> Result<OneSetting, Refused<OfGet>> {
         Ok(OneSetting::of(&config::get(&self.actions, &key.0).await?)?)
@@ -96,7 +97,8 @@ impl ConfigApi {
         &self,
         caller: Authorized<WriteConfig>,
         origin: Origin,
-        /// The setting, for example `auth.login_attempts`.
+        /// The setting.
+        #[oai(example = "example_key")]
         key: Path<String>,
         /// The `ETag` of the version that the change is meant for; without it the answer is 428.
         #[oai(name = "If-Match")]
@@ -117,7 +119,8 @@ impl ConfigApi {
         &self,
         caller: Authorized<WriteConfig>,
         origin: Origin,
-        /// The setting, for example `auth.login_attempts`.
+        /// The setting.
+        #[oai(example = "example_key")]
         key: Path<String>,
         /// The `ETag` of the version that the change is meant for; without it the answer is 428.
         #[oai(name = "If-Match")]
@@ -127,4 +130,8 @@ impl ConfigApi {
         let asker = Asker { caller: &caller, origin: &origin };
         Ok(OneSetting::of(&config::reset(&self.actions, asker, &key.0, &expected).await?)?)
     }
+}
+
+fn example_key() -> String {
+    Key::LoginDelay.name().to_owned()
 }
