@@ -5,6 +5,7 @@ pub mod api_tokens;
 pub mod audit_events;
 pub mod auth;
 pub mod authorize;
+pub mod config;
 pub mod conventions;
 pub mod docs;
 mod document;
@@ -29,6 +30,7 @@ use poem_openapi::{ContactObject, ExtraHeader, LicenseObject, OpenApi, OpenApiSe
 use self::api_tokens::ApiTokensApi;
 use self::audit_events::AuditEventsApi;
 use self::auth::AuthApi;
+use self::config::ConfigApi;
 use self::docs::Docs;
 use self::health::HealthApi;
 use self::routes::RoutesBuilder;
@@ -184,6 +186,7 @@ fn apis(parts: &Parts) -> impl OpenApi + use<> {
         UsersApi { actions: actions.clone() },
         AuthApi { actions: actions.clone() },
         ApiTokensApi { actions: actions.clone() },
+        ConfigApi { actions: actions.clone() },
         AuditEventsApi { actions },
     )
 }

@@ -13,4 +13,6 @@ pub enum Tag {
     Auth,
     /// Accounts: who may sign in.
     Users,
+    /// Settings that are changed while the service runs.
+    Config,
 }

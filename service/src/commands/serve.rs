@@ -23,6 +23,7 @@ use crate::api::{Application, Parts, RequestLimits};
 use crate::keys::Keys;
 use crate::leases::Leases;
 use crate::lifecycle::Lifecycle;
+use crate::live_settings::{LiveSettings, poll_interval};
 use crate::metrics::{HttpMetrics, Metrics};
 use crate::middleware::{CatchPanic, HeadAsGet, Problems};
 use crate::partitions::{Ahead, Partitions};
@@ -141,6 +142,31 @@ async fn migrate(settings: &Settings, clock: &Clock, entropy: &Entropy, stop: St
     }
 }
 
+/// Starts what the process does behind the requests.
+fn start_duties(
+    settings: &ServiceSettings,
+    actions: &Actions,
+    partitions: &Partitions,
+    lifecycle: &Lifecycle,
+) {
+    let Actions { database, clock, entropy, live, .. } = actions;
+    let prune = Prune {
+        database: database.clone(),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        settings: Arc::clone(&actions.settings),
+        live: live.clone(),
+    };
+    tokio::spawn(prune.run(lifecycle.clone()));
+    let ahead = Ahead {
+        partitions: partitions.clone(),
+        leases: Leases::new(database.clone(), clock, entropy),
+        clock: clock.clone(),
+        count: settings.metrics.partitions_ahead.get(),
+    };
+    tokio::spawn(ahead.run(lifecycle.clone()));
+}
+
 /// The service, listening.
 pub struct Serving {
     settings: ServiceSettings,
@@ -185,22 +211,9 @@ impl Serving {
         let query = SharedQuery::new(database.clone());
         let auth = Arc::new(settings.auth.clone());
         let gate = Gate::new(database.clone(), clock.clone(), auth.session_idle_lifetime);
-        let prune = Prune {
-            database: database.clone(),
-            clock: clock.clone(),
-            entropy: entropy.clone(),
-            settings: auth.clone(),
-        };
-        tokio::spawn(prune.run(lifecycle.clone()));
+        let (defaults, poll) = (settings.live_defaults(), poll_interval(database.backend()));
+        let live = LiveSettings::start(database.clone(), defaults, poll, lifecycle.clone()).await;
         let partitions = Partitions::new(database.clone(), settings.metrics.width());
-        let leases = Leases::new(database.clone(), &clock, &entropy);
-        let ahead = Ahead {
-            partitions,
-            leases,
-            clock: clock.clone(),
-            count: settings.metrics.partitions_ahead.get(),
-        };
-        tokio::spawn(ahead.run(lifecycle.clone()));
         let passwords = Passwords::new(&auth, entropy.clone()).map_err(|error| {
             tracing::error!("{error}");
             Exit::Configuration
@@ -213,7 +226,9 @@ impl Serving {
             keys: Keys::new(&auth, &entropy),
             passwords,
             settings: auth,
+            live,
         };
+        start_duties(&settings, &actions, &partitions, &lifecycle);
         let parts = Parts {
             lifecycle: lifecycle.clone(),
             probe: view,
