@@ -4,6 +4,7 @@
 pub mod api_tokens;
 mod error;
 pub mod idempotency;
+mod login_limits;
 pub mod logins;
 pub mod operators;
 pub mod passwords;
