@@ -9,12 +9,14 @@ pub mod conventions;
 pub mod docs;
 mod document;
 pub mod health;
+pub mod metrics_snapshots;
 mod origin;
 pub mod payload;
 pub mod problem;
 pub mod problem_json;
 mod routes;
 mod security_document;
+pub mod streams;
 pub mod tags;
 pub mod users;
 
@@ -31,11 +33,13 @@ use self::audit_events::AuditEventsApi;
 use self::auth::AuthApi;
 use self::docs::Docs;
 use self::health::HealthApi;
+use self::metrics_snapshots::MetricsSnapshotsApi;
 use self::routes::RoutesBuilder;
 pub use self::routes::{RouteFacts, RouteTable};
 use self::users::UsersApi;
 use crate::access::Gate;
 use crate::actions::Actions;
+use crate::actions::metrics_snapshots::Snapshots;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::HttpMetrics;
 use crate::middleware::{
@@ -73,6 +77,8 @@ pub struct Parts {
     pub gate: Gate,
     /// What the routes of accounts call.
     pub actions: Actions,
+    /// What the routes of metrics call.
+    pub snapshots: Snapshots,
 }
 
 /// The limits of every request.
@@ -173,12 +179,13 @@ fn open_api(parts: &Parts) -> OpenApiService<impl OpenApi + use<>, ()> {
 
 /// Every API that the documentation names, one for each noun.
 fn apis(parts: &Parts) -> impl OpenApi + use<> {
-    let Parts { lifecycle, probe, query, clock, actions, .. } = parts.clone();
+    let Parts { lifecycle, probe, query, clock, actions, snapshots, .. } = parts.clone();
     (
         HealthApi { lifecycle, probe, query, clock },
         UsersApi { actions: actions.clone() },
         AuthApi { actions: actions.clone() },
         ApiTokensApi { actions: actions.clone() },
         AuditEventsApi { actions },
+        MetricsSnapshotsApi { snapshots },
     )
 }

@@ -19,6 +19,7 @@ use poem::EndpointExt as _;
 use super::{refuse, tell};
 use crate::access::Gate;
 use crate::actions::Actions;
+use crate::actions::metrics_snapshots::Snapshots;
 use crate::api::{Application, Parts, RequestLimits};
 use crate::keys::Keys;
 use crate::leases::Leases;
@@ -194,7 +195,7 @@ impl Serving {
         let partitions = Partitions::new(database.clone(), settings.metrics.width());
         let leases = Leases::new(database.clone(), &clock, &entropy);
         let ahead = Ahead {
-            partitions,
+            partitions: partitions.clone(),
             leases,
             clock: clock.clone(),
             count: settings.metrics.partitions_ahead.get(),
@@ -212,6 +213,8 @@ impl Serving {
             passwords,
             settings: auth,
         };
+        let metrics_settings = Arc::new(settings.metrics.clone());
+        let snapshots = Snapshots { actions: actions.clone(), partitions, settings: metrics_settings };
         let parts = Parts {
             lifecycle: lifecycle.clone(),
             probe: view,
@@ -221,6 +224,7 @@ impl Serving {
             metrics: http_metrics,
             gate,
             actions,
+            snapshots,
         };
         let application = Application::new(parts, RequestLimits::from(&settings.http)).map_err(|error| {
             tracing::error!(%error, "the documentation cannot be made");
