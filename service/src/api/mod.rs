@@ -46,7 +46,7 @@ use crate::middleware::{
     BodyLimit, CatchPanic, HeadAsGet, Observe, Problems, RequestTimeout, SecurityHeaders, TrustedProxies,
 };
 use crate::probe::{ProbeView, SharedQuery};
-use crate::settings::HttpSettings;
+use crate::settings::{HttpSettings, MetricsSettings};
 
 /// The routes that tell of health. They are bounded by themselves and asked all the time: no request
 /// time limit, and no more than a debug line for a good answer.
@@ -88,15 +88,20 @@ pub struct RequestLimits {
     pub timeout: Duration,
     /// How large its body may be, in bytes.
     pub body_bytes: u64,
+    /// How large a stream may be, in bytes.
+    pub stream_bytes: u64,
     /// The proxies whose word on the client's address is taken.
     pub trusted_proxies: TrustedProxies,
 }
 
-impl From<&HttpSettings> for RequestLimits {
-    fn from(settings: &HttpSettings) -> Self {
+impl RequestLimits {
+    /// The limits that the settings say.
+    #[must_use]
+    pub fn new(settings: &HttpSettings, metrics: &MetricsSettings) -> Self {
         Self {
             timeout: settings.request_timeout,
             body_bytes: settings.body_limit.as_u64(),
+            stream_bytes: metrics.stream_limit.as_u64(),
             trusted_proxies: TrustedProxies::new(settings.trusted_proxies.clone()),
         }
     }
@@ -153,7 +158,7 @@ impl Application {
         routes
             // `Authorized` finds it there.
             .data(parts.gate)
-            .with(BodyLimit::new(limits.body_bytes))
+            .with(BodyLimit::new(limits.body_bytes, limits.stream_bytes))
             .with(RequestTimeout::new(limits.timeout))
             .with(CatchPanic)
             .with(Problems::new(table.clone()))

@@ -214,7 +214,7 @@ impl Serving {
             settings: auth,
         };
         let metrics_settings = Arc::new(settings.metrics.clone());
-        let snapshots = Snapshots { actions: actions.clone(), partitions, settings: metrics_settings };
+        let snapshots = Snapshots::new(actions.clone(), partitions, metrics_settings);
         let parts = Parts {
             lifecycle: lifecycle.clone(),
             probe: view,
@@ -226,10 +226,11 @@ impl Serving {
             actions,
             snapshots,
         };
-        let application = Application::new(parts, RequestLimits::from(&settings.http)).map_err(|error| {
-            tracing::error!(%error, "the documentation cannot be made");
-            Exit::Configuration
-        })?;
+        let application = Application::new(parts, RequestLimits::new(&settings.http, &settings.metrics))
+            .map_err(|error| {
+                tracing::error!(%error, "the documentation cannot be made");
+                Exit::Configuration
+            })?;
         Ok(Self { settings, lifecycle, database, listener, metrics, application, figures })
     }
 

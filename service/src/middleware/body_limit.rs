@@ -9,6 +9,7 @@ use poem::{Body, Endpoint, Middleware, Request, Response, Result};
 use tokio::time::timeout;
 
 use crate::api::problem::Failure;
+use crate::api::streams::is_stream;
 
 /// How long a body that is refused is read on, so that its sender gets to read the answer.
 const DISCARD_TIME: Duration = Duration::from_secs(1);
@@ -18,27 +19,30 @@ const DISCARD_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Refuses larger bodies: by what the client announces, else when there is too much of it.
 #[derive(Clone, Copy, Debug)]
-pub struct BodyLimit(u64);
+pub struct BodyLimit {
+    body: u64,
+    stream: u64,
+}
 
 impl BodyLimit {
-    /// Allows this many bytes.
+    /// Allows this many bytes, and as many of a stream.
     #[must_use]
-    pub const fn new(bytes: u64) -> Self {
-        Self(bytes)
+    pub const fn new(body: u64, stream: u64) -> Self {
+        Self { body, stream }
     }
 }
 
 /// The endpoint of [`BodyLimit`].
 pub struct BodyLimitEndpoint<E> {
     inner: E,
-    limit: u64,
+    limits: BodyLimit,
 }
 
 impl<E: Endpoint<Output = Response>> Middleware<E> for BodyLimit {
     type Output = BodyLimitEndpoint<E>;
 
     fn transform(&self, inner: E) -> Self::Output {
-        BodyLimitEndpoint { inner, limit: self.0 }
+        BodyLimitEndpoint { inner, limits: *self }
     }
 }
 
@@ -46,18 +50,19 @@ impl<E: Endpoint<Output = Response>> Endpoint for BodyLimitEndpoint<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> Result<Response> {
+        let limit = if is_stream(&request) { self.limits.stream } else { self.limits.body };
         let headers = request.headers();
         if let Some(length) = headers.get(CONTENT_LENGTH) {
             // hyper has checked the number, and reads no more than it says.
             let length = length.to_str().ok().and_then(|it| it.parse().ok()).unwrap_or(u64::MAX);
-            if length > self.limit {
+            if length > limit {
                 if length <= DISCARD_BYTES && !headers.contains_key(EXPECT) {
                     discard(request.take_body()).await;
                 }
-                return Err(Failure::BodyTooLarge(self.limit).into());
+                return Err(Failure::BodyTooLarge(limit).into());
             }
         } else if headers.contains_key(TRANSFER_ENCODING) {
-            let body = limited(request.take_body(), self.limit);
+            let body = limited(request.take_body(), limit);
             request.set_body(body);
         }
         self.inner.call(request).await

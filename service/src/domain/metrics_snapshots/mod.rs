@@ -3,6 +3,7 @@
 
 pub mod document;
 pub mod scan;
+pub mod streams;
 
 use std::time::Duration;
 
