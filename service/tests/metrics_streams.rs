@@ -7,72 +7,16 @@
     reason = "tests do what programs may not"
 )]
 
-#[path = "support/mod.rs"]
-mod support;
-
-#[path = "support/accounts.rs"]
-mod accounts;
+mod metrics_support;
 
 use std::io::Write as _;
 
-use accounts::{Accounts, Kind, migrate};
 use foundation::clock::Clock;
-use foundation::database::Statement;
 use foundation::on_both_databases;
-use foundation::testing::TestDatabase;
-use reqwest::{RequestBuilder, Response};
+use metrics_support::{NDJSON, PATH, World, json as body_of};
 use serde_json::{Value, json};
-use support::{TestService, json as body_of};
 use time::format_description::well_known::Rfc3339;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-const PATH: &str = "/api/v1/metrics/snapshots";
-const NDJSON: &str = "application/x-ndjson";
-
-struct World {
-    service: TestService,
-    accounts: Accounts,
-    token: String,
-    _test: TestDatabase,
-}
-
-impl World {
-    async fn start(test: TestDatabase, variables: &[(&str, &str)]) -> Self {
-        migrate(&test).await;
-        let mut all = vec![("DATABASE_URL", test.address.as_str())];
-        all.extend_from_slice(variables);
-        let service = TestService::with(&all, |it| it).await;
-        let accounts = Accounts::new(test.open());
-        let token = accounts.session(accounts.user("agent", Kind::default()).await).await;
-        Self { service, accounts, token, _test: test }
-    }
-
-    fn post(&self, query: &str) -> RequestBuilder {
-        let request = self.service.client.post(self.service.url(&format!("{PATH}{query}")));
-        request.bearer_auth(&self.token).header("content-type", NDJSON)
-    }
-
-    async fn send(&self, query: &str, encoding: &str, body: Vec<u8>) -> Response {
-        self.post(query).header("content-encoding", encoding).body(body).send().await.unwrap()
-    }
-
-    async fn stored(&self) -> i64 {
-        let statement = Statement::read("metrics_snapshot", "SELECT count(*) AS count FROM metrics_snapshot");
-        self.accounts.database.query(&statement, &[]).await.unwrap()[0].get("count").unwrap()
-    }
-
-    /// The snapshots of a type, as lines.
-    async fn lines(&self, query: &str) -> Vec<Value> {
-        let url = self.service.url(&format!("{PATH}?metric_type=cpu{query}"));
-        let request = self.service.client.get(url).bearer_auth(&self.token).header("accept", NDJSON);
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), 200);
-        assert_eq!(answer.headers()["content-type"], NDJSON);
-        let text = answer.text().await.unwrap();
-        assert!(text.is_empty() || text.ends_with('\n'));
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-}
 
 fn gzip(text: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

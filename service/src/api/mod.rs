@@ -9,6 +9,8 @@ pub mod conventions;
 pub mod docs;
 mod document;
 pub mod health;
+pub mod metrics_aggregates;
+pub mod metrics_series;
 pub mod metrics_snapshots;
 mod origin;
 pub mod payload;
@@ -33,6 +35,8 @@ use self::audit_events::AuditEventsApi;
 use self::auth::AuthApi;
 use self::docs::Docs;
 use self::health::HealthApi;
+use self::metrics_aggregates::MetricsAggregatesApi;
+use self::metrics_series::MetricsSeriesApi;
 use self::metrics_snapshots::MetricsSnapshotsApi;
 use self::routes::RoutesBuilder;
 pub use self::routes::{RouteFacts, RouteTable};
@@ -191,6 +195,8 @@ fn apis(parts: &Parts) -> impl OpenApi + use<> {
         AuthApi { actions: actions.clone() },
         ApiTokensApi { actions: actions.clone() },
         AuditEventsApi { actions },
-        MetricsSnapshotsApi { snapshots },
+        MetricsSnapshotsApi { snapshots: snapshots.clone() },
+        MetricsSeriesApi { snapshots: snapshots.clone() },
+        MetricsAggregatesApi { snapshots },
     )
 }
