@@ -7,6 +7,7 @@ mod error;
 pub mod idempotency;
 mod login_limits;
 pub mod logins;
+pub mod metrics_snapshots;
 pub mod operators;
 pub mod passwords;
 pub mod sessions;

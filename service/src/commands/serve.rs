@@ -19,6 +19,7 @@ use poem::EndpointExt as _;
 use super::{refuse, tell};
 use crate::access::Gate;
 use crate::actions::Actions;
+use crate::actions::metrics_snapshots::Snapshots;
 use crate::api::{Application, Parts, RequestLimits};
 use crate::keys::Keys;
 use crate::leases::Leases;
@@ -229,6 +230,8 @@ impl Serving {
             live,
         };
         start_duties(&settings, &actions, &partitions, &lifecycle);
+        let metrics_settings = Arc::new(settings.metrics.clone());
+        let snapshots = Snapshots::new(actions.clone(), partitions, metrics_settings);
         let parts = Parts {
             lifecycle: lifecycle.clone(),
             probe: view,
@@ -238,11 +241,13 @@ impl Serving {
             metrics: http_metrics,
             gate,
             actions,
+            snapshots,
         };
-        let application = Application::new(parts, RequestLimits::from(&settings.http)).map_err(|error| {
-            tracing::error!(%error, "the documentation cannot be made");
-            Exit::Configuration
-        })?;
+        let application = Application::new(parts, RequestLimits::new(&settings.http, &settings.metrics))
+            .map_err(|error| {
+                tracing::error!(%error, "the documentation cannot be made");
+                Exit::Configuration
+            })?;
         Ok(Self { settings, lifecycle, database, listener, metrics, application, figures })
     }
 

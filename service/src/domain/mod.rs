@@ -1,6 +1,7 @@
 //! Plain types and their rules: no HTTP, no SQL.
 
 pub mod access;
+pub mod aggregates;
 pub mod api_tokens;
 pub mod audit;
 pub mod config;
@@ -8,6 +9,7 @@ pub mod health;
 pub mod idempotency;
 pub mod live;
 pub mod login_limits;
+pub mod metrics_snapshots;
 pub mod partitions;
 pub mod passwords;
 pub mod sessions;
