@@ -13,6 +13,7 @@ use std::io::Write as _;
 
 use foundation::clock::Clock;
 use foundation::on_both_databases;
+use foundation::testing::eventually;
 use metrics_support::{NDJSON, PATH, World, json as body_of};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
@@ -141,5 +142,40 @@ on_both_databases! {
         for answer in futures_util::future::join_all(answers).await {
             assert_eq!(answer.status(), 200);
         }
+    }
+
+    async fn what_a_broken_stream_stored_is_told(test: TestDatabase) {
+        let world = World::start(test, &[("METRICS_STREAM_LIMIT", "2MiB")]).await;
+        let text = format!("{}\n", line(1)).repeat(40_000);
+        let answer = world.send("", "gzip", gzip(text.as_bytes())).await;
+        assert_eq!(answer.status(), 413);
+        let stored = world.stored().await;
+        assert!(stored > 0 && stored % 10_000 == 0, "{stored}");
+        let detail = body_of(answer).await["detail"].as_str().unwrap().to_owned();
+        assert!(detail.ends_with(&format!("; {stored} of the stream are stored")), "{detail}");
+    }
+
+    async fn who_does_not_read_on_gives_the_place_up(test: TestDatabase) {
+        let world = World::start(test, &[("METRICS_STREAMS", "1"), ("METRICS_STREAM_IDLE_TIMEOUT", "1s")]).await;
+        let large = json!({"timestamp": Clock::system().now().format(&Rfc3339).unwrap(), "source": "a",
+            "metric_type": "cpu", "metric_data": {"text": "x".repeat(60_000)}});
+        let text = format!("{large}\n").repeat(500);
+        assert_eq!(world.send("", "zstd", zstd(text.as_bytes())).await.status(), 200);
+        let mut stream = tokio::net::TcpStream::connect(world.service.address).await.unwrap();
+        let head = format!(
+            "GET {PATH}?metric_type=cpu HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\naccept: {NDJSON}\r\n\r\n",
+            world.token
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).await.unwrap();
+        assert_eq!(&first, b"HTTP/1.1 200");
+        assert_eq!(world.read("&limit=1").await.status(), 503, "there is one place");
+        let is_free = || async { world.read("&limit=1").await.status() == 200 };
+        eventually(std::time::Duration::from_secs(15), "the place is free again", is_free).await;
+        // What it got is not taken for the whole: the answer ends without its end.
+        let mut rest = Vec::new();
+        let _broken_off = stream.read_to_end(&mut rest).await;
+        assert!(rest.len() < text.len() && !rest.ends_with(b"\r\n0\r\n\r\n"), "{} bytes", rest.len());
     }
 }

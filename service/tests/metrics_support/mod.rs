@@ -50,11 +50,16 @@ impl World {
         self.database.query(&statement, &[]).await.unwrap()[0].get("count").unwrap()
     }
 
-    /// The snapshots of a type, as lines.
-    pub async fn lines(&self, query: &str) -> Vec<Value> {
+    /// Asks for the snapshots of a type as lines.
+    pub async fn read(&self, query: &str) -> Response {
         let url = self.service.url(&format!("{PATH}?metric_type=cpu{query}"));
         let request = self.service.client.get(url).bearer_auth(&self.token).header("accept", NDJSON);
-        let answer = request.send().await.unwrap();
+        request.send().await.unwrap()
+    }
+
+    /// The snapshots of a type, as lines.
+    pub async fn lines(&self, query: &str) -> Vec<Value> {
+        let answer = self.read(query).await;
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["content-type"], NDJSON);
         let text = answer.text().await.unwrap();
