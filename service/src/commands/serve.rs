@@ -15,11 +15,13 @@ use migrator::Migrator;
 use migrator::settings::Settings;
 use migrator::stop::Stop;
 use poem::EndpointExt as _;
+use tokio::sync::watch;
 
 use super::{refuse, tell};
 use crate::access::Gate;
 use crate::actions::Actions;
 use crate::api::{Application, Parts, RequestLimits};
+use crate::collector::Collector;
 use crate::keys::Keys;
 use crate::leases::Leases;
 use crate::lifecycle::Lifecycle;
@@ -193,6 +195,16 @@ impl Serving {
         tokio::spawn(prune.run(lifecycle.clone()));
         let partitions = Partitions::new(database.clone(), settings.metrics.width());
         let leases = Leases::new(database.clone(), &clock, &entropy);
+        // Nothing changes it while the process runs; the collector keeps what was put there last.
+        let (_, interval) =
+            watch::channel(settings.metrics.collect_interval(settings.foundation.application.env));
+        let collector = Collector {
+            database: database.clone(),
+            partitions: partitions.clone(),
+            clock: clock.clone(),
+            interval,
+        };
+        tokio::spawn(collector.run(lifecycle.clone()));
         let ahead = Ahead {
             partitions,
             leases,

@@ -7,6 +7,7 @@ pub mod health;
 pub mod idempotency_keys;
 pub mod leases;
 pub mod login_failures;
+pub mod metrics_snapshots;
 pub mod operators;
 pub mod partitions;
 pub mod passwords;
