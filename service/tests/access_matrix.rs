@@ -41,13 +41,14 @@ type Statuses = [u16; 9];
 type Row = (&'static str, &'static str, &'static str, Statuses);
 
 #[rustfmt::skip]
-const ROWS: [Row; 22] = [
+const ROWS: [Row; 23] = [
     //                                                nobody user other admin block expir -scope +scope user's
     ("GET", "/livez", "-",                             [200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/readyz", "-",                            [200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/startupz", "-",                          [200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/health", "-",                            [200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/health/db", "-",                         [200, 200, 200, 200, 200, 200, 200, 200, 200]),
+    ("GET", "/api/v1/schema", "-",                     [401, 200, 200, 200, 401, 401, 200, 200, 200]),
     ("GET", "/api/v1/audit-events", "audit:read",      [401, 403, 403, 200, 401, 401, 403, 200, 403]),
     ("POST", "/api/v1/users", "users:write",           [401, 403, 403, 201, 401, 401, 403, 201, 403]),
     ("GET", "/api/v1/users", "users:read",             [401, 403, 403, 200, 401, 401, 403, 200, 403]),

@@ -115,7 +115,8 @@ async fn serve(settings: ServiceSettings, clock: Clock, entropy: Entropy) -> Exi
     match started {
         Ok(serving) => {
             if on_terminal {
-                tell(format_args!("\n  Swagger UI: http://{}/docs\n", serving.address()));
+                let address = serving.address();
+                tell(format_args!("\n  Overview: http://{address}/\n  Swagger UI: http://{address}/docs\n"));
             }
             serving.run(&mut signals, on_terminal).await
         }
@@ -140,6 +141,26 @@ async fn migrate(settings: &Settings, clock: &Clock, entropy: &Entropy, stop: St
             Err(error.exit())
         }
     }
+}
+
+/// Writes snapshots of this host, as often as the settings say.
+fn collect(
+    settings: &ServiceSettings,
+    database: &Database,
+    partitions: &Partitions,
+    clock: &Clock,
+    lifecycle: &Lifecycle,
+) {
+    // Nobody changes it while the process runs: the collector keeps to what was put there.
+    let interval = settings.metrics.collect_interval(settings.foundation.application.env);
+    let (_, interval) = watch::channel(interval);
+    let collector = Collector {
+        database: database.clone(),
+        partitions: partitions.clone(),
+        clock: clock.clone(),
+        interval,
+    };
+    tokio::spawn(collector.run(lifecycle.clone()));
 }
 
 /// The service, listening.
@@ -195,16 +216,7 @@ impl Serving {
         tokio::spawn(prune.run(lifecycle.clone()));
         let partitions = Partitions::new(database.clone(), settings.metrics.width());
         let leases = Leases::new(database.clone(), &clock, &entropy);
-        // Nothing changes it while the process runs; the collector keeps what was put there last.
-        let (_, interval) =
-            watch::channel(settings.metrics.collect_interval(settings.foundation.application.env));
-        let collector = Collector {
-            database: database.clone(),
-            partitions: partitions.clone(),
-            clock: clock.clone(),
-            interval,
-        };
-        tokio::spawn(collector.run(lifecycle.clone()));
+        collect(&settings, &database, &partitions, &clock, &lifecycle);
         let ahead = Ahead {
             partitions,
             leases,

@@ -12,6 +12,7 @@ pub mod operators;
 pub mod partitions;
 pub mod passwords;
 pub mod prune;
+pub mod schema;
 pub mod sessions;
 pub mod touches;
 pub mod users;
