@@ -21,6 +21,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use support::TestService;
 use time::Duration;
+use time::format_description::well_known::Rfc3339;
 
 /// Who asks, in the order of a row's statuses.
 const CALLERS: [&str; 9] = [
@@ -41,7 +42,7 @@ type Statuses = [u16; 9];
 type Row = (&'static str, &'static str, &'static str, Statuses);
 
 #[rustfmt::skip]
-const ROWS: [Row; 23] = [
+const ROWS: [Row; 25] = [
     //                                                nobody user other admin block expir -scope +scope user's
     ("GET", "/livez", "-",                             [200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/readyz", "-",                            [200, 200, 200, 200, 200, 200, 200, 200, 200]),
@@ -66,6 +67,8 @@ const ROWS: [Row; 23] = [
     ("POST", "/api/v1/auth/tokens", "-",               [401, 201, 201, 201, 401, 401, 403, 403, 403]),
     ("GET", "/api/v1/auth/tokens", "-",                [401, 200, 200, 200, 401, 401, 403, 403, 403]),
     ("DELETE", "/api/v1/auth/tokens/{id}", "-",        [401, 204, 404, 404, 401, 401, 403, 403, 403]),
+    ("POST", "/api/v1/metrics/snapshots", "metrics:write",  [401, 200, 200, 200, 401, 401, 403, 200, 200]),
+    ("GET", "/api/v1/metrics/snapshots", "metrics:read",    [401, 200, 200, 200, 401, 401, 403, 200, 200]),
 ];
 
 /// Every scope there is, with a blank between two.
@@ -123,6 +126,12 @@ async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
         (_, "/api/v1/auth/password") => {
             Some(json!({ "current_password": PASSWORD, "new_password": "a new passphrase" }))
         }
+        ("POST", "/api/v1/metrics/snapshots") => {
+            let timestamp = Clock::system().now().format(&Rfc3339).unwrap();
+            let item =
+                json!({ "timestamp": timestamp, "source": "a", "metric_type": "cpu", "metric_data": {} });
+            Some(json!({ "items": [item] }))
+        }
         ("POST", "/api/v1/auth/tokens") => {
             Some(json!({ "name": "deploy", "scopes": ["users:read"], "lifetime_seconds": 3600 }))
         }
@@ -131,10 +140,18 @@ async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
     Asking { token, id: id.to_string(), body }
 }
 
+/// What a route asks for in its query.
+fn query(method: &str, path: &str) -> &'static str {
+    match (method, path) {
+        ("GET", "/api/v1/metrics/snapshots") => "?metric_type=cpu",
+        _ => "",
+    }
+}
+
 /// Asks, and says what is wrong with the answer.
 async fn ask(service: &TestService, row: &Row, caller: usize, asking: Asking) -> Option<String> {
     let (method, path, _, statuses) = row;
-    let url = service.url(&path.replace("{id}", &asking.id));
+    let url = service.url(&(path.replace("{id}", &asking.id) + query(method, path)));
     let mut request = service.client.request(method.parse::<Method>().unwrap(), url);
     if let Some(token) = asking.token {
         request = request.bearer_auth(token);

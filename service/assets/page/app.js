@@ -144,7 +144,8 @@ async function showSchema(signal) {
   const words = SCHEMA_STATES[schema.state] ?? schema.state;
   showTile("schema", "Schema", schema.state === "current", words,
     schema.version === null ? "" : `version ${schema.version}`);
-  setText($("schema-state"), schema.reason ?? `Version ${schema.version}, the newest that this release knows is ${schema.newest_known}`);
+  const isNewer = schema.version > schema.newest_known;
+  setText($("schema-state"), schema.reason ?? (isNewer ? `This release knows it up to version ${schema.newest_known}` : ""));
   const body = $("history");
   if (body.dataset.shown === JSON.stringify(schema.history)) return;
   body.dataset.shown = JSON.stringify(schema.history);
@@ -175,8 +176,8 @@ async function chartsOf(type, signal) {
   if (!KNOWN.has(type)) {
     const [latest] = await newest({ metric_type: type, source: state.source, limit: 1 }, signal);
     const paths = [...numbers(latest?.metric_data ?? {})].slice(0, MOST_FIGURES);
-    const words = (path) => path.replaceAll(/[._]/g, " ");
-    KNOWN.set(type, paths.map((path) => ({ title: `${words(type)}: ${words(path)}`, lines: [line(path, "Average")] })));
+    const title = (path) => `${type[0].toUpperCase()}${type.slice(1)}: ${path}`.replaceAll(/[._]/g, " ");
+    KNOWN.set(type, paths.map((path) => ({ title: title(path), lines: [line(path, "Average")] })));
   }
   return KNOWN.get(type);
 }

@@ -173,6 +173,7 @@ export class Chart {
     if (!this.#data || !this.details.open) return;
     const { unit, title, lines } = this.#about;
     const { from, to } = this.#data;
+    const isAlone = lines.length === 1;
     const byTime = new Map();
     this.#data.lines.forEach((points, index) => points.forEach((point) => {
       if (!byTime.has(point.time)) byTime.set(point.time, []);
@@ -181,9 +182,8 @@ export class Chart {
     const cell = (value) => make("td", { class: "number" }, figure(value, unit));
     const rows = [...byTime].sort(([a], [b]) => b - a).map(([time, points]) => make("tr", {},
       make("th", { scope: "row" }, timeWithin(time, to - from)),
-      ...lines.flatMap((_, index) => [cell(points[index]?.avg), cell(points[index]?.max)])));
-    const names = lines.flatMap(({ label }) =>
-      lines.length === 1 ? ["Average", "Highest"] : [label, `${label}, highest`]);
+      ...(isAlone ? [cell(points[0].avg), cell(points[0].max)] : lines.map((_, index) => cell(points[index]?.avg)))));
+    const names = isAlone ? ["Average", "Highest"] : lines.map((it) => it.label);
     const heads = names.map((it) => make("th", { scope: "col", class: "number" }, it));
     const table = make("table", {},
       make("caption", { class: "unseen" }, `${title} in the ${this.#data.words}, newest first`),

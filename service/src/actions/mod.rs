@@ -5,6 +5,7 @@ pub mod api_tokens;
 mod error;
 pub mod idempotency;
 pub mod logins;
+pub mod metrics_snapshots;
 pub mod operators;
 pub mod passwords;
 pub mod sessions;

@@ -53,6 +53,10 @@ permissions! {
     ManageUsers = "bearer users:write admin", TokenRule::Scope(Scope::UsersWrite), admin: true;
     /// Reads who did what.
     ReadAudit = "bearer audit:read admin", TokenRule::Scope(Scope::AuditRead), admin: true;
+    /// Reads metric snapshots.
+    ReadMetrics = "bearer metrics:read user", TokenRule::Scope(Scope::MetricsRead), admin: false;
+    /// Writes metric snapshots.
+    WriteMetrics = "bearer metrics:write user", TokenRule::Scope(Scope::MetricsWrite), admin: false;
 }
 
 /// The caller, allowed to do what `P` stands for.

@@ -10,6 +10,7 @@ pub mod conventions;
 pub mod docs;
 mod document;
 pub mod health;
+pub mod metrics_snapshots;
 mod origin;
 pub mod page;
 pub mod payload;
@@ -18,6 +19,7 @@ pub mod problem_json;
 mod routes;
 pub mod schema;
 mod security_document;
+pub mod streams;
 pub mod tags;
 pub mod users;
 
@@ -34,6 +36,7 @@ use self::audit_events::AuditEventsApi;
 use self::auth::AuthApi;
 use self::docs::Docs;
 use self::health::HealthApi;
+use self::metrics_snapshots::MetricsSnapshotsApi;
 use self::page::Page;
 use self::routes::RoutesBuilder;
 pub use self::routes::{RouteFacts, RouteTable};
@@ -41,6 +44,7 @@ use self::schema::SchemaApi;
 use self::users::UsersApi;
 use crate::access::Gate;
 use crate::actions::Actions;
+use crate::actions::metrics_snapshots::Snapshots;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::HttpMetrics;
 use crate::middleware::{
@@ -78,6 +82,8 @@ pub struct Parts {
     pub gate: Gate,
     /// What the routes of accounts call.
     pub actions: Actions,
+    /// What the routes of metrics call.
+    pub snapshots: Snapshots,
 }
 
 /// The limits of every request.
@@ -180,7 +186,7 @@ fn open_api(parts: &Parts) -> OpenApiService<impl OpenApi + use<>, ()> {
 
 /// Every API that the documentation names, one for each noun.
 fn apis(parts: &Parts) -> impl OpenApi + use<> {
-    let Parts { lifecycle, probe, query, clock, actions, .. } = parts.clone();
+    let Parts { lifecycle, probe, query, clock, actions, snapshots, .. } = parts.clone();
     (
         HealthApi { lifecycle, probe, query, clock },
         SchemaApi { database: actions.database.clone() },
@@ -188,5 +194,6 @@ fn apis(parts: &Parts) -> impl OpenApi + use<> {
         AuthApi { actions: actions.clone() },
         ApiTokensApi { actions: actions.clone() },
         AuditEventsApi { actions },
+        MetricsSnapshotsApi { snapshots },
     )
 }

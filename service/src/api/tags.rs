@@ -13,4 +13,6 @@ pub enum Tag {
     Auth,
     /// Accounts: who may sign in.
     Users,
+    /// Snapshots of what is measured, over time.
+    Metrics,
 }

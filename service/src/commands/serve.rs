@@ -20,6 +20,7 @@ use tokio::sync::watch;
 use super::{refuse, tell};
 use crate::access::Gate;
 use crate::actions::Actions;
+use crate::actions::metrics_snapshots::Snapshots;
 use crate::api::{Application, Parts, RequestLimits};
 use crate::collector::Collector;
 use crate::keys::Keys;
@@ -218,7 +219,7 @@ impl Serving {
         let leases = Leases::new(database.clone(), &clock, &entropy);
         collect(&settings, &database, &partitions, &clock, &lifecycle);
         let ahead = Ahead {
-            partitions,
+            partitions: partitions.clone(),
             leases,
             clock: clock.clone(),
             count: settings.metrics.partitions_ahead.get(),
@@ -236,6 +237,8 @@ impl Serving {
             passwords,
             settings: auth,
         };
+        let metrics_settings = Arc::new(settings.metrics.clone());
+        let snapshots = Snapshots { actions: actions.clone(), partitions, settings: metrics_settings };
         let parts = Parts {
             lifecycle: lifecycle.clone(),
             probe: view,
@@ -245,6 +248,7 @@ impl Serving {
             metrics: http_metrics,
             gate,
             actions,
+            snapshots,
         };
         let application = Application::new(parts, RequestLimits::from(&settings.http)).map_err(|error| {
             tracing::error!(%error, "the documentation cannot be made");

@@ -3,8 +3,10 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use foundation::settings::{Environment, Mode, Setting};
 
+use crate::domain::metrics_snapshots::document::DocumentLimits;
 use crate::domain::partitions::Width;
 
 /// How often something is done, or `off`.
@@ -55,6 +57,20 @@ foundation::settings! {
         write_past: Duration = "7d",
         /// How far ahead of this clock the time of a snapshot may be when it is written.
         write_ahead: Duration = "1h",
+        /// How large the document of a snapshot may be.
+        data_limit: ByteSize = "64KiB",
+        /// How many objects and arrays may be in each other in a document, itself included.
+        data_depth: NonZeroU32 = "16",
+        /// How many keys the objects of a document may have, all together.
+        data_keys: NonZeroU32 = "1000",
+        /// How large a stream of snapshots (NDJSON) may be, before and after it is decompressed.
+        /// `HTTP_BODY_LIMIT` and `HTTP_REQUEST_TIMEOUT` do not bound a stream.
+        stream_limit: ByteSize = "4GiB",
+        /// How long a stream may make the service wait for what comes next, and how long whoever reads one
+        /// may wait before taking more.
+        stream_idle_timeout: Duration = "30s",
+        /// How many streams are written at the same time, and how many read; further ones get 503.
+        streams: NonZeroU32 = "4",
     }
 }
 
@@ -77,6 +93,14 @@ impl MetricsSettings {
         Width::new(self.partition_width).unwrap_or(Width::DAY)
     }
 
+    /// How large documents may be.
+    #[must_use]
+    pub fn document_limits(&self) -> DocumentLimits {
+        let size = |it: NonZeroU32| usize::try_from(it.get()).unwrap_or(usize::MAX);
+        let bytes = usize::try_from(self.data_limit.as_u64()).unwrap_or(usize::MAX);
+        DocumentLimits { bytes, depth: size(self.data_depth), keys: size(self.data_keys) }
+    }
+
     /// Adds a problem for each value that cannot work.
     pub(crate) fn check_bounds(&self, environment: &mut Environment) {
         let mut bound = |name: &str, value: Duration, least: Duration, most: Duration| {
@@ -87,13 +111,24 @@ impl MetricsSettings {
         bound("METRICS_PARTITION_WIDTH", self.partition_width, HOUR, 31 * DAY);
         bound("METRICS_WRITE_PAST", self.write_past, Duration::ZERO, 36_600 * DAY);
         bound("METRICS_WRITE_AHEAD", self.write_ahead, Duration::ZERO, 366 * DAY);
+        bound("METRICS_STREAM_IDLE_TIMEOUT", self.stream_idle_timeout, SHORTEST, HOUR);
+        // What reads JSON goes no deeper.
+        check_most(environment, "METRICS_DATA_DEPTH", self.data_depth.get(), 100);
+        check_most(environment, "METRICS_DATA_KEYS", self.data_keys.get(), 100_000);
+        let (name, most) = ("METRICS_DATA_LIMIT", ByteSize::mib(1));
+        if self.data_limit > most && !environment.is_wrong(name) {
+            environment.problem(name, format!("expected {most} or less"));
+        }
         let name = "METRICS_PARTITION_WIDTH";
         if Width::new(self.partition_width).is_none() && !environment.is_wrong(name) {
             environment.problem(name, "expected full minutes");
         }
-        let (name, most) = ("METRICS_PARTITIONS_AHEAD", 1000);
-        if self.partitions_ahead.get() > most {
-            environment.problem(name, format!("expected a number from 1 to {most}"));
-        }
+        check_most(environment, "METRICS_PARTITIONS_AHEAD", self.partitions_ahead.get(), 1000);
+    }
+}
+
+fn check_most(environment: &mut Environment, name: &str, value: u32, most: u32) {
+    if value > most && !environment.is_wrong(name) {
+        environment.problem(name, format!("expected a number from 1 to {most}"));
     }
 }

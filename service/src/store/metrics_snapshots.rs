@@ -1,8 +1,10 @@
 //! The SQL of snapshots.
 
-use foundation::database::{DatabaseError, Transaction, Value, ValueType};
+use foundation::database::{
+    Database, DatabaseError, Row, RowStream, Statement, Transaction, Value, ValueType,
+};
 
-use crate::domain::metrics_snapshots::NewSnapshot;
+use crate::domain::metrics_snapshots::{NewSnapshot, Order, Position, Snapshot, SnapshotFilter};
 
 const COLUMNS: [&str; 4] = ["timestamp", "source", "metric_type", "metric_data"];
 
@@ -24,4 +26,96 @@ pub async fn insert(transaction: &mut Transaction, snapshots: &[NewSnapshot]) ->
         rows.push(&values).await?;
     }
     rows.finish().await
+}
+
+const SELECT: Statement = Statement::read("metrics_snapshot", "");
+
+/// What is asked for snapshots in the order of time.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// The statement.
+    pub statement: Statement,
+    /// Its values.
+    pub values: Vec<Value>,
+}
+
+impl Query {
+    /// What is asked for the snapshots behind a place, at most `limit` of them. Either order is that of an
+    /// index, and the times say which partitions it touches.
+    #[must_use]
+    pub fn new(filter: &SnapshotFilter, order: Order, after: Option<Position>, limit: Option<u64>) -> Self {
+        let mut values = vec![Value::from(filter.metric_type.as_str())];
+        let mut sql =
+            "SELECT id, timestamp, source, metric_data FROM metrics_snapshot WHERE metric_type = $1"
+                .to_owned();
+        let mut demand = |comparison: &str, value: Value| {
+            values.push(value);
+            sql += &format!(" AND {comparison} ${}", values.len());
+        };
+        if let Some(source) = &filter.source {
+            demand("source =", source.as_str().into());
+        }
+        // The nearer bound alone: of two, SQLite would take the first for the index.
+        let (mut from, mut to) = (filter.from, filter.to);
+        let (behind, direction) = match order {
+            Order::NewestFirst => ("<", "DESC"),
+            Order::OldestFirst => (">", "ASC"),
+        };
+        if let Some(after) = after {
+            match order {
+                Order::NewestFirst => to = to.filter(|to| *to <= after.timestamp),
+                Order::OldestFirst => from = from.filter(|from| *from > after.timestamp),
+            }
+            // No partition is ruled out by the pair.
+            demand(&format!("timestamp {behind}="), after.timestamp.into());
+        }
+        if let Some(from) = from {
+            demand("timestamp >=", from.into());
+        }
+        if let Some(to) = to {
+            demand("timestamp <", to.into());
+        }
+        if let Some(after) = after {
+            values.push(after.timestamp.into());
+            values.push(after.id.into());
+            let count = values.len();
+            sql += &format!(" AND (timestamp, id) {behind} (${}, ${count})", count - 1);
+        }
+        sql += &format!(" ORDER BY timestamp {direction}, id {direction}");
+        if let Some(limit) = limit {
+            values.push(Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
+            sql += &format!(" LIMIT ${}", values.len());
+        }
+        Self { statement: SELECT.with_sql(sql), values }
+    }
+}
+
+/// The rows of a page.
+///
+/// # Errors
+/// What the database says.
+pub async fn page(database: &Database, query: &Query) -> Result<Vec<Row>, DatabaseError> {
+    database.query(&query.statement, &query.values).await
+}
+
+/// The same as they come, however many they are.
+///
+/// # Errors
+/// What the database says.
+pub async fn stream(database: &Database, query: &Query) -> Result<RowStream<'static>, DatabaseError> {
+    database.query_stream(&query.statement, &query.values).await
+}
+
+/// The snapshot in a row that one of the queries found, which is of this type.
+///
+/// # Errors
+/// The row is not one of this release.
+pub fn from_row(row: &Row, metric_type: &str) -> Result<Snapshot, DatabaseError> {
+    Ok(Snapshot {
+        id: row.get("id")?,
+        timestamp: row.get("timestamp")?,
+        source: row.get("source")?,
+        metric_type: metric_type.to_owned(),
+        metric_data: row.get("metric_data")?,
+    })
 }

@@ -95,7 +95,7 @@ async fn read<T: DeserializeOwned>(
 }
 
 /// What is wrong with a body, without what was sent: it may be a password in the wrong place.
-fn explain(error: &serde_json::Error) -> String {
+pub(crate) fn explain(error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     if !error.is_data() {
         return format!("it is not JSON at line {line}, column {column}");

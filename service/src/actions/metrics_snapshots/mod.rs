@@ -1,0 +1,121 @@
+//! Snapshots: written, and read.
+
+use std::sync::Arc;
+
+use foundation::database::DatabaseError;
+
+use super::{ActionError, Actions};
+use crate::domain::idempotency::{Answer, KeyedRequest, Outcome};
+use crate::domain::metrics_snapshots::{NewSnapshot, Order, Position, Rules, Snapshot, SnapshotFilter};
+use crate::partitions::Partitions;
+use crate::settings::MetricsSettings;
+use crate::store::metrics_snapshots;
+
+/// What snapshots are written and read with. Cheap to clone.
+#[derive(Clone)]
+pub struct Snapshots {
+    /// What all actions stand on.
+    pub actions: Actions,
+    /// Where snapshots are put.
+    pub partitions: Partitions,
+    /// Which snapshots are taken.
+    pub settings: Arc<MetricsSettings>,
+}
+
+/// A page of snapshots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotPage {
+    /// The snapshots.
+    pub snapshots: Vec<Snapshot>,
+    /// Where the next page begins; nothing when this is the last.
+    pub next: Option<Position>,
+}
+
+impl Snapshots {
+    /// What a snapshot has to keep to at this moment.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        let MetricsSettings { write_past, write_ahead, .. } = *self.settings;
+        Rules::new(self.actions.clock.now(), write_past, write_ahead, self.settings.document_limits())
+    }
+
+    /// Writes snapshots, all of them or none.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn write(&self, snapshots: &[NewSnapshot]) -> Result<(), ActionError> {
+        let empty = || Answer { status: 200, headers: Default::default(), body: String::new() };
+        self.create(snapshots, None, &empty()).await.map(drop)
+    }
+
+    /// Writes snapshots, all of them or none. `answer` is what the caller is told, and kept where the request
+    /// has a key; whether it was done before is to be asked first ([`Actions::replay`]), because what was
+    /// good then may be too old by now.
+    ///
+    /// # Errors
+    /// [`ActionError::IdempotencyMismatch`] or [`ActionError::Conflict`]: the same key came at the same
+    /// moment; or what the database says.
+    pub async fn create(
+        &self,
+        snapshots: &[NewSnapshot],
+        keyed: Option<&KeyedRequest>,
+        answer: &Answer,
+    ) -> Result<Outcome, ActionError> {
+        if snapshots.is_empty() && keyed.is_none() {
+            return Ok(Outcome::Done(answer.clone()));
+        }
+        match self.try_create(snapshots, keyed, answer).await {
+            // A partition that was known was dropped meanwhile; it is made again.
+            Err(ActionError::Database(error)) if self.partitions.forget_after(&error) => {
+                self.try_create(snapshots, keyed, answer).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn try_create(
+        &self,
+        snapshots: &[NewSnapshot],
+        keyed: Option<&KeyedRequest>,
+        answer: &Answer,
+    ) -> Result<Outcome, ActionError> {
+        self.partitions.ensure(snapshots.iter().map(|it| it.timestamp)).await?;
+        let mut transaction = self.actions.database.begin().await?;
+        if self.actions.keep(&mut transaction, keyed, answer).await? {
+            drop(transaction);
+            let answer = self.actions.replay(keyed).await?.ok_or_else(|| ActionError::Conflict {
+                pointer: "/header/idempotency-key",
+                detail: "the same request was done and forgotten at this moment; send it again".to_owned(),
+            })?;
+            return Ok(Outcome::Replayed(answer));
+        }
+        if !snapshots.is_empty() {
+            metrics_snapshots::insert(&mut transaction, snapshots).await?;
+        }
+        transaction.commit().await?;
+        Ok(Outcome::Done(answer.clone()))
+    }
+
+    /// A page of snapshots.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn page(
+        &self,
+        filter: &SnapshotFilter,
+        order: Order,
+        after: Option<Position>,
+        limit: u32,
+    ) -> Result<SnapshotPage, DatabaseError> {
+        // One more than is shown says whether there is a next page.
+        let query = metrics_snapshots::Query::new(filter, order, after, Some(u64::from(limit) + 1));
+        let rows = metrics_snapshots::page(&self.actions.database, &query).await?;
+        let shown = rows.iter().take(limit as usize);
+        let snapshots = shown.map(|row| metrics_snapshots::from_row(row, &filter.metric_type));
+        let snapshots = snapshots.collect::<Result<Vec<_>, _>>()?;
+        let has_more = rows.len() > limit as usize;
+        let last = snapshots.last().filter(|_| has_more);
+        let next = last.map(|it| Position { timestamp: it.timestamp, id: it.id });
+        Ok(SnapshotPage { snapshots, next })
+    }
+}
