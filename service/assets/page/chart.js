@@ -81,7 +81,7 @@ export class Chart {
         draw("text", { x: left - 8, y: at + 4, "text-anchor": "end" }, names[index]),
       );
     });
-    for (const { at, words } of timeMarks(from, to, Math.max(2, (right - left) / 72))) {
+    for (const { at, words } of timeMarks(from, to, Math.max(2, (right - left) / 60))) {
       const half = words.length * CHARACTER / 2;
       if (x(at) - half < left - 8 || x(at) + half > width + 4) continue;
       svg.append(draw("text", { x: x(at), y: height - 5, "text-anchor": "middle" }, words));
