@@ -52,13 +52,18 @@ const state = {
   source: null,
   period: USUAL_PERIOD,
   chartsDue: 0,
-  isOffline: false,
+  /** What went wrong the last time, in words; when that was over. */
+  trouble: null,
+  recoveredAt: null,
   round: null,
   timer: null,
 };
 
 /** The charts that are shown, by type and title. */
 const charts = new Map();
+
+/** What is drawn of types that are not known, by type and source, once there was a snapshot to learn from. */
+const learnt = new Map();
 
 function line(path, label) {
   return { path, label };
@@ -173,13 +178,15 @@ const newest = (query, signal) =>
 
 /** What is drawn of a type. */
 async function chartsOf(type, signal) {
-  if (!KNOWN.has(type)) {
-    const [latest] = await newest({ metric_type: type, source: state.source, limit: 1 }, signal);
-    const paths = [...numbers(latest?.metric_data ?? {})].slice(0, MOST_FIGURES);
-    const title = (path) => `${type[0].toUpperCase()}${type.slice(1)}: ${path}`.replaceAll(/[._]/g, " ");
-    KNOWN.set(type, paths.map((path) => ({ title: title(path), lines: [line(path, "Average")] })));
-  }
-  return KNOWN.get(type);
+  const key = `${type}\n${state.source}`;
+  const known = KNOWN.get(type) ?? learnt.get(key);
+  if (known) return known;
+  const [latest] = await newest({ metric_type: type, source: state.source, limit: 1 }, signal);
+  const title = (path) => `${type[0].toUpperCase()}${type.slice(1)}: ${path}`.replaceAll(/[._]/g, " ");
+  const found = [...numbers(latest?.metric_data ?? {})].slice(0, MOST_FIGURES)
+    .map((path) => ({ title: title(path), lines: [line(path, "Average")] }));
+  if (found.length > 0) learnt.set(key, found);
+  return found;
 }
 
 /** The points of each path. */
@@ -202,7 +209,7 @@ async function showType(type, { from, to }, signal) {
   };
   const points = pointsOf(await ask("/api/v1/metrics/aggregate", { query, signal }), paths);
   return wanted.map((about) => ({
-    key: `${type} ${about.title}`,
+    type,
     about,
     data: { from, to, step, words, lines: about.lines.map((it) => points.get(it.path)) },
   }));
@@ -221,24 +228,35 @@ async function showCharts(signal) {
   // Both ends lie between buckets, so that a bucket stays the same from one look to the next.
   const { length, step } = state.range;
   const to = Math.ceil(Date.now() / step) * step;
-  const shown = (await Promise.all(types.map((type) => showType(type, { from: to - length, to }, signal)))).flat();
+  const asked = await Promise.allSettled(types.map((type) => showType(type, { from: to - length, to }, signal)));
+  signal.throwIfAborted();
+  draw(asked.flatMap((it) => it.value ?? []), types.filter((_, index) => asked[index].status === "rejected"));
+  $("no-metrics").hidden = charts.size > 0;
+  setText($("no-metrics"), "No snapshots yet. The built-in collector writes them when METRICS_COLLECT_INTERVAL is set; "
+    + "agents send theirs to POST /api/v1/metrics/snapshots.");
+  const failed = asked.find((it) => it.status === "rejected");
+  if (failed) throw failed.reason;
+  await learnPeriod(types, signal);
+}
+
+/** Shows these charts in this order. Those of types that could not be asked for stay as they are. */
+function draw(shown, failedTypes) {
+  const keyOf = ({ type, about }) => `${type}\n${about.title}`;
+  const keys = new Set(shown.map(keyOf));
   for (const [key, chart] of charts) {
-    if (shown.some((it) => it.key === key)) continue;
+    if (keys.has(key) || failedTypes.includes(key.split("\n")[0])) continue;
     chart.remove();
     charts.delete(key);
   }
-  shown.forEach(({ key, about, data }, index) => {
-    const chart = charts.get(key) ?? new Chart(about);
-    charts.set(key, chart);
-    if ($("charts").children[index] !== chart.element) {
-      $("charts").insertBefore(chart.element, $("charts").children[index] ?? null);
-    }
-    chart.update(data);
+  const list = $("charts");
+  shown.forEach((it, index) => {
+    const chart = charts.get(keyOf(it)) ?? new Chart(it.about);
+    charts.set(keyOf(it), chart);
+    // Moved, an element would lose the focus.
+    const isInPlace = list.children[index] === chart.element || (failedTypes.length > 0 && chart.element.isConnected);
+    if (!isInPlace) list.insertBefore(chart.element, list.children[index] ?? null);
+    chart.update(it.data);
   });
-  $("no-metrics").hidden = shown.length > 0;
-  setText($("no-metrics"), "No snapshots yet. The built-in collector writes them when METRICS_COLLECT_INTERVAL is set; "
-    + "agents send theirs to POST /api/v1/metrics/snapshots.");
-  await learnPeriod(types, signal);
 }
 
 function showSources(series) {
@@ -276,6 +294,7 @@ function showSignedOut(words = "", isBad = false) {
   for (const id of ["schema", "pool"]) $(`tile-${id}`)?.remove();
   charts.forEach((chart) => chart.remove());
   charts.clear();
+  state.trouble = state.recoveredAt = null;
   const wasHidden = $("sign-in").hidden;
   $("sign-in").hidden = false;
   tell(words, isBad);
@@ -369,8 +388,7 @@ async function refresh({ charts: chartsToo = true } = {}) {
       // Long ranges change slowly, and cost more.
       if (isDue) state.chartsDue = Date.now() + Math.min(LONGEST_PERIOD, state.range.step / 4);
     }
-    if (state.isOffline) tell("The service is reachable again.");
-    state.isOffline = false;
+    recover();
   } catch (error) {
     if (signal.aborted) return;
     fail(error);
@@ -380,17 +398,27 @@ async function refresh({ charts: chartsToo = true } = {}) {
 
 function fail(error) {
   if (error instanceof Expired) return showSignedOut("Your session is over. Sign in again.", true);
-  if (!(error instanceof Refused)) {
-    if (!(error instanceof Offline)) console.error(error);
-    state.isOffline = error instanceof Offline;
-  }
   if (error instanceof Offline) {
     showTile("service", "Service", false, "Not reachable");
     showTile("database", "Database", null, "Not known");
-    tell("The service cannot be reached. The page tries again by itself; what it shows is old.", true);
+    state.trouble = "The service cannot be reached. The page tries again by itself; what it shows is old.";
   } else {
-    tell(words(error), true);
+    if (!(error instanceof Refused)) console.error(error);
+    state.trouble = words(error);
   }
+  tell(state.trouble, true);
+}
+
+/** Says that it goes on, for a while. */
+function recover() {
+  if (state.trouble) {
+    tell("The service answers again.");
+    state.recoveredAt = Date.now();
+  } else if (state.recoveredAt && Date.now() - state.recoveredAt > USUAL_PERIOD) {
+    tell("");
+    state.recoveredAt = null;
+  }
+  state.trouble = null;
 }
 
 function start() {

@@ -218,7 +218,7 @@ async fn the_page_tells_of_a_wrong_password_a_session_that_is_over_and_a_service
     browser.screenshot("2-away").await;
     browser.assert_accessible("a service that is away").await;
     browser.devtools("Network.emulateNetworkConditions", offline(false)).await;
-    says("#notice", "reachable again").await;
+    says("#notice", "answers again").await;
 
     let end = Statement::write("session", "DELETE FROM session");
     database.open().execute(&end, &[]).await.unwrap();
