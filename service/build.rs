@@ -31,12 +31,15 @@ const DOCS: [(&str, &str); 3] = [
 ];
 
 /// What stands in the folder `assets/page`, each after those that it names.
-const PAGE: [(&str, &str); 7] = [
+const PAGE: [(&str, &str); 10] = [
     ("icon.svg", "image/svg+xml"),
     ("app.css", "text/css; charset=utf-8"),
     ("api.js", "text/javascript; charset=utf-8"),
+    ("dom.js", "text/javascript; charset=utf-8"),
     ("format.js", "text/javascript; charset=utf-8"),
     ("chart.js", "text/javascript; charset=utf-8"),
+    ("health.js", "text/javascript; charset=utf-8"),
+    ("metrics.js", "text/javascript; charset=utf-8"),
     ("app.js", "text/javascript; charset=utf-8"),
     ("index.html", "text/html; charset=utf-8"),
 ];

@@ -1,18 +1,11 @@
 // A chart of lines over time, drawn as SVG, with its figures in a table beside it.
 
+import { make } from "{{dom.js}}";
 import { figure, marks, timeMarks, timeWithin } from "{{format.js}}";
 
 const SVG = "http://www.w3.org/2000/svg";
 const EDGE = { top: 8, right: 4, bottom: 22 };
 const CHARACTER = 6.3;
-
-/** An element with attributes and children. */
-export function make(name, attributes = {}, ...children) {
-  const element = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.append(...children);
-  return element;
-}
 
 function draw(name, attributes = {}, ...children) {
   const element = document.createElementNS(SVG, name);

@@ -1,0 +1,187 @@
+// Charts of the snapshots of a source, in a range of time.
+
+import { ask } from "{{api.js}}";
+import { Chart } from "{{chart.js}}";
+import { $, make, setText } from "{{dom.js}}";
+
+const MINUTE = 60_000, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
+
+/** How long each range is and how finely it is drawn. */
+export const RANGES = [
+  { name: "15 min", words: "last 15 minutes", length: 15 * MINUTE, step: 15_000 },
+  { name: "1 h", words: "last hour", length: HOUR, step: 30_000 },
+  { name: "6 h", words: "last 6 hours", length: 6 * HOUR, step: 3 * MINUTE },
+  { name: "24 h", words: "last 24 hours", length: DAY, step: 10 * MINUTE },
+  { name: "7 days", words: "last 7 days", length: 7 * DAY, step: HOUR },
+];
+
+/** What is drawn of the types that the built-in collector writes. */
+const KNOWN = new Map(Object.entries({
+  cpu: [
+    { title: "CPU", unit: "percent", top: 100, lines: [line("usage_percent", "In use")] },
+    { title: "Load", lines: [line("load_1", "1 minute"), line("load_5", "5 minutes"), line("load_15", "15 minutes")] },
+  ],
+  memory: [
+    { title: "Memory", unit: "percent", top: 100, lines: [line("used_percent", "In use"), line("swap_used_percent", "Swap")] },
+  ],
+  disk: [
+    { title: "Disk space", unit: "percent", top: 100, lines: [line("used_percent", "In use")] },
+    { title: "Disk traffic", unit: "rate", lines: [line("read_bytes_per_second", "Read"), line("written_bytes_per_second", "Written")] },
+  ],
+  network: [
+    { title: "Network traffic", unit: "rate", lines: [line("received_bytes_per_second", "Received"), line("sent_bytes_per_second", "Sent")] },
+  ],
+  service: [
+    { title: "Service: memory", unit: "bytes", lines: [line("rss_bytes", "Resident")] },
+    { title: "Service: CPU", unit: "percent", lines: [line("cpu_percent", "Of one core")] },
+    { title: "Service: connections", lines: [line("pool.size", "Open"), line("pool.available", "Free"), line("pool.waiting", "Waiting")] },
+  ],
+}));
+
+/** How many figures of a type are drawn that is not known. */
+const MOST_FIGURES = 6;
+
+/** What is chosen. */
+export const view = { range: RANGES[1], source: null };
+
+/** The charts that are shown, by type and title. */
+const charts = new Map();
+
+/** What is drawn of types that are not known, by type and source, once there was a snapshot to learn from. */
+const learnt = new Map();
+
+function line(path, label) {
+  return { path, label };
+}
+
+/** Every number in a document, by its path. */
+function* numbers(document, prefix = "", depth = 0) {
+  for (const [key, value] of Object.entries(document)) {
+    if (/[.,]/.test(key) || key === "") continue;
+    if (typeof value === "number") yield prefix + key;
+    else if (value && typeof value === "object" && !Array.isArray(value) && depth < 3) {
+      yield* numbers(value, `${prefix}${key}.`, depth + 1);
+    }
+  }
+}
+
+const newest = (query, signal) =>
+  ask("/api/v1/metrics/snapshots", { query, signal }).then(({ items }) => items);
+
+/** What is drawn of a type. */
+async function chartsOf(type, signal) {
+  const key = `${type}\n${view.source}`;
+  const known = KNOWN.get(type) ?? learnt.get(key);
+  if (known) return known;
+  const [latest] = await newest({ metric_type: type, source: view.source, limit: 1 }, signal);
+  const title = (path) => `${type[0].toUpperCase()}${type.slice(1)}: ${path}`.replaceAll(/[._]/g, " ");
+  const found = [...numbers(latest?.metric_data ?? {})].slice(0, MOST_FIGURES)
+    .map((path) => ({ title: title(path), lines: [line(path, "Average")] }));
+  if (found.length > 0) learnt.set(key, found);
+  return found;
+}
+
+/** The points of each path. */
+function pointsOf(answer, paths) {
+  return new Map(paths.map((path) => [path, answer.buckets.flatMap((bucket) => {
+    const figures = paths.length === 1 && "avg" in bucket ? bucket : bucket.values?.[path];
+    if (figures?.avg == null) return [];
+    return [{ time: Date.parse(bucket.start), avg: figures.avg, max: figures.max ?? figures.avg }];
+  })]));
+}
+
+async function showType(type, { from, to }, signal) {
+  const { step, words } = view.range;
+  const wanted = await chartsOf(type, signal);
+  const paths = wanted.flatMap((it) => it.lines.map((it) => it.path));
+  if (paths.length === 0) return [];
+  const query = {
+    metric_type: type, source: view.source, step: `${step / 1000}s`, path: paths.join(","), fn: "avg,max",
+    from: new Date(from).toISOString(), to: new Date(to).toISOString(),
+  };
+  const points = pointsOf(await ask("/api/v1/metrics/aggregate", { query, signal }), paths);
+  return wanted.map((about) => ({
+    type,
+    about,
+    data: { from, to, step, words, lines: about.lines.map((it) => points.get(it.path)) },
+  }));
+}
+
+/** Known types first, in the order above; others by name. */
+function inOrder(types) {
+  const order = Object.fromEntries([...KNOWN.keys()].map((type, index) => [type, index]));
+  return types.toSorted((a, b) => (order[a] ?? 99) - (order[b] ?? 99) || a.localeCompare(b));
+}
+
+/** Shows everything of the chosen source and range. Returns how long lies between two snapshots, if it is known. */
+export async function showCharts(signal) {
+  const { items } = await ask("/api/v1/metrics/series", { signal });
+  showSources(items);
+  const types = inOrder(items.filter((it) => it.source === view.source).map((it) => it.metric_type));
+  // Both ends lie between buckets, so that a bucket stays the same from one look to the next.
+  const { length, step } = view.range;
+  const to = Math.ceil(Date.now() / step) * step;
+  const asked = await Promise.allSettled(types.map((type) => showType(type, { from: to - length, to }, signal)));
+  signal.throwIfAborted();
+  draw(asked.flatMap((it) => it.value ?? []), types.filter((_, index) => asked[index].status === "rejected"));
+  $("no-metrics").hidden = charts.size > 0;
+  setText($("no-metrics"), "No snapshots yet. The built-in collector writes them when METRICS_COLLECT_INTERVAL is set; "
+    + "agents send theirs to POST /api/v1/metrics/snapshots.");
+  const failed = asked.find((it) => it.status === "rejected");
+  if (failed) throw failed.reason;
+  return periodOf(types, signal);
+}
+
+/** Shows these charts in this order. Those of types that could not be asked for stay as they are. */
+function draw(shown, failedTypes) {
+  const keyOf = ({ type, about }) => `${type}\n${about.title}`;
+  const keys = new Set(shown.map(keyOf));
+  for (const [key, chart] of charts) {
+    if (keys.has(key) || failedTypes.includes(key.split("\n")[0])) continue;
+    chart.remove();
+    charts.delete(key);
+  }
+  const list = $("charts");
+  shown.forEach((it, index) => {
+    const chart = charts.get(keyOf(it)) ?? new Chart(it.about);
+    charts.set(keyOf(it), chart);
+    // Moved, an element would lose the focus.
+    const isInPlace = list.children[index] === chart.element || (failedTypes.length > 0 && chart.element.isConnected);
+    if (!isInPlace) list.insertBefore(chart.element, list.children[index] ?? null);
+    chart.update(it.data);
+  });
+}
+
+function showSources(series) {
+  const last = new Map();
+  for (const { source, last: at } of series) {
+    if (!last.has(source) || last.get(source) < at) last.set(source, at);
+  }
+  const sources = [...last.keys()].sort((a, b) => a.localeCompare(b));
+  if (!last.has(view.source)) {
+    // The one that was heard of last.
+    view.source = sources.toSorted((a, b) => Date.parse(last.get(b)) - Date.parse(last.get(a)))[0] ?? null;
+  }
+  const select = $("source");
+  select.closest("form").hidden = sources.length === 0;
+  if ([...select.options].map((it) => it.value).join("\n") !== sources.join("\n")) {
+    select.replaceChildren(...sources.map((it) => make("option", { value: it }, it)));
+  }
+  select.value = view.source ?? "";
+}
+
+/** How long lies between two snapshots, in milliseconds; null where that is not known. */
+async function periodOf(types, signal) {
+  if (types.length === 0) return null;
+  const items = await newest({ metric_type: types[0], source: view.source, limit: 2 }, signal);
+  if (items.length < 2) return null;
+  return Date.parse(items[0].timestamp) - Date.parse(items[1].timestamp);
+}
+
+/** Nothing of it stays. */
+export function removeCharts() {
+  charts.forEach((chart) => chart.remove());
+  charts.clear();
+  learnt.clear();
+  view.source = null;
+}
