@@ -42,14 +42,20 @@ bench: cargo ## Measures a release build and prints Markdown tables
 
 # ---- Checking ----------------------------------------------------------------------------------------
 
+# The tests keep what was said and what must not have been; the last step compares the two.
+EVIDENCE := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/evidence
+RUN_TESTS = rm -rf '$(EVIDENCE)'; \
+	env $(CLEAN) BEDPLATE_TEST_EVIDENCE='$(EVIDENCE)' $(1) $(BROWSER) $(2) $(POSTGRES) run $(CARGO_TEST) $(ARGS); \
+	./deploy/development/sweep-secrets.sh '$(EVIDENCE)' $(if $(ARGS),,all)
+
 .PHONY: test
 test: cargo ## Runs all tests, beside a throwaway PostgreSQL
-	@env $(CLEAN) $(BROWSER) try $(POSTGRES) run $(CARGO_TEST) $(ARGS)
+	@$(call RUN_TESTS,,try)
 	@$(BROWSER) find >/dev/null || true
 
 .PHONY: test-long
 test-long: cargo ## The same with hundreds of kills, a million rows and a browser
-	@env $(CLEAN) BEDPLATE_TEST_LONG=1 $(BROWSER) run $(POSTGRES) run $(CARGO_TEST) $(ARGS)
+	@$(call RUN_TESTS,BEDPLATE_TEST_LONG=1,run)
 
 .PHONY: test-browser
 test-browser: cargo ## The tests in a browser alone; the screenshots are in target/tmp/browser
@@ -58,6 +64,10 @@ test-browser: cargo ## The tests in a browser alone; the screenshots are in targ
 .PHONY: browser
 browser: ## Installs Chromium and chromedriver where they are missing
 	@$(BROWSER) install
+
+.PHONY: conformance
+conformance: cargo ## Asks a running service all that its OpenAPI document allows and forbids (needs python3)
+	@env $(CLEAN) ./deploy/development/conformance.sh
 
 .PHONY: lint
 lint: cargo ## Format, clippy, documentation; shellcheck and cargo-deny where they are installed

@@ -14,6 +14,10 @@ need_wrk() {
 build() {
   say 'building the release'
   (cd "$repository" && cargo build --release --locked --package migrator --package service >&2)
+  # As an example of its package it would build the service again, with all that the tests need.
+  mkdir -p "$target/bench"
+  logins_program=$target/bench/logins
+  rustc --edition 2024 -C opt-level=3 -o "$logins_program" "$repository/service/examples/logins.rs"
 }
 
 # Both peers are built outside of their folder. Into $axum_program and $fastapi_python what could be.

@@ -3,8 +3,9 @@
 
 # load SERVER PATH SECONDS: "requests requests/s p50 p99 failures". wrk that dies is a failure.
 load() {
-  local result
-  result=$(wrk -t1 -c"$CONNECTIONS" -d"${3}s" --timeout 10s -s "$bench/report.lua" \
+  local result script=report.lua
+  case $2 in /api/*) script=accounts.lua ;; esac
+  result=$(wrk -t1 -c"$CONNECTIONS" -d"${3}s" --timeout 10s -s "$bench/$script" \
     "http://127.0.0.1:${port[$1]}$2" | sed -n 's/^RESULT //p') || true
   printf '%s\n' "${result:-0 0 0 0 1}"
 }
@@ -23,11 +24,12 @@ measure_load() {
   fi
 }
 
+# measure_pgbench KEY FILE [OPTION...]
 measure_pgbench() {
   local rate
-  rate=$(pgbench -n -M prepared -c "$POOL" -j 1 -T "$SECONDS_EACH" -f "$work/select.sql" "${database_url[postgresql]}" \
+  rate=$(pgbench -n -M prepared -c "$POOL" -j 1 -T "$SECONDS_EACH" -f "$2" "${@:3}" "${database_url[postgresql]}" \
     2>"$work/log/pgbench" | awk '/^tps/ { print $3 }')
-  record rate.pgbench "${rate:-0}"
+  record "rate.$1" "${rate:-0}"
 }
 
 paths_of() {
@@ -35,6 +37,7 @@ paths_of() {
     postgresql | sqlite) printf '%s\n' /livez /readyz /health/db ;;
     *) printf '%s\n' /livez /health/db ;;
   esac
+  if [ "$1" != sqlite ]; then printf '%s\n' "${account_paths[@]}"; fi
 }
 
 measure_servers() {
@@ -52,19 +55,20 @@ measure_servers() {
   done
   for name in "${servers[@]}"; do
     for path in $(paths_of "$name"); do
-      ask "${port[$name]}" "$path"
+      ask "${port[$name]}" "$(one_of "$path")"
       # wrk only counts answers above 399; anything but 2xx makes a row void.
       case $REPLY in 2??) ;; *) record "failures.$name${path//\//.}" 1 ;; esac
       load "$name" "$path" 1 >/dev/null # fills pools and caches
     done
   done
   for ((round = 1; round <= ROUNDS; round++)); do
-    for path in /livez /readyz /health/db; do
+    for path in /livez /readyz /health/db "${account_paths[@]}"; do
       for name in "${servers[@]}"; do
         case " $(paths_of "$name" | tr '\n' ' ')" in *" $path "*) measure_load "$name" "$path" ;; esac
       done
     done
-    measure_pgbench
+    measure_pgbench pgbench "$work/select.sql"
+    if [ ${#account_paths[@]} -gt 0 ]; then measure_pgbench pgbench-account "$work/account.sql" -D "id=$account"; fi
   done
   for name in "${servers[@]}"; do
     is_alive "${pid[$name]}" || die "${label[$name]} died under load"
@@ -75,15 +79,18 @@ measure_servers() {
 }
 
 memory_table() {
-  local name idle verdict
+  local name idle peak verdict under_load
   heading "Memory in MB: idle $IDLE_SECONDS s after ready, and with all of the load below behind it"
-  row server 'idle' 'peak until then' 'after the load' 'peak under load' 'aim, idle'
-  row --- ---: ---: ---: ---: ---
+  row server 'idle' 'peak until then' 'aim, idle' 'after the load' 'peak under load' 'aim, peak'
+  row --- ---: ---: --- ---: ---: ---
   for name in "${servers[@]}"; do
     idle=$(value "idle.$name" median 1) verdict=
-    case $name in postgresql | sqlite) verdict=$(aim "$idle" '<' 20) ;; esac
-    row "${label[$name]}" "$idle" "$(value "idle-peak.$name" median 1)" "$(value "loaded.$name" median 1)" \
-      "$(value "loaded-peak.$name" median 1)" "$verdict"
+    peak=$(value "loaded-peak.$name" median 1) under_load=
+    case $name in
+      postgresql | sqlite) verdict=$(aim "$idle" '<' 20) under_load=$(aim "$peak" '<' 40) ;;
+    esac
+    row "${label[$name]}" "$idle" "$(value "idle-peak.$name" median 1)" "$verdict" \
+      "$(value "loaded.$name" median 1)" "$peak" "$under_load"
   done
 }
 
@@ -95,8 +102,8 @@ rate() {
 
 load_tables() {
   local name path key first
-  for path in /livez /readyz /health/db; do
-    heading "GET $path: wrk -t1 -c$CONNECTIONS, $ROUNDS x $SECONDS_EACH s"
+  for path in /livez /readyz /health/db "${account_paths[@]}"; do
+    heading "GET $(title_of "$path"): wrk -t1 -c$CONNECTIONS, $ROUNDS x $SECONDS_EACH s"
     row server requests/s 'p50 ms' 'p99 ms' 'processor µs per request' "to Bedplate's"
     row --- ---: ---: ---: ---: ---:
     first=$(rate postgresql "$path")
@@ -113,13 +120,16 @@ load_tables() {
     if [ "$path" = /health/db ]; then
       row "*beside it: \`pgbench -M prepared -c $POOL -j 1\` of \`SELECT 1\`*" "$(value rate.pgbench median)" – – – \
         "$(ratio "$(value rate.pgbench median)" "$first")"
+    elif [ "$path" = "$ONE_ACCOUNT" ]; then
+      row "*beside it: \`pgbench -M prepared -c $POOL -j 1\` of one account, without a session*" \
+        "$(value rate.pgbench-account median)" – – – "$(ratio "$(value rate.pgbench-account median)" "$first")"
     fi
   done
   printf '\n%s\n' "Requests for Bedplate's \`/health/db\` share the query that is under way, so it may exceed \`pgbench\`."
 }
 
 ratio_table() {
-  local name to_livez to_axum
+  local name path to_livez to_axum
   heading Ratios
   row ratio value aim
   row --- ---: ---
@@ -129,4 +139,9 @@ ratio_table() {
   done
   to_axum=$(ratio "$(rate postgresql /livez)" "$(rate axum /livez)")
   row "\`/livez\` to axum's, ${label[postgresql]}" "$to_axum" "$(aim "$to_axum" '>=' 0.9)"
+  if [ ${#account_paths[@]} -eq 0 ]; then return; fi
+  for path in "$ONE_ACCOUNT:2" "$LIST_OF_ACCOUNTS:1.5"; do
+    to_axum=$(ratio "$(rate postgresql "${path%:*}")" "$(rate axum "${path%:*}")")
+    row "\`$(title_of "${path%:*}")\` to axum's" "$to_axum" "$(aim "$to_axum" '>=' "${path##*:}")"
+  done
 }

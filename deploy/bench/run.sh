@@ -8,10 +8,12 @@
 #   RUNS=15          how often each program is started
 #   ROUNDS=3         how often each route of each server is loaded, and
 #   SECONDS_EACH=4   for how long
+#   TRIES=200        how often each kind of login is tried
 #   LIMIT            seconds after which it gives up, builds not counted (default: enough for the above)
 #   PEERS            a folder of peer servers to compare with; default ../shared/peers beside the
 #                    repository. It holds `axum-sqlx` (Rust) and `fastapi` (Python), which keep the same
-#                    /livez and /health/db; one that is missing or cannot be built is left out.
+#                    routes; one that is missing or cannot be built is left out. Its `seed.sql` fills the
+#                    databases for the routes of accounts, which are left out without it.
 #
 # Needs Linux, bash 5, wrk, and what deploy/development/throwaway-postgres.sh needs.
 set -euo pipefail
@@ -24,7 +26,8 @@ throwaway=$repository/deploy/development/throwaway-postgres.sh
 RUNS=${RUNS:-15}
 ROUNDS=${ROUNDS:-3}
 SECONDS_EACH=${SECONDS_EACH:-4}
-LIMIT=${LIMIT:-$((240 + RUNS * 8 + ROUNDS * SECONDS_EACH * 14))}
+TRIES=${TRIES:-200}
+LIMIT=${LIMIT:-$((300 + RUNS * 8 + ROUNDS * SECONDS_EACH * 23 + TRIES / 2))}
 CONNECTIONS=32
 POOL=16
 IDLE_SECONDS=5
@@ -35,7 +38,9 @@ die() {
   exit 1
 }
 
-case $RUNS$ROUNDS$SECONDS_EACH$LIMIT in *[!0-9]*) die 'RUNS, ROUNDS, SECONDS_EACH and LIMIT are whole numbers' ;; esac
+case $RUNS$ROUNDS$SECONDS_EACH$TRIES$LIMIT in
+  *[!0-9]*) die 'RUNS, ROUNDS, SECONDS_EACH, TRIES and LIMIT are whole numbers' ;;
+esac
 [ -r /proc/self/status ] || die 'this needs Linux: times and memory are read from /proc'
 [ -n "${EPOCHREALTIME:-}" ] || die 'this needs bash 5 or later'
 
@@ -57,8 +62,12 @@ done
 . "$bench/servers.sh"
 # shellcheck source=deploy/bench/starts.sh
 . "$bench/starts.sh"
+# shellcheck source=deploy/bench/accounts.sh
+. "$bench/accounts.sh"
 # shellcheck source=deploy/bench/load.sh
 . "$bench/load.sh"
+# shellcheck source=deploy/bench/logins.sh
+. "$bench/logins.sh"
 
 # ---- Coming and going --------------------------------------------------------------------------------
 
@@ -182,7 +191,9 @@ choose_servers
 first_line
 measure_migrator
 measure_starts
+seed
 measure_servers
 memory_table
 load_tables
 ratio_table
+measure_logins

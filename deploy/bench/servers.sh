@@ -6,10 +6,10 @@ exec {never}<> <(:)
 
 declare -A label=(
   [postgresql]='Bedplate, PostgreSQL' [sqlite]='Bedplate, SQLite'
-  [axum]='axum + sqlx, PostgreSQL' [fastapi]='FastAPI, PostgreSQL'
+  [axum]='axum + sqlx, PostgreSQL' [fastapi]='FastAPI, PostgreSQL' [logins]='Bedplate, logins'
 )
 # Which path answers 200 once the server can use its database.
-declare -A ready_path=([postgresql]=/readyz [sqlite]=/readyz [axum]=/health/db [fastapi]=/health/db)
+declare -A ready_path=([postgresql]=/readyz [sqlite]=/readyz [logins]=/readyz [axum]=/health/db [fastapi]=/health/db)
 declare -A database_url=() port=() pid=()
 
 # free_port: into $REPLY, below those that the kernel gives to outgoing connections.
@@ -26,7 +26,7 @@ free_port() {
 launch() {
   local name=$1 log=$2
   case $name in
-    postgresql | sqlite)
+    postgresql | sqlite | logins)
       DATABASE_URL=${database_url[$name]} HTTP_ADDRESS=127.0.0.1:${port[$name]} HTTP_DRAIN_DELAY=0s \
         TELEMETRY_PROMETHEUS_ADDRESS=127.0.0.1:0 DATABASE_POOL_SIZE=$POOL DATABASE_MAX_OVERFLOW=0 \
         "$release/service" </dev/null >"$log" 2>&1 &
@@ -58,11 +58,12 @@ tree() {
   for child in "${children[@]}"; do tree "$child"; done
 }
 
-# ask PORT PATH: the status of the answer into $REPLY; 000 where nobody answers.
+# ask PORT PATH: the status of the answer to whoever has $TOKEN into $REPLY; 000 where nobody answers.
 ask() {
   REPLY=000
   {
-    printf 'GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n' "$2" >&3 &&
+    printf 'GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\nConnection: close\r\n\r\n' \
+      "$2" "$TOKEN" >&3 &&
       IFS=' ' read -r -t 5 _ REPLY _ <&3
   } 2>/dev/null 3<>"/dev/tcp/127.0.0.1/$1" || REPLY=000
 }

@@ -8,7 +8,7 @@ record() {
   printf '%s\n' "$@" >>"$work/values/$key"
 }
 
-# value KEY least|median|most|sum [DECIMALS]: – where nothing was recorded.
+# value KEY least|median|p99|most|sum [DECIMALS]: – where nothing was recorded.
 value() {
   if [ ! -s "$work/values/$1" ]; then
     printf '–'
@@ -20,6 +20,7 @@ value() {
       if (how == "sum") result = sum
       else if (how == "least") result = value[1]
       else if (how == "most") result = value[NR]
+      else if (how == "p99") result = value[int((NR * 99 + 99) / 100)]
       else result = (value[int((NR + 1) / 2)] + value[int(NR / 2) + 1]) / 2
       printf form, result
     }'

@@ -36,7 +36,7 @@ const LANES: u32 = 1;
 
 const EXISTS: Statement = Statement::read(
     "users",
-    "SELECT 1 AS one FROM users WHERE is_admin = $1 AND is_active = $1 AND is_blocked = $2 LIMIT 1",
+    "SELECT 1 AS one FROM users WHERE is_admin AND is_active AND NOT is_blocked AND user_type <> 'eve_sso' LIMIT 1",
 );
 
 const INSERT: Statement = Statement::write(
@@ -75,12 +75,12 @@ impl Account {
     }
 }
 
-/// Whether somebody can sign in as an administrator. Nobody can where there is no table of users yet.
+/// Whether somebody can sign in as an administrator, which an `eve_sso` user cannot yet. Nobody can where there is no table of users yet.
 ///
 /// # Errors
 /// What the database says.
 pub async fn exists(connection: &mut Connection) -> Result<bool, DatabaseError> {
-    match connection.query_optional(&EXISTS, &[true.into(), false.into()]).await {
+    match connection.query_optional(&EXISTS, &[]).await {
         Ok(row) => Ok(row.is_some()),
         Err(error) if error.kind() == DatabaseErrorKind::UndefinedTable => Ok(false),
         // A table of that name without our columns: a schema from before the users of this release.

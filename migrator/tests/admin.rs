@@ -79,6 +79,11 @@ on_both_databases! {
         connection.batch("UPDATE users SET is_blocked = true").await.unwrap();
         let run = migrator_with(&database, &[("ADMIN_USERNAME", "second")], &["up"]).await.ends(0);
         assert!(run.stdout.contains("made the administrator second"), "{run}");
+        // Nor can one who has a character and no password.
+        let pilot = "UPDATE users SET user_type = 'eve_sso', password_hash = NULL, eve_character_id = 7 WHERE username = 'second'";
+        connection.batch(pilot).await.unwrap();
+        let run = migrator_with(&database, &[("ADMIN_USERNAME", "third")], &["up"]).await.ends(0);
+        assert!(run.stdout.contains("made the administrator third"), "{run}");
     }
 
     /// A user name that the table refuses is one of the settings, not of a migration.

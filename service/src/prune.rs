@@ -23,6 +23,9 @@ const JITTER: Duration = Duration::from_secs(15);
 const BATCH: u32 = 1_000;
 const BATCHES: u32 = 20;
 
+/// The shortest time that the databases tell apart.
+const MOMENT: Duration = Duration::from_micros(1);
+
 /// Prunes.
 #[derive(Clone)]
 pub struct Prune {
@@ -90,6 +93,8 @@ impl Prune {
     fn kept_since(&self, what: Pruned) -> Option<OffsetDateTime> {
         let retention = match what {
             Pruned::Sessions | Pruned::ApiTokens => Duration::ZERO,
+            // The door lets one in that was used exactly so long ago.
+            Pruned::IdleSessions => self.settings.session_idle_lifetime.saturating_add(MOMENT),
             // Nobody is let in by a name that is locked, so that is remembered as long as it lasts.
             Pruned::LoginFailures => self.settings.failure_retention.max(self.settings.login_max_delay),
             Pruned::IdempotencyKeys => self.settings.idempotency_retention,

@@ -94,7 +94,8 @@ foundation::settings! {
         argon2_passes: NonZeroU32 = "2",
         /// Lanes of argon2id.
         argon2_lanes: NonZeroU32 = "1",
-        /// Memory that all hashes made at the same time may take together: it bounds their number.
+        /// Memory that all hashes made at the same time may take together: it bounds their number. A stored
+        /// hash that asks for more than this matches nothing.
         hashing_memory_limit: ByteSize = "64MiB",
         /// Hashes that wait for their turn, at most; further logins get 503.
         hashing_queue: NonZeroU32 = "16",
@@ -139,6 +140,42 @@ impl AuthSettings {
     }
 }
 
+/// The longest time that people or programs are let in for, or that something is kept for. Dates that far
+/// from today are ones that both databases have.
+const CENTURY: Duration = Duration::from_secs(36_525 * DAY.as_secs());
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+
+impl AuthSettings {
+    /// Says which times and which sizes cannot work.
+    fn check_bounds(&self, environment: &mut Environment) {
+        for (name, value, least, most) in [
+            ("AUTH_SESSION_LIFETIME", self.session_lifetime, MINUTE, CENTURY),
+            // The last use is written down once a minute.
+            ("AUTH_SESSION_IDLE_LIFETIME", self.session_idle_lifetime, 2 * MINUTE, CENTURY),
+            ("AUTH_TOKEN_MAX_LIFETIME", self.token_max_lifetime, SECOND, CENTURY),
+            ("AUTH_LOGIN_DELAY", self.login_delay, Duration::ZERO, DAY),
+            // A lockout must not keep anybody out for good.
+            ("AUTH_LOGIN_MAX_DELAY", self.login_max_delay, Duration::ZERO, DAY),
+            ("AUTH_FAILURE_RETENTION", self.failure_retention, MINUTE, CENTURY),
+            ("AUTH_AUDIT_RETENTION", self.audit_retention, MINUTE, CENTURY),
+            ("AUTH_IDEMPOTENCY_RETENTION", self.idempotency_retention, MINUTE, CENTURY),
+        ] {
+            if !(least..=most).contains(&value) {
+                let unit = |it: Duration| format!("{}s", it.as_secs());
+                let detail = format!("expected a duration from {} to {}", unit(least), unit(most));
+                environment.problem(name, detail);
+            }
+        }
+        if self.hashing_memory_limit < self.argon2_memory {
+            let detail = format!("it has no room for one hash; expected {} or more", self.argon2_memory);
+            environment.problem("AUTH_HASHING_MEMORY_LIMIT", detail);
+        }
+    }
+}
+
 impl HttpSettings {
     /// Adds a problem for each time that cannot work.
     fn check_bounds(&self, environment: &mut Environment) {
@@ -174,6 +211,7 @@ impl ServiceSettings {
         http.check_bounds(environment);
         let auth = AuthSettings::read(environment);
         auth.check_secrets(environment, &foundation.application);
+        auth.check_bounds(environment);
         let metrics = MetricsSettings::read(environment);
         metrics.check_bounds(environment);
         let migrations =
@@ -201,5 +239,45 @@ impl ServiceSettings {
             AdminSettings::variables(),
         ]
         .concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names of what is wrong.
+    fn problems(pairs: &[(&str, &str)]) -> Vec<String> {
+        let mut environment = Environment::from_pairs(pairs.iter().copied());
+        ServiceSettings::read(&mut environment);
+        let Err(error) = environment.finish() else { return Vec::new() };
+        error.problems.into_iter().map(|it| it.name).collect()
+    }
+
+    #[test]
+    fn times_that_no_clock_has_are_refused() {
+        for name in [
+            "AUTH_SESSION_LIFETIME",
+            "AUTH_SESSION_IDLE_LIFETIME",
+            "AUTH_TOKEN_MAX_LIFETIME",
+            "AUTH_LOGIN_DELAY",
+            "AUTH_LOGIN_MAX_DELAY",
+            "AUTH_FAILURE_RETENTION",
+            "AUTH_AUDIT_RETENTION",
+            "AUTH_IDEMPOTENCY_RETENTION",
+        ] {
+            assert_eq!(problems(&[(name, "1000000y")]), [name]);
+            assert_eq!(problems(&[(name, "3h")]), [""; 0]);
+        }
+        for name in ["AUTH_SESSION_IDLE_LIFETIME", "AUTH_AUDIT_RETENTION"] {
+            assert_eq!(problems(&[(name, "0s")]), [name]);
+        }
+    }
+
+    #[test]
+    fn the_memory_of_all_hashes_has_room_for_one() {
+        let small = ("AUTH_HASHING_MEMORY_LIMIT", "16MiB");
+        assert_eq!(problems(&[small]), [small.0]);
+        assert_eq!(problems(&[small, ("AUTH_ARGON2_MEMORY", "16MiB")]), [""; 0]);
     }
 }

@@ -170,3 +170,56 @@ async fn both_forms_are_the_same_document() {
     // The order is that of a document for people: what it is comes first.
     assert!(yaml.starts_with("openapi: "), "{}", &yaml[..100]);
 }
+
+/// The parts that a body of a request is made of, by their names.
+fn requested(document: &Value) -> Vec<(String, Value)> {
+    let operations = operations(document);
+    let media = operations.iter().flat_map(|(_, _, it)| it["requestBody"]["content"].as_object()).flatten();
+    let names = media.filter_map(|(_, it)| it["schema"]["$ref"].as_str()?.rsplit('/').next());
+    let names: BTreeSet<&str> = names.collect();
+    assert!(!names.is_empty());
+    let schema = |name: &str| document["components"]["schemas"][name].clone();
+    names.into_iter().map(|name| (name.to_owned(), schema(name))).collect()
+}
+
+/// What a request may leave out may not be null, and there is nothing that is not known: the document says
+/// both, and shows no example that the service refuses.
+#[tokio::test]
+async fn requests_are_as_strict_as_they_are_read() {
+    let document = document().await;
+    for (name, schema) in requested(&document) {
+        assert_eq!(schema["additionalProperties"], false, "{name}");
+        let example = schema["example"].as_object().unwrap();
+        for (field, value) in example {
+            let property = &schema["properties"][field];
+            assert!(property.is_object(), "{name} has no {field}");
+            assert!(!value.is_null() || property["nullable"] == true, "{name} shows null for {field}");
+        }
+    }
+    let schemas = &document["components"]["schemas"];
+    let (new, patch) = (&schemas["NewUser"]["properties"], &schemas["UserPatch"]["properties"]);
+    assert!(new["is_active"].get("nullable").is_none() && patch["username"].get("nullable").is_none());
+    assert_eq!((&new["email"]["nullable"], &patch["email"]["nullable"]), (&json!(true), &json!(true)));
+}
+
+/// What is read by rules of its own says so, and integers say between which bounds they are read.
+#[tokio::test]
+async fn parameters_and_numbers_say_what_is_read() {
+    let document = document().await;
+    let mut seen = BTreeSet::new();
+    for (method, path, operation) in operations(&document) {
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let name = parameter["name"].as_str().unwrap();
+            if ["If-Match", "Idempotency-Key", "search"].contains(&name) {
+                seen.insert(name.to_owned());
+                let shown = [&parameter["schema"]["pattern"], &parameter["example"]];
+                assert!(shown.iter().all(|it| it.is_string()), "{method} {path}: {parameter}");
+            }
+        }
+    }
+    assert_eq!(seen.len(), 3, "{seen:?}");
+    let lifetime = &document["components"]["schemas"]["TokenRequest"]["properties"]["lifetime_seconds"];
+    assert_eq!((&lifetime["minimum"], &lifetime["maximum"]), (&json!(1.0), &json!(u32::MAX)));
+    let character = &document["components"]["schemas"]["NewUser"]["properties"]["eve_character_id"];
+    assert_eq!(character["maximum"], json!(i64::MAX));
+}

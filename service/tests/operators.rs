@@ -11,14 +11,14 @@
 #[path = "support/accounts.rs"]
 mod accounts;
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Output, Stdio};
 
 use accounts::{Accounts, Kind, migrate};
 use argon2::{Argon2, PasswordHash, PasswordVerifier as _};
 use foundation::database::{Database, Row, Statement};
 use foundation::on_both_databases;
-use foundation::testing::TestDatabase;
+use foundation::testing::{TestDatabase, evidence};
 use uuid::Uuid;
 
 /// Runs `service admin` with this on its standard input.
@@ -30,7 +30,37 @@ fn admin(database: &TestDatabase, arguments: &[&str], input: &str) -> Output {
     let mut child = command.spawn().unwrap();
     // It may end before it reads.
     let _unread = child.stdin.take().unwrap().write_all(input.as_bytes());
-    child.wait_with_output().unwrap()
+    let output = child.wait_with_output().unwrap();
+    input.lines().for_each(evidence::secret);
+    evidence::said("program", &said(&output));
+    output
+}
+
+/// Runs `service admin` on a terminal of its own, and types a line at each prompt.
+fn admin_on_terminal(
+    database: &TestDatabase,
+    arguments: &str,
+    lines: &[(&str, &str)],
+) -> (Option<i32>, String) {
+    let mut command = Command::new("script");
+    command.env_clear().current_dir(database.folder.path()).env("DATABASE_URL", &database.address);
+    command.env("PATH", std::env::var_os("PATH").unwrap());
+    command.args(["--quiet", "--return", "--command"]);
+    command.arg(format!("{} admin {arguments}", env!("CARGO_BIN_EXE_service"))).arg("/dev/null");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut shown = Vec::new();
+    for (prompt, line) in lines {
+        // A program that ends without the prompt ends this too.
+        while !String::from_utf8_lossy(&shown).contains(prompt) {
+            let mut byte = [0];
+            assert_eq!(output.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&shown));
+            shown.extend(byte);
+        }
+        input.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+    output.read_to_end(&mut shown).unwrap();
+    (child.wait().unwrap().code(), String::from_utf8_lossy(&shown).into_owned())
 }
 
 fn said(output: &Output) -> String {
@@ -80,11 +110,29 @@ on_both_databases! {
             &["create-admin", "--username", "other", "--email", "R@example.org"],
             &["create-admin", "--username", "\\domain\\name"],
             &["create-admin", "--username", ""],
+            &["create-admin", "--username", "trailing "],
+            &["create-admin", "--username", "other", "--email", "nowhere"],
         ] {
             let refused = admin(&database, arguments, "a long secret\n");
             assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {}", said(&refused));
         }
         assert_eq!(self::events(&pool, "user.created").await.len(), 1);
+    }
+
+    /// A terminal is asked twice. Only Linux has this `script` to make one.
+    async fn a_password_is_typed(database: TestDatabase) {
+        if cfg!(not(target_os = "linux")) {
+            return;
+        }
+        migrate(&database).await;
+        let create = "create-admin --username Root";
+        let lines = [("New password: ", "a long secret"), ("Once more: ", "a long secrte")];
+        let (code, shown) = admin_on_terminal(&database, create, &lines);
+        assert!(code == Some(2) && shown.contains("the two are not the same"), "{code:?} {shown}");
+        let lines = [lines[0], ("Once more: ", "a long secret")];
+        let (code, shown) = admin_on_terminal(&database, create, &lines);
+        assert!(code == Some(0) && shown.contains("made the administrator Root"), "{code:?} {shown}");
+        assert!(fits(&user(&database.open(), "Root").await, "a long secret"));
     }
 
     async fn a_password_keeps_the_rules(database: TestDatabase) {

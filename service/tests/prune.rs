@@ -91,6 +91,24 @@ on_both_databases! {
         assert_eq!(counts(pool).await, [0; 5]);
     }
 
+    /// A session that nobody uses is over before its end, and its row is of no use any more.
+    async fn what_is_not_used_is_over_too(database: TestDatabase) {
+        migrate(&database).await;
+        let accounts = Accounts::new(database.open());
+        let pool = &accounts.database;
+        let user = accounts.user("user", Kind::default()).await;
+        let token = accounts.session_until(user, NOW + Duration::days(30)).await.1;
+        let used = NOW - Duration::days(7);
+        execute(pool, "UPDATE session SET last_used_at = $1", &[used.into()]).await;
+        assert_eq!(prune(pool, NOW).round().await.unwrap(), 0);
+        let idle = std::time::Duration::from_secs(7 * 86_400);
+        let later = NOW + Duration::MICROSECOND;
+        let gate = service::access::Gate::new(pool.clone(), Clock::fixed(later), idle);
+        assert!(gate.admit(&token).await.unwrap().is_none());
+        assert_eq!(prune(pool, later).round().await.unwrap(), 1);
+        assert_eq!(counts(pool).await[0], 0);
+    }
+
     /// Many rows go in several transactions of one round.
     async fn many_go_in_batches(database: TestDatabase) {
         migrate(&database).await;

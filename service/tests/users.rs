@@ -187,6 +187,39 @@ on_both_databases! {
         assert_eq!(world.delete(&other.path(), &other).await.status(), 409);
     }
 
+    /// Who signs in nowhere is no administrator who could mend anything.
+    async fn a_pilot_is_no_last_administrator(test: TestDatabase) {
+        let world = World::start(test).await;
+        let admin = world.person("root", true).await;
+        let pilot = json!({ "username": "pilot", "user_type": "eve_sso", "eve_character_id": 7, "is_admin": true });
+        assert_eq!(world.post(USERS, &admin, &pilot).await.status(), 201);
+        let path = admin.path();
+        let answers = [
+            world.delete(&path, &admin).await,
+            world.post(&format!("{path}/block"), &admin, &json!({})).await,
+            world.patch(&path, &admin, "*", &json!({ "is_admin": false })).await,
+            world.patch(&path, &admin, "*", &json!({ "user_type": "eve_sso", "eve_character_id": 8 })).await,
+        ];
+        for answer in answers {
+            assert_eq!(answer.status(), 409);
+            assert_eq!(body_of(answer).await["code"], "last_admin");
+        }
+    }
+
+    /// What another program wrote may break rules of the API that the database does not have.
+    async fn an_account_that_breaks_a_rule_can_be_blocked(test: TestDatabase) {
+        let world = World::start(test).await;
+        let admin = world.person("root", true).await;
+        let user = world.person("trailing ", false).await;
+        world.execute("UPDATE users SET email = 'nowhere' WHERE id = $1", &[user.id.into()]).await;
+        assert_eq!(world.post(&format!("{}/block", user.path()), &admin, &json!({})).await.status(), 200);
+        assert_eq!(world.get(&user.path(), &user).await.status(), 401);
+        let patch = async |patch: Value| world.patch(&user.path(), &admin, "*", &patch).await;
+        assert_eq!(pointers(patch(json!({ "email": "elsewhere" })).await, 422).await, ["/body/email"]);
+        assert_eq!(pointers(patch(json!({ "username": " x" })).await, 422).await, ["/body/username"]);
+        assert_eq!(patch(json!({ "email": "a@example.org", "is_active": false })).await.status(), 200);
+    }
+
     /// The same request is done once and answered alike; another under its key is refused.
     async fn a_request_with_a_key_is_done_once(test: TestDatabase) {
         let world = World::start(test).await;

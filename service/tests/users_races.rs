@@ -29,18 +29,23 @@ fn tries(world: &World) -> u32 {
 /// One of the ways in which an administrator ends.
 async fn end(world: &World, by: &Person, whom: &Person, way: u32) -> Response {
     let path = whom.path();
-    match way % 5 {
+    match way % 6 {
         0 => world.patch(&path, by, "*", &json!({ "is_admin": false })).await,
         1 => world.delete(&path, by).await,
         2 => world.post(&format!("{path}/block"), by, &json!({})).await,
         3 => world.patch(&path, by, "*", &json!({ "is_active": false })).await,
-        _ => world.patch(&path, by, "*", &json!({ "is_blocked": true, "is_test_user": true })).await,
+        4 => world.patch(&path, by, "*", &json!({ "is_blocked": true, "is_test_user": true })).await,
+        _ => {
+            let character = whom.id.as_u128() as u32;
+            let pilot = json!({ "user_type": "eve_sso", "eve_character_id": u64::from(character) + 1 });
+            world.patch(&path, by, "*", &pilot).await
+        }
     }
 }
 
 async fn admins(world: &World) -> i64 {
-    const SQL: &str =
-        "SELECT CAST(count(*) AS BIGINT) AS count FROM users WHERE is_admin AND is_active AND NOT is_blocked";
+    const SQL: &str = "SELECT CAST(count(*) AS BIGINT) AS count FROM users \
+         WHERE is_admin AND is_active AND NOT is_blocked AND user_type <> 'eve_sso'";
     world.count(SQL, &[]).await
 }
 
@@ -53,7 +58,7 @@ on_both_databases! {
             let first = world.person(&format!("first{number}"), true).await;
             let second = world.person(&format!("second{number}"), true).await;
             let (one, other) =
-                tokio::join!(end(&world, &first, &second, number), end(&world, &second, &first, number / 5));
+                tokio::join!(end(&world, &first, &second, number), end(&world, &second, &first, number / 6));
             let statuses = [one.status().as_u16(), other.status().as_u16()];
             assert_eq!(admins(&world).await, 1, "try {number}: {statuses:?}");
             // The loser hears that the other is the last one, or is nobody or no administrator any more.

@@ -1,10 +1,12 @@
 //! Values that go into statements, and rows that come out.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::postgres::PostgresRow;
 use super::{DatabaseError, DatabaseErrorKind};
 
 /// A value bound to a statement, or found in a row. SQLite keeps some of them in another form:
@@ -130,15 +132,30 @@ impl<T: FromValue> FromValue for Option<T> {
 }
 
 /// A row of an answer, its columns found by name.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Row {
-    columns: Arc<[String]>,
-    values: Vec<Value>,
+    cells: Cells,
+    /// Where the next column is looked for first: most are asked for in the order that they stand in.
+    next: AtomicUsize,
+}
+
+#[derive(Debug)]
+enum Cells {
+    /// As PostgreSQL sent them: each becomes a value when it is asked for.
+    Postgres(PostgresRow),
+    /// As SQLite gave them.
+    Values { columns: Arc<[String]>, values: Vec<Value> },
+}
+
+impl From<PostgresRow> for Row {
+    fn from(row: PostgresRow) -> Self {
+        Self { cells: Cells::Postgres(row), next: AtomicUsize::new(0) }
+    }
 }
 
 impl Row {
     pub(super) fn new(columns: Arc<[String]>, values: Vec<Value>) -> Self {
-        Self { columns, values }
+        Self { cells: Cells::Values { columns, values }, next: AtomicUsize::new(0) }
     }
 
     /// The value of the column of that name.
@@ -146,15 +163,29 @@ impl Row {
     /// # Errors
     /// [`DatabaseErrorKind::Conversion`] when there is no such column, or its value is of another type.
     pub fn get<T: FromValue>(&self, name: &str) -> Result<T, DatabaseError> {
-        let index = self.columns.iter().position(|column| column == name);
-        let value = index.and_then(|index| self.values.get(index)).cloned().ok_or_else(|| {
+        let index = self.index_of(name).ok_or_else(|| {
             DatabaseError::new(DatabaseErrorKind::Conversion, format!("the answer has no column {name}"))
         })?;
+        let value = match &self.cells {
+            Cells::Postgres(row) => row.value(index)?,
+            Cells::Values { values, .. } => values[index].clone(),
+        };
         T::from_value(value).map_err(|_| {
             let wanted = std::any::type_name::<T>();
             let message = format!("the column {name} does not hold a value of type {wanted}");
             DatabaseError::new(DatabaseErrorKind::Conversion, message)
         })
+    }
+
+    fn index_of(&self, name: &str) -> Option<usize> {
+        let (count, is_called): (_, &dyn Fn(usize) -> bool) = match &self.cells {
+            Cells::Postgres(row) => (row.columns(), &|index| row.name(index) == name),
+            Cells::Values { columns, .. } => (columns.len(), &|index| columns[index] == name),
+        };
+        let next = self.next.load(Ordering::Relaxed);
+        let index = (next..count).chain(0..next.min(count)).find(|index| is_called(*index))?;
+        self.next.store(index + 1, Ordering::Relaxed);
+        Some(index)
     }
 }
 
@@ -175,6 +206,18 @@ mod tests {
         assert_eq!(Uuid::from_value(Value::Text(id.to_string())), Ok(id));
         assert_eq!(Option::<i64>::from_value(Value::Null), Ok(None));
         assert_eq!(Value::from(None::<i64>), Value::Null);
+    }
+
+    #[test]
+    fn columns_are_found_in_any_order_and_again() {
+        let columns: Arc<[String]> = ["a", "b", "c"].map(str::to_owned).into();
+        let row = Row::new(columns, [1, 2, 3].map(Value::Integer).into());
+        for (name, value) in [("a", 1), ("b", 2), ("c", 3), ("c", 3), ("a", 1), ("c", 3), ("b", 2), ("a", 1)]
+        {
+            assert_eq!(row.get::<i64>(name).unwrap(), value, "{name}");
+        }
+        assert!(row.get::<i64>("d").is_err());
+        assert_eq!(row.get::<i64>("b").unwrap(), 2);
     }
 
     #[test]

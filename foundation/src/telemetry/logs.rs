@@ -2,6 +2,7 @@
 //! were written in.
 
 use std::fmt::{self, Write as _};
+use std::ops::Range;
 
 use time::format_description::StaticFormatDescription;
 use time::macros::format_description;
@@ -96,11 +97,7 @@ where
         // The event's own fields come first, then those of the nearest span: the first of a name wins.
         for span in context.event_scope(event).into_iter().flatten() {
             if let Some(outer) = span.extensions().get::<Fields>() {
-                outer.values.iter().for_each(|(name, value)| {
-                    if !fields.values.iter().any(|(taken, _)| taken == name) {
-                        fields.values.push((name, value.clone()));
-                    }
-                });
+                fields.add(outer);
             }
         }
         let timestamp = self.clock.now().format(TIMESTAMP).unwrap_or_default();
@@ -113,18 +110,23 @@ where
 }
 
 fn json_line(timestamp: &str, metadata: &Metadata<'_>, fields: &Fields) -> String {
-    let target = json(metadata.target());
-    let mut line = String::with_capacity(256);
-    let _infallible =
-        write!(line, r#"{{"timestamp":"{timestamp}","level":"{}","target":{target}"#, metadata.level());
+    let mut line = String::with_capacity(LINE_CAPACITY);
+    let _infallible = write!(line, r#"{{"timestamp":"{timestamp}","level":"{}","target":"#, metadata.level());
+    push_json(&mut line, metadata.target());
     if let Some(message) = &fields.message {
-        let _infallible = write!(line, r#","message":{}"#, json(message));
+        line.push_str(",\"message\":");
+        push_json(&mut line, message);
     }
-    for (name, value) in &fields.values {
+    for (name, value) in fields.iter() {
+        line.push(',');
         // A name that the line itself uses would stand in it twice.
-        let taken = matches!(*name, "timestamp" | "level" | "target" | "message");
-        let _infallible =
-            write!(line, ",{}:{value}", json(&format!("{}{name}", if taken { "field." } else { "" })));
+        if matches!(name, "timestamp" | "level" | "target" | "message") {
+            push_json(&mut line, &format!("field.{name}"));
+        } else {
+            push_json(&mut line, name);
+        }
+        line.push(':');
+        line.push_str(value);
     }
     line.push_str("}\n");
     line
@@ -145,7 +147,7 @@ fn text_line(timestamp: &str, metadata: &Metadata<'_>, fields: &Fields, colour: 
             }
         }
     }
-    for (name, value) in &fields.values {
+    for (name, value) in fields.iter() {
         let bare = value.strip_prefix('"').and_then(|it| it.strip_suffix('"')).filter(|it| {
             !it.is_empty()
                 && it.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'='))
@@ -166,24 +168,47 @@ const fn colour_of(level: Level) -> &'static str {
     }
 }
 
-/// The fields of an event or a span, in their order, each value as JSON.
+/// How long most lines are at most, in bytes.
+const LINE_CAPACITY: usize = 640;
+
+/// The fields of an event or a span, in their order, each value as JSON. The values share one text, because
+/// every request has a dozen of them.
 #[derive(Default)]
 struct Fields {
     message: Option<String>,
-    values: Vec<(&'static str, String)>,
+    values: Vec<(&'static str, Range<usize>)>,
+    text: String,
 }
 
 impl Fields {
-    fn set(&mut self, field: &Field, value: String) {
+    fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.values.iter().map(|(name, range)| (*name, &self.text[range.clone()]))
+    }
+
+    /// Adds those of `outer` whose names are not taken.
+    fn add(&mut self, outer: &Self) {
+        for (name, value) in outer.iter() {
+            if !self.values.iter().any(|(taken, _)| *taken == name) {
+                let begin = self.text.len();
+                self.text.push_str(value);
+                self.values.push((name, begin..self.text.len()));
+            }
+        }
+    }
+
+    fn set(&mut self, field: &Field, write: impl FnOnce(&mut String)) {
         let name = field.name();
         // `otel.` names speak to the trace alone; `log.` ones are where a record of the `log` crate
         // came from, which the line's target says already.
         if name.starts_with("otel.") || name.starts_with("log.") {
             return;
         }
+        let begin = self.text.len();
+        write(&mut self.text);
+        let range = begin..self.text.len();
         match self.values.iter_mut().find(|(taken, _)| *taken == name) {
-            Some((_, old)) => *old = value,
-            None => self.values.push((name, value)),
+            Some((_, old)) => *old = range,
+            None => self.values.push((name, range)),
         }
     }
 }
@@ -191,35 +216,38 @@ impl Fields {
 impl Visit for Fields {
     fn record_f64(&mut self, field: &Field, value: f64) {
         // JSON has no NaN and no infinity.
-        let value = if value.is_finite() { json_number(value) } else { json(&value.to_string()) };
-        self.set(field, value);
+        if value.is_finite() {
+            self.set(field, |text| text.push_str(&serde_json::Value::from(value).to_string()));
+        } else {
+            self.set(field, |text| push_json(text, &value.to_string()));
+        }
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.set(field, value.to_string());
+        self.set(field, |text| push(text, format_args!("{value}")));
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.set(field, value.to_string());
+        self.set(field, |text| push(text, format_args!("{value}")));
     }
 
     fn record_i128(&mut self, field: &Field, value: i128) {
-        self.set(field, value.to_string());
+        self.set(field, |text| push(text, format_args!("{value}")));
     }
 
     fn record_u128(&mut self, field: &Field, value: u128) {
-        self.set(field, value.to_string());
+        self.set(field, |text| push(text, format_args!("{value}")));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.set(field, value.to_string());
+        self.set(field, |text| push(text, format_args!("{value}")));
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
             self.message = Some(value.to_owned());
         } else {
-            self.set(field, json(value));
+            self.set(field, |text| push_json(text, value));
         }
     }
 
@@ -227,10 +255,10 @@ impl Visit for Fields {
         let mut text = value.to_string();
         let mut source = value.source();
         while let Some(cause) = source {
-            let _infallible = write!(text, ": {cause}");
+            push(&mut text, format_args!(": {cause}"));
             source = cause.source();
         }
-        self.set(field, json(&text));
+        self.set(field, |it| push_json(it, &text));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
@@ -238,10 +266,17 @@ impl Visit for Fields {
     }
 }
 
-fn json(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+fn push(text: &mut String, what: fmt::Arguments<'_>) {
+    let _infallible = text.write_fmt(what);
 }
 
-fn json_number(value: f64) -> String {
-    serde_json::Value::from(value).to_string()
+/// Adds a text in JSON. Most have nothing in them that JSON writes in another way.
+fn push_json(line: &mut String, text: &str) {
+    if text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
+        line.push_str(&serde_json::Value::from(text).to_string());
+    } else {
+        line.push('"');
+        line.push_str(text);
+        line.push('"');
+    }
 }

@@ -116,6 +116,7 @@ fn serve(stream: &TcpStream, shared: &(Mutex<Received>, Condvar)) {
             return;
         }
         let request = ExportTraceServiceRequest::decode(body.as_slice()).expect("it is OTLP");
+        super::evidence::said("spans", &format!("{request:?}"));
         {
             let mut received = shared.0.lock().expect("nobody panicked");
             received.heads.push(head);

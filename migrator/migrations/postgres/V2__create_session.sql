@@ -23,3 +23,4 @@ CREATE TABLE session (
 CREATE INDEX idx_session_user ON session (user_id);
 -- Those that are over, for pruning.
 CREATE INDEX idx_session_expires_at ON session (expires_at);
+CREATE INDEX idx_session_last_used_at ON session (last_used_at);

@@ -69,3 +69,7 @@ CREATE TABLE users (
 
 -- Few accounts are blocked, so listing those reads an index of those alone.
 CREATE INDEX idx_users_is_blocked ON users (username_key) WHERE is_blocked;
+-- Few are administrators, and few are not active. Pages of those, like pages of one type, are in the order of ids.
+CREATE INDEX idx_users_is_admin ON users (id) WHERE is_admin;
+CREATE INDEX idx_users_is_inactive ON users (id) WHERE NOT is_active;
+CREATE INDEX idx_users_user_type ON users (user_type, id);

@@ -29,3 +29,5 @@ CREATE TABLE audit_event (
 CREATE INDEX idx_audit_event_occurred_at ON audit_event (occurred_at);
 CREATE INDEX idx_audit_event_target ON audit_event (target_type, target_id, id);
 CREATE INDEX idx_audit_event_actor ON audit_event (actor_id, id);
+-- What is of one kind, which may be one event among millions.
+CREATE INDEX idx_audit_event_action ON audit_event (action, id);

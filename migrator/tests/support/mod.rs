@@ -15,7 +15,7 @@ use foundation::clock::Clock;
 use foundation::database::{Backend, Connection, DatabaseError, Statement};
 use foundation::entropy::Entropy;
 use foundation::settings::Environment;
-use foundation::testing::{TestDatabase, program};
+use foundation::testing::{TestDatabase, evidence, program};
 use migrator::Migrator;
 use migrator::settings::Settings;
 use migrator::source::{Catalog, Dialect, embedded};
@@ -38,12 +38,16 @@ impl fmt::Display for Run {
 impl Run {
     /// Waits for the end of a program.
     pub(crate) async fn of(mut command: Command) -> Self {
+        let variables = command.as_std().get_envs();
+        evidence::variables(variables.filter_map(|(name, value)| Some((name.to_str()?, value?.to_str()?))));
         let output = command.output().await.unwrap();
-        Self {
+        let run = Self {
             code: output.status.code().expect("it ended by itself"),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        };
+        evidence::said("program", &run.to_string());
+        run
     }
 
     /// The same when it ended with this code.

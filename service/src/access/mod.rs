@@ -1,7 +1,6 @@
 //! The door: from a token to who asks. Asked afresh for every request, never remembered, so that a session
 //! that was ended through another process is refused by the next request to this one.
 
-mod lookups;
 mod touches;
 
 use std::sync::Arc;
@@ -16,10 +15,10 @@ use foundation::settings::Secret;
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
-use self::lookups::Lookups;
 use self::touches::Touches;
 use crate::domain::access::{Caller, Credential};
-use crate::store::credentials::{Found, TokenHash};
+use crate::store::credentials::{Found, TokenHash, Tokens};
+use crate::store::together::Together;
 
 /// The longest token that is looked at, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 512;
@@ -41,7 +40,7 @@ pub fn token_hash(token: &str) -> TokenHash {
 pub struct Gate(Arc<Shared>);
 
 struct Shared {
-    lookups: Lookups,
+    tokens: Together<Tokens>,
     touches: Touches,
     clock: Clock,
     idle_lifetime: Duration,
@@ -51,9 +50,9 @@ impl Gate {
     /// A door to the accounts of `database`. A session that was not used for `idle_lifetime` is over.
     #[must_use]
     pub fn new(database: Database, clock: Clock, idle_lifetime: Duration) -> Self {
-        let lookups = Lookups::new(database.clone());
+        let tokens = Together::new(database.clone());
         let touches = Touches::new(database);
-        Self(Arc::new(Shared { lookups, touches, clock, idle_lifetime }))
+        Self(Arc::new(Shared { tokens, touches, clock, idle_lifetime }))
     }
 
     /// Who the token stands for at this moment; nobody when it is unknown or over, or when its user is
@@ -65,7 +64,7 @@ impl Gate {
         if token.len() > MAX_TOKEN_BYTES {
             return Ok(None);
         }
-        let Some(found) = self.0.lookups.find(token_hash(token)).await? else { return Ok(None) };
+        let Some(found) = self.0.tokens.find(token_hash(token)).await? else { return Ok(None) };
         let now = self.0.clock.now();
         if !self.0.is_good(&found, now) {
             return Ok(None);

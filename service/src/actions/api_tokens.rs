@@ -15,7 +15,7 @@ use crate::domain::access::Caller;
 use crate::domain::api_tokens::{ApiToken, MAX_TOKENS, NewApiToken};
 use crate::domain::audit::{Actor, Change, Target};
 use crate::domain::idempotency::{Answer, KeyedRequest};
-use crate::store::{api_tokens, audit_events};
+use crate::store::{api_tokens, audit_events, users};
 
 /// A token that was made.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ pub async fn list(actions: &Actions, caller: &Caller) -> Result<Vec<ApiToken>, A
 ///
 /// # Errors
 /// [`ActionError::Invalid`]; [`ActionError::Conflict`]: the name is taken, or there are too many;
-/// [`ActionError::IdempotencyMismatch`].
+/// [`ActionError::IdempotencyMismatch`]; [`ActionError::NotFound`]: the caller was deleted meanwhile.
 pub async fn create(
     actions: &Actions,
     caller: &Caller,
@@ -78,6 +78,10 @@ pub async fn create(
     let event = actions.event("api_token.created", Actor::from(caller), target(row.id), change, origin);
     let answer = render(&row)?;
     let mut transaction = actions.database.begin().await?;
+    // One after the other for one user, so that the tokens that are counted are all there are.
+    if users::lock(&mut transaction, caller.user.id).await?.is_none() {
+        return Err(ActionError::NotFound("user"));
+    }
     if actions.keep(&mut transaction, keyed, &answer).await? {
         drop(transaction);
         let answer = actions.replay(keyed).await?.ok_or_else(|| ActionError::Conflict {

@@ -1,11 +1,13 @@
 //! Signing in with a password.
 
 use std::fmt;
+use std::time::Duration;
 
 use foundation::database::Transaction;
 use foundation::settings::Secret;
 use serde_json::json;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::{ActionError, Actions, Origin};
 use crate::access::{make_token, token_hash};
@@ -15,6 +17,9 @@ use crate::domain::sessions::Session;
 use crate::domain::users::{User, UserType};
 use crate::store::passwords::Account;
 use crate::store::{audit_events, login_failures, passwords, sessions};
+
+/// How often a password is compared anew because its account is changed at the same time, at most.
+const ROUNDS: usize = 3;
 
 /// The longest name of an account, in characters.
 const MAX_NAME: usize = 255;
@@ -66,36 +71,52 @@ impl fmt::Display for Reason {
 /// not fill a table either. Those that led to it are events.
 ///
 /// # Errors
-/// [`ActionError::TooManyAttempts`] before any work; [`ActionError::Busy`]; [`ActionError::Blocked`];
-/// otherwise [`ActionError::InvalidCredentials`].
+/// [`ActionError::TooManyAttempts`]; [`ActionError::Busy`]; [`ActionError::Blocked`]; otherwise
+/// [`ActionError::InvalidCredentials`].
 pub async fn login(
     actions: &Actions,
     credentials: Credentials,
     origin: &Origin,
 ) -> Result<Login, ActionError> {
+    for _ in 0..ROUNDS {
+        if let Some(login) = compare(actions, &credentials, origin).await? {
+            return Ok(login);
+        }
+    }
+    Err(ActionError::Busy { retry_after: Duration::from_secs(1) })
+}
+
+/// Signs somebody in, unless the account is changed while the password is compared: by another login that
+/// renews its hash, or by an administrator. Then it has to be compared with what is there now.
+async fn compare(
+    actions: &Actions,
+    credentials: &Credentials,
+    origin: &Origin,
+) -> Result<Option<Login>, ActionError> {
     let key = key_of(&credentials.username);
     // No account has the empty name.
     let account = passwords::find_by_name(&actions.database, key.as_deref().unwrap_or_default()).await?;
     let limits = Limits {
         account: key.map(Subject::Account),
         address: origin.address.map(Subject::address),
-        user: account.as_ref().map(|it| it.user.clone()),
+        user: account.as_ref().map(|it| it.user.id),
     };
     limits.check(actions, origin).await?;
     let hash = account.as_ref().and_then(|it| it.password_hash.clone());
     let verdict = actions.passwords.verify(credentials.password.clone(), hash).await?;
+    // Meanwhile, others may have failed so often that a guess among theirs must not count, nor be told
+    // from the wrong ones by its answer.
+    limits.check(actions, origin).await?;
     let attempt = Attempt { actions, username: &credentials.username, origin, limits: &limits };
     match account {
-        None => attempt.fail(None, Reason::UnknownUser).await,
+        None => Err(attempt.fail(None, Reason::UnknownUser).await?),
         Some(Account { user, password_hash: Some(hash) }) if verdict.matches => {
             if !user.is_active || user.user_type == UserType::EveSso {
-                return attempt.fail(Some(&user), Reason::Inactive).await;
+                return Err(attempt.fail(Some(&user), Reason::Inactive).await?);
             }
             if user.is_blocked {
-                return attempt.fail(Some(&user), Reason::Blocked).await;
+                return Err(attempt.fail(Some(&user), Reason::Blocked).await?);
             }
-            // Meanwhile, others may have failed so often that a guess among theirs must not count.
-            limits.check(actions, origin).await?;
             let new_hash = if verdict.needs_rehash {
                 attempt.renew(credentials.password.clone(), &hash).await
             } else {
@@ -103,7 +124,7 @@ pub async fn login(
             };
             attempt.succeed(user, &hash, &new_hash).await
         }
-        Some(Account { user, .. }) => attempt.fail(Some(&user), Reason::WrongPassword).await,
+        Some(Account { user, .. }) => Err(attempt.fail(Some(&user), Reason::WrongPassword).await?),
     }
 }
 
@@ -117,7 +138,7 @@ fn key_of(username: &str) -> Option<String> {
 pub(super) struct Limits {
     pub(super) account: Option<Subject>,
     pub(super) address: Option<Subject>,
-    pub(super) user: Option<User>,
+    pub(super) user: Option<Uuid>,
 }
 
 impl Limits {
@@ -145,9 +166,11 @@ impl Limits {
         origin: &Origin,
         now: OffsetDateTime,
     ) -> Result<bool, ActionError> {
-        let (Some(user), Some(address)) = (&self.user, origin.address) else { return Ok(false) };
+        let Some(address) = origin.address else { return Ok(false) };
+        // Asked for nobody's sessions too, so that an answer takes as long whether there is an account.
+        let user = self.user.unwrap_or_default();
         let idle_since = now - actions.settings.session_idle_lifetime;
-        let sessions = sessions::list(&actions.database, user.id, now, idle_since).await?;
+        let sessions = sessions::list(&actions.database, user, now, idle_since).await?;
         let addresses = sessions.iter().filter_map(|it| it.address.as_deref()?.parse().ok());
         Ok(addresses.map(network).any(|it| it == network(address)))
     }
@@ -182,8 +205,9 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// A right password of a blocked account is no guess, so it is not counted.
-    async fn fail(&self, user: Option<&User>, reason: Reason) -> Result<Login, ActionError> {
+    /// Writes down that nobody is signed in, and returns what is told of it. A right password of a blocked
+    /// account is no guess, so it is not counted.
+    async fn fail(&self, user: Option<&User>, reason: Reason) -> Result<ActionError, ActionError> {
         let Self { actions, origin, .. } = self;
         let is_blocked = matches!(reason, Reason::Blocked);
         let target = Target { kind: "user".to_owned(), id: user.map(|it| it.id.to_string()) };
@@ -198,7 +222,7 @@ impl Attempt<'_> {
         }
         audit_events::insert(&mut transaction, &event).await?;
         transaction.commit().await?;
-        Err(if is_blocked { ActionError::Blocked } else { ActionError::InvalidCredentials })
+        Ok(if is_blocked { ActionError::Blocked } else { ActionError::InvalidCredentials })
     }
 
     /// The hash of today's parameters, or the old one while there is no time to make another.
@@ -212,7 +236,8 @@ impl Attempt<'_> {
         }
     }
 
-    async fn succeed(&self, user: User, hash: &str, new_hash: &str) -> Result<Login, ActionError> {
+    /// Begins a session; none where the user was changed since the password was compared.
+    async fn succeed(&self, user: User, hash: &str, new_hash: &str) -> Result<Option<Login>, ActionError> {
         let Self { actions, origin, .. } = self;
         let now = actions.clock.now();
         let token = make_token(&actions.entropy);
@@ -238,12 +263,11 @@ impl Attempt<'_> {
             login_failures::clear(&mut transaction, account).await?;
         }
         if !passwords::sign_in(&mut transaction, user.id, now, hash, new_hash).await? {
-            // The user was changed since the password was compared.
-            return Err(ActionError::InvalidCredentials);
+            return Ok(None);
         }
         sessions::insert(&mut transaction, &session, token_hash(token.expose())).await?;
         audit_events::insert(&mut transaction, &event).await?;
         transaction.commit().await?;
-        Ok(Login { token, session, user: User { last_login: Some(now), ..user } })
+        Ok(Some(Login { token, session, user: User { last_login: Some(now), ..user } }))
     }
 }

@@ -25,12 +25,16 @@ use crate::domain::audit::{Actor, ActorKind, AuditEvent, Change, Target};
 use crate::keys::Keys;
 use crate::passwords::Passwords;
 use crate::settings::AuthSettings;
+use crate::store::together::Together;
+use crate::store::users::ById;
 
 /// What actions stand on. Cheap to clone.
 #[derive(Clone)]
 pub struct Actions {
     /// The pool.
     pub database: Database,
+    /// Where single accounts are read.
+    pub users: Together<ById>,
     /// The time.
     pub clock: Clock,
     /// Randomness.

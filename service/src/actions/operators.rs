@@ -8,11 +8,12 @@ use foundation::settings::Secret;
 use migrator::MigratorError;
 use migrator::admin::{Account, hash};
 use serde_json::json;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::domain::audit::{Actor, AuditEvent, Change, Target};
 use crate::domain::passwords;
-use crate::domain::users::UserType;
+use crate::domain::users::{NewUser, UserType};
 use crate::store::operators::Known;
 use crate::store::{audit_events, operators};
 
@@ -85,10 +86,10 @@ impl Operators {
         email: Option<String>,
         password: &Secret,
     ) -> Result<Uuid, OperatorError> {
-        check_name(&username)?;
-        let password_hash = self.hash(password, &username)?;
         let now = self.clock.now();
         let id = self.entropy.uuid_v7(now);
+        check(&NewUser::admin(username.clone(), email.clone(), password.clone()), id, now)?;
+        let password_hash = self.hash(password, &username)?;
         let after = json!({ "username": username, "email": email, "user_type": "local", "is_admin": true });
         let account = Account { id, username, email, password_hash, created_at: now };
         let mut transaction = database.begin().await?;
@@ -167,15 +168,12 @@ impl Operators {
     }
 }
 
-fn check_name(username: &str) -> Result<(), OperatorError> {
-    let refuse = |rule: &str| Err(OperatorError::Refused(format!("the name {rule}")));
-    if !(1..=255).contains(&username.chars().count()) {
-        return refuse("must have 1 to 255 characters");
-    }
-    if username.contains('\\') || username.chars().any(char::is_control) {
-        return refuse("must have no backslash and no control characters: it is a local account's");
-    }
-    Ok(())
+/// The same rules as those of the API, which has to be able to change the account.
+fn check(new: &NewUser, id: Uuid, now: OffsetDateTime) -> Result<(), OperatorError> {
+    let mut broken = new.user(id, now).broken_rules();
+    broken.extend(new.broken_password_rule());
+    let rules: Vec<String> = broken.into_iter().map(|(_, rule)| rule).collect();
+    if rules.is_empty() { Ok(()) } else { Err(OperatorError::Refused(rules.join("; "))) }
 }
 
 async fn find(transaction: &mut Transaction, username: &str) -> Result<Known, OperatorError> {

@@ -1,5 +1,7 @@
 //! Changing one's own password.
 
+use std::time::Duration;
+
 use foundation::settings::Secret;
 use serde_json::json;
 
@@ -43,7 +45,7 @@ pub async fn change(
     let limits = Limits {
         account: Some(Subject::Account(user.username.to_ascii_lowercase())),
         address: origin.address.map(Subject::address),
-        user: Some(user.clone()),
+        user: Some(user.id),
     };
     limits.check(actions, origin).await?;
     let account = passwords::find_by_id(&actions.database, user.id).await?;
@@ -67,8 +69,8 @@ pub async fn change(
         login_failures::clear(&mut transaction, account).await?;
     }
     if !passwords::change(&mut transaction, user.id, now, &hash, &new_hash).await? {
-        // Another request changed it since it was compared.
-        return Err(wrong());
+        // Another request changed it since it was compared, perhaps only its hash.
+        return Err(ActionError::Busy { retry_after: Duration::from_secs(1) });
     }
     let ended = sessions::delete_others(&mut transaction, user.id, session).await?;
     let change = Change { before: None, after: Some(json!({ "sessions_ended": ended })) };

@@ -47,7 +47,7 @@ pub async fn get(actions: &Actions, caller: &Caller, id: Uuid) -> Result<User, A
     if !caller.user.is_admin {
         return Err(NOT_FOUND);
     }
-    users::find(&actions.database, id).await?.ok_or(NOT_FOUND)
+    actions.users.find(id).await?.ok_or(NOT_FOUND)
 }
 
 /// A page of accounts.
@@ -157,7 +157,7 @@ async fn change(
         return Err(ActionError::Stale);
     }
     let mut after = patch.apply(&before);
-    check_change(&before, &after)?;
+    check_change(patch, &before, &after)?;
     if after == before {
         return Ok(before);
     }
@@ -172,8 +172,8 @@ async fn change(
     Ok(after)
 }
 
-fn check_change(before: &User, after: &User) -> Result<(), ActionError> {
-    let mut broken = after.broken_rules();
+fn check_change(patch: &UserPatch, before: &User, after: &User) -> Result<(), ActionError> {
+    let mut broken = patch.broken_rules(before, after);
     if before.user_type == UserType::EveSso && after.user_type != UserType::EveSso {
         let detail = "an eve_sso account has no password to sign in with as another type; make a new account";
         broken.push(("/body/user_type".to_owned(), detail.to_owned()));

@@ -57,6 +57,11 @@ use crate::settings::HttpSettings;
 /// time limit, and no more than a debug line for a good answer.
 const PROBES: [&str; 4] = ["/livez", "/readyz", "/startupz", "/health"];
 
+/// The only body that is read of whoever is not known yet, and how large it may be, in bytes: a name of 255
+/// characters and a password of 1024 bytes, with every character escaped.
+const LOGIN: &str = "/api/v1/auth/login";
+const LOGIN_BODY: u64 = 16 * 1024;
+
 /// Whether the path is that of a probe, which answers at once from memory.
 #[must_use]
 pub fn is_probe(path: &str) -> bool {
@@ -160,7 +165,7 @@ impl Application {
         routes
             // `Authorized` finds it there.
             .data(parts.gate)
-            .with(BodyLimit::new(limits.body_bytes))
+            .with(BodyLimit::new(limits.body_bytes).less_at(LOGIN, LOGIN_BODY))
             .with(RequestTimeout::new(limits.timeout))
             .with(CatchPanic)
             .with(Problems::new(table.clone()))

@@ -87,10 +87,10 @@ pub struct User {
 }
 
 impl User {
-    /// Whether the user can sign in as an administrator.
+    /// Whether the user can sign in as an administrator. An `eve_sso` user signs in nowhere yet.
     #[must_use]
     pub fn is_acting_admin(&self) -> bool {
-        self.is_admin && self.is_active && !self.is_blocked
+        self.is_admin && self.is_active && !self.is_blocked && self.user_type != UserType::EveSso
     }
 
     /// What can be said of the account without a secret, by the names of the API.
@@ -187,6 +187,21 @@ pub struct NewUser {
 }
 
 impl NewUser {
+    /// A local administrator.
+    #[must_use]
+    pub fn admin(username: String, email: Option<String>, password: Secret) -> Self {
+        Self {
+            username,
+            email,
+            user_type: UserType::Local,
+            password: Some(password),
+            eve_character_id: None,
+            is_active: true,
+            is_admin: true,
+            is_test_user: false,
+        }
+    }
+
     /// The account as it is going to be.
     #[must_use]
     pub fn user(&self, id: Uuid, now: OffsetDateTime) -> User {
@@ -261,7 +276,25 @@ impl UserPatch {
     /// Whether it may make an administrator one no longer.
     #[must_use]
     pub fn may_end_admin(&self) -> bool {
-        self.is_admin == Some(false) || self.is_active == Some(false) || self.is_blocked == Some(true)
+        self.is_admin == Some(false)
+            || self.is_active == Some(false)
+            || self.is_blocked == Some(true)
+            || self.user_type == Some(UserType::EveSso)
+    }
+
+    /// The rules that the account breaks after the change because of it. What it was like before stays as it
+    /// is: whoever brought it along otherwise could not even be blocked.
+    #[must_use]
+    pub fn broken_rules(&self, before: &User, after: &User) -> Vec<BrokenRule> {
+        let old = before.broken_rules();
+        let concerns = |pointer: &str| match pointer {
+            "/body/username" => self.username.is_some() || self.user_type.is_some(),
+            "/body/email" => self.email.is_some(),
+            _ => self.eve_character_id.is_some() || self.user_type.is_some(),
+        };
+        let mut broken = after.broken_rules();
+        broken.retain(|rule| concerns(&rule.0) || !old.contains(rule));
+        broken
     }
 
     /// The account after the change.

@@ -18,27 +18,43 @@ const DISCARD_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Refuses larger bodies: by what the client announces, else when there is too much of it.
 #[derive(Clone, Copy, Debug)]
-pub struct BodyLimit(u64);
+pub struct BodyLimit {
+    bytes: u64,
+    exception: Option<(&'static str, u64)>,
+}
 
 impl BodyLimit {
     /// Allows this many bytes.
     #[must_use]
     pub const fn new(bytes: u64) -> Self {
-        Self(bytes)
+        Self { bytes, exception: None }
+    }
+
+    /// Allows no more than this many at this path.
+    #[must_use]
+    pub const fn less_at(self, path: &'static str, bytes: u64) -> Self {
+        Self { exception: Some((path, bytes)), ..self }
+    }
+
+    fn at(self, path: &str) -> u64 {
+        match self.exception {
+            Some((exception, bytes)) if exception == path => bytes.min(self.bytes),
+            _ => self.bytes,
+        }
     }
 }
 
 /// The endpoint of [`BodyLimit`].
 pub struct BodyLimitEndpoint<E> {
     inner: E,
-    limit: u64,
+    limit: BodyLimit,
 }
 
 impl<E: Endpoint<Output = Response>> Middleware<E> for BodyLimit {
     type Output = BodyLimitEndpoint<E>;
 
     fn transform(&self, inner: E) -> Self::Output {
-        BodyLimitEndpoint { inner, limit: self.0 }
+        BodyLimitEndpoint { inner, limit: *self }
     }
 }
 
@@ -46,18 +62,19 @@ impl<E: Endpoint<Output = Response>> Endpoint for BodyLimitEndpoint<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> Result<Response> {
+        let limit = self.limit.at(request.uri().path());
         let headers = request.headers();
         if let Some(length) = headers.get(CONTENT_LENGTH) {
             // hyper has checked the number, and reads no more than it says.
             let length = length.to_str().ok().and_then(|it| it.parse().ok()).unwrap_or(u64::MAX);
-            if length > self.limit {
+            if length > limit {
                 if length <= DISCARD_BYTES && !headers.contains_key(EXPECT) {
                     discard(request.take_body()).await;
                 }
-                return Err(Failure::BodyTooLarge(self.limit).into());
+                return Err(Failure::BodyTooLarge(limit).into());
             }
         } else if headers.contains_key(TRANSFER_ENCODING) {
-            let body = limited(request.take_body(), self.limit);
+            let body = limited(request.take_body(), limit);
             request.set_body(body);
         }
         self.inner.call(request).await

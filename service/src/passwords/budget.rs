@@ -2,8 +2,7 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// Memory, taken and given back. A hash that was made with more memory than there is altogether has it to
-/// itself.
+/// Memory, taken and given back. Nobody asks for more than there is altogether: it would have it to itself.
 pub(super) struct Budget {
     limit: u64,
     taken: Mutex<u64>,

@@ -75,8 +75,8 @@ impl Passwords {
     /// The settings are none that argon2id takes, or there are no threads to be had.
     pub fn new(settings: &AuthSettings, entropy: Entropy) -> Result<Self, PasswordsError> {
         let memory = settings.argon2_memory.as_u64();
-        let scheme = Scheme::new(memory, settings.argon2_passes.get(), settings.argon2_lanes.get())?;
         let limit = settings.hashing_memory_limit.as_u64();
+        let scheme = Scheme::new(memory, settings.argon2_passes.get(), settings.argon2_lanes.get(), limit)?;
         let room = usize::try_from(limit / memory.max(1)).unwrap_or(usize::MAX);
         let cores = available_parallelism().map_or(1, usize::from);
         let queue = usize::try_from(settings.hashing_queue.get()).unwrap_or(usize::MAX);
@@ -151,8 +151,22 @@ impl Passwords {
     }
 }
 
+/// How much a thread that hashes stands back behind those that answer requests: 10 of 20 steps, a tenth of
+/// the weight. With a hash on every core, the others would otherwise wait for a core after each pause.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+
+/// Elsewhere it is the whole process that has a priority.
+fn stand_back() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(%error, "hashing passwords has the priority of everything else");
+    }
+}
+
 /// Does what waits until nothing can come any more.
 fn work(waiting: &Mutex<Receiver<Job>>) {
+    stand_back();
     loop {
         let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = next else { return };

@@ -5,9 +5,6 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use super::Verdict;
 
-/// The most memory that a stored hash may ask for, in KiB: 1 GiB.
-const MAX_STORED_MEMORY: u32 = 1024 * 1024;
-
 /// The most passes that a stored hash may ask for.
 const MAX_STORED_PASSES: u32 = 100;
 
@@ -74,13 +71,15 @@ pub(super) enum Stored<'a> {
 /// argon2id with the parameters of today.
 pub(super) struct Scheme {
     params: Params,
+    /// The most memory that a stored hash may ask for, in bytes.
+    limit: u64,
 }
 
 impl Scheme {
-    /// `memory` in bytes.
-    pub(super) fn new(memory: u64, passes: u32, lanes: u32) -> Result<Self, SchemeError> {
+    /// `memory` in bytes, and so is the `limit` of what a stored hash may ask for.
+    pub(super) fn new(memory: u64, passes: u32, lanes: u32, limit: u64) -> Result<Self, SchemeError> {
         let kibibytes = u32::try_from(memory / 1024).map_err(|_| SchemeError::Memory)?;
-        Ok(Self { params: Params::new(kibibytes, passes, lanes, Some(Params::DEFAULT_OUTPUT_LEN))? })
+        Ok(Self { params: Params::new(kibibytes, passes, lanes, Some(Params::DEFAULT_OUTPUT_LEN))?, limit })
     }
 
     /// What one hash takes, in bytes.
@@ -116,10 +115,20 @@ impl Scheme {
     pub(super) fn read<'a>(&self, hash: Option<&'a str>) -> Stored<'a> {
         let Some(hash) = hash else { return Stored::Nothing };
         let stored = if is_bcrypt(hash) { Some(Stored::Bcrypt(hash)) } else { read_argon2(hash) };
-        stored.unwrap_or_else(|| {
+        let Some(stored) = stored else {
             tracing::warn!("the stored hash of a password is none that is understood");
-            Stored::Nothing
-        })
+            return Stored::Nothing;
+        };
+        let memory = self.memory_for(&stored);
+        if memory > self.limit {
+            tracing::warn!(
+                memory,
+                limit = self.limit,
+                "the stored hash of a password asks for more memory than AUTH_HASHING_MEMORY_LIMIT"
+            );
+            return Stored::Nothing;
+        }
+        stored
     }
 
     pub(super) fn verify(&self, password: &[u8], stored: &Stored<'_>) -> Result<Verdict, SchemeError> {
@@ -171,10 +180,10 @@ fn read_argon2(hash: &str) -> Option<Stored<'_>> {
     let algorithm = Algorithm::try_from(parsed.algorithm.as_str()).ok()?;
     let version = parsed.version.map_or(Ok(Version::V0x10), Version::try_from).ok()?;
     let params = Params::try_from(&parsed).ok()?;
-    if params.m_cost() > MAX_STORED_MEMORY || params.t_cost() > MAX_STORED_PASSES {
+    let (salt, output) = (parsed.salt?, parsed.hash?);
+    if params.t_cost() > MAX_STORED_PASSES {
         return None;
     }
-    let (salt, output) = (parsed.salt?, parsed.hash?);
     let is_argon2id = algorithm == Algorithm::Argon2id && version == Version::V0x13;
     Some(Stored::Argon2 { argon2: Argon2::new(algorithm, version, params), is_argon2id, salt, output })
 }

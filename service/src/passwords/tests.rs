@@ -68,6 +68,7 @@ async fn what_is_no_hash_matches_nothing() {
         "$2b$04$short",
         "$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
         "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQ",
+        "$argon2id$v=19$m=64,t=1,p=1$c2FsdHM$aGFzaGhhc2hoYXNoaGFzaA",
     ] {
         assert_eq!(verify(&passwords, hash, hash).await, (false, false), "{hash}");
     }
@@ -75,6 +76,14 @@ async fn what_is_no_hash_matches_nothing() {
     let hash = passwords.hash(secret(&long[1..])).await.unwrap();
     assert_eq!(verify(&passwords, &long[1..], &hash).await, (true, false));
     assert_eq!(verify(&passwords, &long, &hash).await, (false, false));
+}
+
+#[tokio::test]
+async fn no_stored_hash_takes_more_memory_than_all_may() {
+    let hash = passwords(&[("AUTH_ARGON2_PASSES", "1")]).hash(secret("correct horse")).await.unwrap();
+    let limit = |limit| passwords(&[CHEAP[0], CHEAP[1], ("AUTH_HASHING_MEMORY_LIMIT", limit)]);
+    assert_eq!(verify(&limit("19MiB"), "correct horse", &hash).await, (true, true));
+    assert_eq!(verify(&limit("18MiB"), "correct horse", &hash).await, (false, false));
 }
 
 #[tokio::test]

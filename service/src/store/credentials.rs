@@ -7,14 +7,12 @@ use foundation::database::{Database, DatabaseError, DatabaseErrorKind, Row, Stat
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::together::{AT_ONCE, LookUp, fill};
 use super::users;
 use crate::domain::access::{Caller, Credential, UnknownScope};
 
 /// The SHA-256 of a token.
 pub type TokenHash = [u8; 32];
-
-/// How many tokens one statement looks up. Where there are fewer, the rest of its parameters are null.
-pub const AT_ONCE: usize = 16;
 
 /// Who a token stands for, and until when.
 #[derive(Clone, Debug)]
@@ -30,6 +28,12 @@ pub struct Found {
 static ONE: LazyLock<Statement> = LazyLock::new(|| statement(1));
 static MANY: LazyLock<Statement> = LazyLock::new(|| statement(AT_ONCE));
 
+/// What is asked for so many tokens, and how many values it has.
+#[must_use]
+pub fn find_statement(hashes: usize) -> (&'static Statement, usize) {
+    if hashes == 1 { (&ONE, 1) } else { (&MANY, AT_ONCE) }
+}
+
 fn statement(count: usize) -> Statement {
     let places: Vec<String> = (1..=count).map(|number| format!("${number}")).collect();
     let (places, columns) = (places.join(", "), users::COLUMNS);
@@ -44,20 +48,29 @@ fn statement(count: usize) -> Statement {
     ))
 }
 
-/// Who the tokens with these hashes stand for; at most [`AT_ONCE`] of them. Those that stand for nobody are
-/// not in the answer.
-///
-/// # Errors
-/// What the database says.
-pub async fn find(
-    database: &Database,
-    hashes: &[TokenHash],
-) -> Result<HashMap<TokenHash, Found>, DatabaseError> {
-    let (statement, places) = if hashes.len() == 1 { (&*ONE, 1) } else { (&*MANY, AT_ONCE) };
-    let values: Vec<Value> =
-        (0..places).map(|index| hashes.get(index).map(|hash| hash.to_vec()).into()).collect();
-    let rows = database.query(statement, &values).await?;
-    rows.iter().map(from_row).collect()
+/// Who tokens stand for, found by their hashes. Those that this release cannot read stand for nobody.
+pub enum Tokens {}
+
+impl LookUp for Tokens {
+    type Key = TokenHash;
+    type Found = Found;
+
+    async fn find(
+        database: &Database,
+        hashes: &[TokenHash],
+    ) -> Result<HashMap<TokenHash, Found>, DatabaseError> {
+        let (statement, places) = find_statement(hashes.len());
+        let values: Vec<Value> = fill(hashes, places).map(|hash| hash.to_vec().into()).collect();
+        Ok(database.query(statement, &values).await?.iter().filter_map(readable).collect())
+    }
+}
+
+/// A row that this release does not understand, perhaps one of a newer release, stands for nobody. It must
+/// not keep those out who are looked up together with it.
+fn readable(row: &Row) -> Option<(TokenHash, Found)> {
+    from_row(row)
+        .inspect_err(|error| tracing::warn!(%error, "a session or token is none of this release"))
+        .ok()
 }
 
 fn from_row(row: &Row) -> Result<(TokenHash, Found), DatabaseError> {

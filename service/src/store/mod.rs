@@ -14,6 +14,7 @@ pub mod passwords;
 pub mod prune;
 pub mod schema;
 pub mod sessions;
+pub mod together;
 pub mod touches;
 pub mod users;
 pub mod users_list;

@@ -9,6 +9,8 @@ use time::OffsetDateTime;
 pub enum Pruned {
     /// Sessions, by their absolute end.
     Sessions,
+    /// Sessions, by their last use.
+    IdleSessions,
     /// Tokens for programs, by their end.
     ApiTokens,
     /// Failed logins, by the last one.
@@ -19,44 +21,58 @@ pub enum Pruned {
     AuditEvents,
 }
 
-const SESSIONS: Statement = Statement::write(
-    "session",
-    "DELETE FROM session WHERE id IN (SELECT id FROM session WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)",
-);
+/// The statement that deletes the rows of `$table` whose `$time` is long ago. It looks at the time once more:
+/// a row that another transaction renews while this one waits for it stays.
+macro_rules! prune {
+    ($table:literal, $key:literal, $columns:literal, $time:literal) => {
+        Statement::write(
+            $table,
+            concat!(
+                "DELETE FROM ",
+                $table,
+                " WHERE ",
+                $key,
+                " IN (SELECT ",
+                $columns,
+                " FROM ",
+                $table,
+                " WHERE ",
+                $time,
+                " <= $1 ORDER BY ",
+                $time,
+                " LIMIT $2) AND ",
+                $time,
+                " <= $1"
+            ),
+        )
+    };
+}
 
-const API_TOKENS: Statement = Statement::write(
-    "api_token",
-    "DELETE FROM api_token WHERE id IN (SELECT id FROM api_token WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)",
-);
-
-const LOGIN_FAILURES: Statement = Statement::write(
-    "login_failure",
-    "DELETE FROM login_failure WHERE subject IN \
-     (SELECT subject FROM login_failure WHERE last_failed_at <= $1 ORDER BY last_failed_at LIMIT $2)",
-);
-
-const IDEMPOTENCY_KEYS: Statement = Statement::write(
-    "idempotency_key",
-    "DELETE FROM idempotency_key WHERE (caller, method, path, key) IN \
-     (SELECT caller, method, path, key FROM idempotency_key WHERE created_at <= $1 ORDER BY created_at LIMIT $2)",
-);
-
-const AUDIT_EVENTS: Statement = Statement::write(
-    "audit_event",
-    "DELETE FROM audit_event WHERE id IN \
-     (SELECT id FROM audit_event WHERE occurred_at <= $1 ORDER BY occurred_at LIMIT $2)",
-);
+const SESSIONS: Statement = prune!("session", "id", "id", "expires_at");
+const IDLE_SESSIONS: Statement = prune!("session", "id", "id", "last_used_at");
+const API_TOKENS: Statement = prune!("api_token", "id", "id", "expires_at");
+const LOGIN_FAILURES: Statement = prune!("login_failure", "subject", "subject", "last_failed_at");
+const IDEMPOTENCY_KEYS: Statement =
+    prune!("idempotency_key", "(caller, method, path, key)", "caller, method, path, key", "created_at");
+const AUDIT_EVENTS: Statement = prune!("audit_event", "id", "id", "occurred_at");
 
 impl Pruned {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Sessions, Self::ApiTokens, Self::LoginFailures, Self::IdempotencyKeys, Self::AuditEvents];
+    pub const ALL: [Self; 6] = [
+        Self::Sessions,
+        Self::IdleSessions,
+        Self::ApiTokens,
+        Self::LoginFailures,
+        Self::IdempotencyKeys,
+        Self::AuditEvents,
+    ];
 
     /// How they are called in the log.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sessions => "sessions",
+            Self::IdleSessions => "idle sessions",
             Self::ApiTokens => "API tokens",
             Self::LoginFailures => "login failures",
             Self::IdempotencyKeys => "idempotency keys",
@@ -67,6 +83,7 @@ impl Pruned {
     const fn statement(self) -> Statement {
         match self {
             Self::Sessions => SESSIONS,
+            Self::IdleSessions => IDLE_SESSIONS,
             Self::ApiTokens => API_TOKENS,
             Self::LoginFailures => LOGIN_FAILURES,
             Self::IdempotencyKeys => IDEMPOTENCY_KEYS,

@@ -1,5 +1,6 @@
 //! The SQL of accounts.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use foundation::database::{
@@ -7,6 +8,7 @@ use foundation::database::{
 };
 use uuid::Uuid;
 
+use super::together::{AT_ONCE, LookUp, fill};
 use crate::domain::users::{User, UserType};
 
 /// The columns of a [`User`], of a table or an alias called `users`.
@@ -39,16 +41,35 @@ pub fn from_row(row: &Row) -> Result<User, DatabaseError> {
     })
 }
 
-static FIND: LazyLock<Statement> = LazyLock::new(|| {
-    Statement::lookup("users", "").with_sql(format!("SELECT {COLUMNS} FROM users WHERE users.id = $1"))
-});
+static ONE: LazyLock<Statement> = LazyLock::new(|| statement(1));
+static MANY: LazyLock<Statement> = LazyLock::new(|| statement(AT_ONCE));
 
-/// The user with this id.
-///
-/// # Errors
-/// What the database says.
-pub async fn find(database: &Database, id: Uuid) -> Result<Option<User>, DatabaseError> {
-    database.query_optional(&FIND, &[id.into()]).await?.as_ref().map(from_row).transpose()
+/// What is asked for so many ids, and how many values it has.
+#[must_use]
+pub fn find_statement(ids: usize) -> (&'static Statement, usize) {
+    if ids == 1 { (&ONE, 1) } else { (&MANY, AT_ONCE) }
+}
+
+fn statement(count: usize) -> Statement {
+    let places: Vec<String> = (1..=count).map(|number| format!("${number}")).collect();
+    let places = places.join(", ");
+    Statement::lookup("users", "")
+        .with_sql(format!("SELECT {COLUMNS} FROM users WHERE users.id IN ({places})"))
+}
+
+/// Users, found by their ids.
+pub enum ById {}
+
+impl LookUp for ById {
+    type Key = Uuid;
+    type Found = User;
+
+    async fn find(database: &Database, ids: &[Uuid]) -> Result<HashMap<Uuid, User>, DatabaseError> {
+        let (statement, places) = find_statement(ids.len());
+        let values: Vec<Value> = fill(ids, places).map(|id| Value::from(*id)).collect();
+        let rows = database.query(statement, &values).await?;
+        rows.iter().map(|row| from_row(row).map(|user| (user.id, user))).collect()
+    }
 }
 
 /// An update that changes nothing is the one way to hold a row that both databases have.
@@ -160,7 +181,8 @@ pub async fn lock_admins(transaction: &mut Transaction, backend: Backend) -> Res
 
 const OTHER_ADMIN: Statement = Statement::read(
     "users",
-    "SELECT 1 AS one FROM users WHERE is_admin AND is_active AND NOT is_blocked AND id <> $1 LIMIT 1",
+    "SELECT 1 AS one FROM users \
+     WHERE is_admin AND is_active AND NOT is_blocked AND user_type <> 'eve_sso' AND id <> $1 LIMIT 1",
 );
 
 /// Whether anybody but this user can sign in as an administrator.

@@ -29,23 +29,24 @@ impl Sql {
         format!("${}", self.values.len())
     }
 
-    /// The conditions beside those of the order, each with an AND before it. Which accounts are blocked is
-    /// written out, because the index of those alone is found by it.
+    /// The conditions beside those of the order, each with an AND before it. Flags are written out, because
+    /// the indexes of the few that are blocked, inactive or administrators are found by it.
     fn conditions(&mut self, filter: &UserFilter) -> String {
-        let mut text = match filter.is_blocked {
-            Some(true) => " AND users.is_blocked".to_owned(),
-            Some(false) => " AND NOT users.is_blocked".to_owned(),
-            None => String::new(),
-        };
-        let bound = [
-            ("user_type", filter.user_type.map(|it| Value::from(it.name()))),
-            ("is_active", filter.is_active.map(Value::from)),
-            ("is_admin", filter.is_admin.map(Value::from)),
+        let mut text = String::new();
+        let flags = [
+            ("is_blocked", filter.is_blocked),
+            ("is_active", filter.is_active),
+            ("is_admin", filter.is_admin),
         ];
-        for (column, value) in bound {
-            if let Some(value) = value {
-                text += &format!(" AND users.{column} = {}", self.bind(value));
+        for (column, flag) in flags {
+            match flag {
+                Some(true) => text += &format!(" AND users.{column}"),
+                Some(false) => text += &format!(" AND NOT users.{column}"),
+                None => {}
             }
+        }
+        if let Some(user_type) = filter.user_type {
+            text += &format!(" AND users.user_type = {}", self.bind(user_type.name()));
         }
         text
     }

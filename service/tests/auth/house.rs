@@ -6,7 +6,7 @@ use foundation::clock::Clock;
 use foundation::database::{Database, Statement, Value};
 use foundation::entropy::Entropy;
 use foundation::settings::{Environment, Secret, Section as _};
-use foundation::testing::TestDatabase;
+use foundation::testing::{TestDatabase, evidence};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::json;
 use service::passwords::Passwords;
@@ -146,11 +146,13 @@ pub(crate) async fn hash(variables: &[(&str, &str)]) -> String {
 }
 
 pub(crate) fn ask(service: &TestService, method: Method, path: &str, token: &str) -> RequestBuilder {
+    evidence::secret(token);
     service.client.request(method, service.url(path)).bearer_auth(token)
 }
 
 pub(crate) async fn login(service: &TestService, username: &str, password: &str) -> Response {
     let credentials = json!({ "username": username, "password": password });
+    evidence::secrets_in(&credentials);
     service.client.post(service.url("/api/v1/auth/login")).json(&credentials).send().await.unwrap()
 }
 
@@ -177,6 +179,7 @@ async fn serve(
 
 pub(crate) async fn migrate(test: &TestDatabase) {
     let pairs = [("DATABASE_URL", &*test.address), ("ADMIN_PASSWORD", PASSWORD)];
+    evidence::variables(pairs);
     let mut environment = Environment::from_pairs(pairs);
     let settings = migrator::settings::Settings::read(&mut environment);
     environment.finish().unwrap();

@@ -3,7 +3,7 @@
 use reqwest::{Response, StatusCode};
 use time::Duration;
 
-use crate::house::{House, PASSWORD, login, login_from};
+use crate::house::{House, NewUser, PASSWORD, hash, login, login_from};
 use crate::support::{header, json};
 
 const OK: StatusCode = StatusCode::OK;
@@ -89,6 +89,20 @@ foundation::on_both_databases! {
         }
         assert_eq!(login_from(&house, "192.0.2.1", "ada", "wrong").await, WRONG);
         assert_eq!(login_from(&house, "192.0.2.1", "ada", PASSWORD).await, OK);
+    }
+
+    /// Guesses that wait for their turn together are refused alike once some of them have failed, so that
+    /// no answer tells the right one from the others.
+    async fn guesses_at_once_are_delayed_too(test: TestDatabase) {
+        let slow = [("AUTH_ARGON2_MEMORY", "19MiB"), ("AUTH_ARGON2_PASSES", "4")];
+        let house = House::with(test, &[
+            slow[0], slow[1], ("AUTH_HASHING_MEMORY_LIMIT", "19MiB"), ("AUTH_LOGIN_ATTEMPTS", "1"),
+        ]).await;
+        house.insert(NewUser { hash: Some(hash(&slow).await), ..NewUser::local("ada").await }).await;
+        let all = futures_util::future::join_all((0..12).map(|_| house.login("ada", "wrong"))).await;
+        let statuses: Vec<_> = all.iter().map(Response::status).collect();
+        assert!(statuses.iter().all(|it| [WRONG, LATER].contains(it)), "{statuses:?}");
+        assert!(statuses.contains(&LATER), "{statuses:?}");
     }
 
     async fn the_longest_delay_is_the_longest(test: TestDatabase) {

@@ -46,7 +46,7 @@ foundation::on_both_databases! {
         let first = told(house.login("ada", "wrong").await).await;
         assert_eq!((first.0, &*first.1), (StatusCode::UNAUTHORIZED, "Bearer"));
         assert_eq!(first.2["code"], "invalid_credentials");
-        let (long, with_null) = ("x".repeat(300), "a\0da".to_owned());
+        let (long, with_null) = ("n".repeat(300), "a\0da".to_owned());
         for (username, password) in [
             ("nobody", PASSWORD), ("inactive", PASSWORD), ("inactive", "wrong"), ("gone", PASSWORD),
             ("blocked", "wrong"), ("pilot", ""), ("pilot", PASSWORD), ("locked", "!"), ("", ""),
@@ -103,6 +103,31 @@ foundation::on_both_databases! {
                 assert!(after.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{after}");
             }
         }
+    }
+
+    /// Nobody is known yet, and nobody's name and password are longer.
+    async fn a_login_is_short(test: TestDatabase) {
+        let house = House::new(test).await;
+        let longest = "\u{1}".repeat(1024);
+        assert_eq!(house.login(&"x".repeat(255), &longest).await.status(), StatusCode::UNAUTHORIZED);
+        let answer = house.login("ada", &"x".repeat(17 * 1024)).await;
+        assert_eq!(answer.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(json(answer).await["code"], "body_too_large");
+    }
+
+    /// Each of them compares with the old hash, which the first replaces.
+    async fn logins_at_once_renew_a_hash_once(test: TestDatabase) {
+        let house = House::new(test).await;
+        let bcrypt = bcrypt::hash_with_salt(PASSWORD, 6, *b"sixteen bytes ok").unwrap();
+        let bcrypt = Some(bcrypt.format_for_version(bcrypt::Version::TwoB));
+        house.insert(NewUser { hash: bcrypt, ..NewUser::local("passlib").await }).await;
+        let all = futures_util::future::join_all((0..12).map(|_| house.login("passlib", PASSWORD))).await;
+        let statuses: Vec<_> = all.iter().map(Response::status).collect();
+        assert_eq!(statuses, [StatusCode::OK; 12]);
+        let renewed = "SELECT after AS value FROM audit_event WHERE action = 'login.succeeded'";
+        let events = house.values(renewed).await;
+        let is_renewed = |it: &&String| serde_json::from_str::<Value>(it).unwrap()["password_rehashed"] == true;
+        assert_eq!((events.len(), events.iter().filter(is_renewed).count()), (12, 1));
     }
 
     async fn past_the_queue_it_is_busy(test: TestDatabase) {

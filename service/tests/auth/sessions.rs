@@ -118,6 +118,7 @@ foundation::on_both_databases! {
         let (token, other) = (house.token("ada").await, house.token("ada").await);
         let change = async |current: &str, new: &str| {
             let wanted = json!({ "current_password": current, "new_password": new });
+            foundation::testing::evidence::secrets_in(&wanted);
             let asked = house.ask(Method::POST, "/api/v1/auth/password", &token).json(&wanted);
             let answer = asked.send().await.unwrap();
             let status = answer.status();

@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use time::Duration;
 
-use crate::house::{House, PASSWORD};
+use crate::house::{House, PASSWORD, ask};
 use crate::support::json as body;
 
 const PATH: &str = "/api/v1/auth/tokens";
@@ -161,6 +161,52 @@ foundation::on_both_databases! {
         }
         house.execute("DELETE FROM users WHERE username = 'ada'").await;
         assert_eq!(house.whoami(&token).await, OVER);
+    }
+
+    /// A session and a token have the rights that their user has at this moment, through any process.
+    async fn who_is_no_administrator_any_more_may_no_more(test: TestDatabase) {
+        let house = House::new(test).await;
+        let ada = house.user("ada").await;
+        house.user("grace").await;
+        house.execute("UPDATE users SET is_admin = (1 = 1)").await;
+        let (session, grace) = (house.token("ada").await, house.token("grace").await);
+        let (token, _) = made(&house, &session, "report").await;
+        let neighbour = house.neighbour(&[]).await;
+        let statuses = async || {
+            let mut found = Vec::new();
+            for service in [&house.service, &neighbour] {
+                for credential in [&session, &token] {
+                    for path in ["/api/v1/users", "/api/v1/audit-events"] {
+                        let answer = ask(service, Method::GET, path, credential).send().await.unwrap();
+                        found.push(answer.status());
+                    }
+                }
+            }
+            found
+        };
+        assert_eq!(statuses().await, [OK; 8]);
+        for (is_admin, expected) in [(false, StatusCode::FORBIDDEN), (true, OK)] {
+            let patch = house.ask(Method::PATCH, &format!("/api/v1/users/{ada}"), &grace);
+            let patch = patch.header("if-match", "*").json(&json!({ "is_admin": is_admin }));
+            assert_eq!(patch.send().await.unwrap().status(), OK);
+            assert_eq!(statuses().await, [expected; 8]);
+        }
+    }
+
+    async fn nobody_has_more_tokens_than_there_may_be(test: TestDatabase) {
+        let house = House::new(test).await;
+        house.user("ada").await;
+        let session = house.token("ada").await;
+        for number in 0..96 {
+            made(&house, &session, &number.to_string()).await;
+        }
+        let more = (0..12).map(|number| {
+            let wanted = json!({ "name": format!("more {number}"), "scopes": ["users:read"], "lifetime_seconds": 60 });
+            create(&house, &session, wanted)
+        });
+        let statuses = futures_util::future::join_all(more).await.into_iter().map(|(status, _)| status);
+        let (made, refused): (Vec<_>, Vec<_>) = statuses.partition(|it| *it == StatusCode::CREATED);
+        assert_eq!((made.len(), refused), (4, vec![StatusCode::CONFLICT; 8]));
     }
 
     async fn the_last_use_is_written_down_once_a_minute(test: TestDatabase) {

@@ -5,7 +5,7 @@ use foundation::clock::Clock;
 use foundation::database::{Database, Statement, Value};
 use foundation::entropy::Entropy;
 use foundation::settings::{Environment, Secret};
-use foundation::testing::TestDatabase;
+use foundation::testing::{TestDatabase, evidence};
 use migrator::Migrator;
 use migrator::settings::Settings;
 use migrator::stop::Stop;
@@ -22,6 +22,7 @@ pub const ADMIN_PASSWORD: &str = "the first admin's";
 /// Brings a database of either kind up to date.
 pub async fn migrate(database: &TestDatabase) {
     let variables = [("DATABASE_URL", database.address.as_str()), ("ADMIN_PASSWORD", ADMIN_PASSWORD)];
+    evidence::variables(variables);
     let mut environment = Environment::from_pairs(variables);
     let settings = Settings::read(&mut environment);
     environment.finish().expect("the settings are good");
@@ -60,6 +61,7 @@ const TOKEN: Statement = Statement::write(
 
 impl Accounts {
     pub fn new(database: Database) -> Self {
+        evidence::secret(PASSWORD);
         let entropy = Entropy::system();
         let password_hash = migrator::admin::hash(&Secret::from(PASSWORD.to_owned()), &entropy);
         Self { database, password_hash: password_hash.expect("a hash"), entropy }
@@ -91,6 +93,7 @@ impl Accounts {
     /// A session that ends at this time, and its token.
     pub async fn session_until(&self, user: Uuid, end: OffsetDateTime) -> (Uuid, String) {
         let (id, token) = (self.id(), self.id().to_string());
+        evidence::secret(&token);
         let values: [Value; 4] = [id.into(), user.into(), token_hash(&token).to_vec().into(), end.into()];
         self.insert(&SESSION, &values).await;
         (id, token)
@@ -104,6 +107,7 @@ impl Accounts {
     /// A token for programs that ends at this time.
     pub async fn token_until(&self, user: Uuid, scopes: &str, end: OffsetDateTime) -> (Uuid, String) {
         let (id, token) = (self.id(), self.id().to_string());
+        evidence::secret(&token);
         let values: [Value; 6] = [
             id.into(),
             user.into(),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use foundation::clock::Clock;
 use foundation::entropy::Entropy;
 use foundation::settings::Environment;
+use foundation::testing::evidence;
 use migrator::stop::Stop;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
@@ -55,6 +56,8 @@ impl TestService {
             ("METRICS_COLLECT_INTERVAL", "off"),
         ];
         let defaults = defaults.into_iter().filter(|(name, _)| variables.iter().all(|(it, _)| it != name));
+        evidence::watch();
+        evidence::variables(variables.iter().copied());
         let mut environment = Environment::from_pairs(defaults.chain(variables.iter().copied()));
         let settings = ServiceSettings::read(&mut environment);
         environment.finish().expect("the settings are good");
@@ -111,7 +114,14 @@ pub fn sqlite_url(folder: &TempDir) -> String {
 
 /// The JSON of an answer.
 pub async fn json(answer: Response) -> Value {
-    answer.json().await.expect("JSON")
+    let failed = !answer.status().is_success();
+    let body: Value = answer.json().await.expect("JSON");
+    if failed {
+        evidence::said("error", &body.to_string());
+    } else {
+        evidence::secrets_in(&body);
+    }
+    body
 }
 
 pub fn header<'a>(answer: &'a Response, name: &str) -> &'a str {
@@ -132,6 +142,7 @@ impl Program {
     pub fn serve(variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let database = sqlite_url(&folder);
+        evidence::variables(variables.iter().copied());
         let mut command = command(&folder);
         command
             .env("DATABASE_URL", database)
@@ -144,7 +155,11 @@ impl Program {
         let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
-            stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+            for line in stderr.lines().map_while(Result::ok) {
+                evidence::said("program", &line);
+                // The test may have seen enough.
+                let _unheard = sender.send(line);
+            }
         });
         Self { child, lines, seen: Vec::new(), folder }
     }

@@ -8,7 +8,7 @@ use foundation::clock::Clock;
 use foundation::database::{Database, Statement, Value};
 use foundation::entropy::Entropy;
 use foundation::settings::Environment;
-use foundation::testing::TestDatabase;
+use foundation::testing::{TestDatabase, evidence};
 use migrator::Migrator;
 use migrator::settings::Settings;
 use migrator::stop::Stop;
@@ -21,6 +21,7 @@ use uuid::Uuid;
 /// Brings a database up to date.
 pub async fn migrate(address: &str) {
     let variables = [("DATABASE_URL", address), ("ADMIN_PASSWORD", "a password of the test")];
+    evidence::variables(variables);
     let mut environment = Environment::from_pairs(variables);
     let settings = Settings::read(&mut environment);
     environment.finish().unwrap();
@@ -91,6 +92,7 @@ impl World {
     pub async fn sign_in(&self, id: Uuid) -> Person {
         let session = Entropy::system().uuid_v7(Clock::system().now());
         let token = format!("token-{session}");
+        evidence::secret(&token);
         let expires_at = Clock::system().now() + time::Duration::hours(1);
         self.execute(
             "INSERT INTO session (id, user_id, token_hash, expires_at) VALUES ($1, $2, $3, $4)",
@@ -109,6 +111,7 @@ impl World {
     }
 
     pub async fn post(&self, path: &str, person: &Person, body: &serde_json::Value) -> Response {
+        evidence::secrets_in(body);
         self.request(Method::POST, path, person).json(body).send().await.unwrap()
     }
 

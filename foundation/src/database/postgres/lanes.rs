@@ -116,7 +116,7 @@ impl Shared {
             lane.query(&statement, &bound(&parameters(values))).await
         };
         match timeout(self.lookup_timeout, asked).await {
-            Ok(Ok(rows)) => values::rows(&rows),
+            Ok(Ok(rows)) => Ok(values::rows(rows)),
             Ok(Err(error)) => {
                 // A migration changed what the statement finds: it is prepared anew by whoever asks next.
                 if error.code().is_some_and(|code| code.code() == "0A000") {

@@ -24,6 +24,7 @@ use crate::settings::DatabaseSettings;
 pub(super) use copy::CopyIn;
 pub(super) use lanes::Lanes;
 pub(super) use pool::PostgresPool;
+pub(super) use values::PostgresRow;
 
 /// How long the server gets to act on a request to cancel, or on a rollback nobody waits for.
 const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -99,7 +100,7 @@ impl PostgresConnection {
                 client.query(&statement, &bound(&parameters(values))).await
             })
             .await?;
-        values::rows(&rows)
+        Ok(values::rows(rows))
     }
 
     pub(super) async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, DatabaseError> {

@@ -2,7 +2,6 @@
 //! while the reader is busy.
 
 use std::pin::Pin;
-use std::sync::Arc;
 
 use futures_util::{StreamExt as _, stream};
 use tokio_postgres::Statement;
@@ -19,10 +18,8 @@ struct State<'a> {
     running: Option<Running>,
 }
 
-struct Running {
-    rows: Pin<Box<tokio_postgres::RowStream>>,
-    columns: Arc<[String]>,
-}
+/// The rows of a statement that is under way.
+type Running = Pin<Box<tokio_postgres::RowStream>>;
 
 impl PostgresConnection {
     /// Streams in a transaction of its own that may only read: its end takes with it that the statement
@@ -79,8 +76,8 @@ impl<'a> State<'a> {
                 self.running.insert(started)
             }
         };
-        match running.rows.next().await {
-            Some(Ok(row)) => Ok(Some((values::row(&row, &running.columns)?, self))),
+        match running.next().await {
+            Some(Ok(row)) => Ok(Some((values::row(row), self))),
             Some(Err(error)) => {
                 self.connection.busy = false;
                 Err(error.into())
@@ -97,11 +94,10 @@ impl<'a> State<'a> {
 
     /// Asks for the rows. From here on the connection is busy until they have all come.
     async fn start(&mut self) -> Result<Running, DatabaseError> {
-        let columns = self.statement.columns().iter().map(|column| column.name().to_owned()).collect();
         let bound = parameters(&self.values);
         self.connection.busy = true;
         let started = self.connection.client()?.query_raw(&self.statement, bound).await;
         let rows = started.inspect_err(|_| self.connection.busy = false)?;
-        Ok(Running { rows: Box::pin(rows), columns })
+        Ok(Box::pin(rows))
     }
 }

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
 
 use bytes::BytesMut;
 use serde_json::value::RawValue;
@@ -113,15 +112,33 @@ impl<'a> FromSql<'a> for Value {
     }
 }
 
-/// The rows of an answer. Column names are shared between them.
-pub(super) fn rows(rows: &[tokio_postgres::Row]) -> Result<Vec<Row>, DatabaseError> {
-    let Some(first) = rows.first() else { return Ok(Vec::new()) };
-    let columns: Arc<[String]> = first.columns().iter().map(|column| column.name().to_owned()).collect();
-    rows.iter().map(|it| row(it, &columns)).collect()
+/// A row of an answer as the server sent it.
+#[derive(Debug)]
+pub(in crate::database) struct PostgresRow(tokio_postgres::Row);
+
+impl PostgresRow {
+    /// How many columns there are.
+    pub(in crate::database) fn columns(&self) -> usize {
+        self.0.len()
+    }
+
+    /// What a column is called.
+    pub(in crate::database) fn name(&self, index: usize) -> &str {
+        self.0.columns()[index].name()
+    }
+
+    /// What stands in a column.
+    pub(in crate::database) fn value(&self, index: usize) -> Result<Value, DatabaseError> {
+        Ok(self.0.try_get(index)?)
+    }
 }
 
-/// One row of an answer with these columns.
-pub(super) fn row(row: &tokio_postgres::Row, columns: &Arc<[String]>) -> Result<Row, DatabaseError> {
-    let values = (0..columns.len()).map(|index| row.try_get::<_, Value>(index));
-    Ok(Row::new(Arc::clone(columns), values.collect::<Result<_, _>>()?))
+/// The rows of an answer.
+pub(super) fn rows(rows: Vec<tokio_postgres::Row>) -> Vec<Row> {
+    rows.into_iter().map(row).collect()
+}
+
+/// One row of an answer.
+pub(super) fn row(row: tokio_postgres::Row) -> Row {
+    PostgresRow(row).into()
 }

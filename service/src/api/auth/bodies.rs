@@ -113,7 +113,7 @@ impl From<&Caller> for Whoami {
             }
         };
         Self {
-            user: UserBody::from(&caller.user),
+            user: UserBody::from(caller.user.clone()),
             credential: credential.to_owned(),
             scopes: Nullable(scopes),
         }

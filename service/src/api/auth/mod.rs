@@ -90,7 +90,7 @@ impl AuthApi {
         let answer = LoginAnswer {
             token: login.token.expose().to_owned(),
             expires_at: login.session.expires_at,
-            user: UserBody::from(&login.user),
+            user: UserBody::from(login.user),
         };
         Ok(LoginResponse::SignedIn(JsonBytes::of(&answer)?))
     }

@@ -35,7 +35,7 @@ pub enum UserCreated {
 pub(super) fn created(user: &User) -> serde_json::Result<Answer> {
     let location = Some(format!("/api/v1/users/{}", user.id));
     let headers = AnswerHeaders { etag: Some(etag(user.version)), location };
-    Ok(Answer { status: 201, headers, body: serde_json::to_string(&UserBody::from(user))? })
+    Ok(Answer { status: 201, headers, body: serde_json::to_string(&UserBody::from(user.clone()))? })
 }
 
 impl From<Outcome> for UserCreated {
@@ -67,8 +67,9 @@ impl OneUser {
     ///
     /// # Errors
     /// It has no form in JSON.
-    pub fn of(user: &User) -> poem::Result<Self> {
-        Ok(Self::Found(JsonBytes::of(&UserBody::from(user))?, etag(user.version)))
+    pub fn of(user: User) -> poem::Result<Self> {
+        let etag = etag(user.version);
+        Ok(Self::Found(JsonBytes::of(&UserBody::from(user))?, etag))
     }
 }
 

@@ -85,12 +85,12 @@ fn rfc3339<S: serde::Serializer>(time: &Nullable<OffsetDateTime>, serializer: S)
     time::serde::rfc3339::option::serialize(&time.0, serializer)
 }
 
-impl From<&User> for UserBody {
-    fn from(user: &User) -> Self {
+impl From<User> for UserBody {
+    fn from(user: User) -> Self {
         Self {
             id: user.id,
-            username: user.username.clone(),
-            email: Nullable(user.email.clone()),
+            username: user.username,
+            email: Nullable(user.email),
             user_type: user.user_type.into(),
             eve_character_id: Nullable(user.eve_character_id),
             is_active: user.is_active,

@@ -90,7 +90,7 @@ impl UsersApi {
         let after = cursor.0.map(|it| self.position(&list, &it)).transpose()?;
         let page = users::list(&self.actions, &filter, after.as_ref(), limit.0.into()).await?;
         let next_cursor = page.next.map(|it| cursors::seal(&self.actions.keys, &list, &it.encode()));
-        let items = page.users.iter().map(UserBody::from).collect();
+        let items = page.users.into_iter().map(UserBody::from).collect();
         let body = UserPageBody { items, next_cursor: Nullable(next_cursor) };
         Ok(UserList::Page(JsonBytes::of(&body)?))
     }
@@ -105,7 +105,7 @@ impl UsersApi {
         /// The account.
         id: Path<Uuid>,
     ) -> Result<OneUser, Refused<OfGet>> {
-        Ok(OneUser::of(&users::get(&self.actions, &caller, id.0).await?)?)
+        Ok(OneUser::of(users::get(&self.actions, &caller, id.0).await?)?)
     }
 
     /// Changes an account
@@ -128,7 +128,7 @@ impl UsersApi {
         let expected = versions::required(if_match.as_deref())?;
         let asker = Asker { caller: &caller, origin: &origin };
         let user = users::patch(&self.actions, asker, id.0, &expected, &body.0.into()).await?;
-        Ok(OneUser::of(&user)?)
+        Ok(OneUser::of(user)?)
     }
 
     /// Deletes an account
@@ -163,7 +163,7 @@ impl UsersApi {
         id: Path<Uuid>,
     ) -> Result<OneUser, Refused<OfBlock>> {
         let asker = Asker { caller: &caller, origin: &origin };
-        Ok(OneUser::of(&users::set_blocked(&self.actions, asker, id.0, true).await?)?)
+        Ok(OneUser::of(users::set_blocked(&self.actions, asker, id.0, true).await?)?)
     }
 
     /// Lets a blocked account in again
@@ -178,7 +178,7 @@ impl UsersApi {
         id: Path<Uuid>,
     ) -> Result<OneUser, Refused<OfBlock>> {
         let asker = Asker { caller: &caller, origin: &origin };
-        Ok(OneUser::of(&users::set_blocked(&self.actions, asker, id.0, false).await?)?)
+        Ok(OneUser::of(users::set_blocked(&self.actions, asker, id.0, false).await?)?)
     }
 }
 
