@@ -16,6 +16,8 @@ use migrator::settings::{AdminSettings, MigratorSettings};
 
 pub use metrics::{Interval, MetricsSettings};
 
+use crate::domain::live::Live;
+
 /// Networks, each as `10.0.0.0/8` or as a single address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks(pub Vec<IpNet>);
@@ -100,11 +102,12 @@ foundation::settings! {
         /// Hashes that wait for their turn, at most; further logins get 503.
         hashing_queue: NonZeroU32 = "16",
         /// Failed logins of one account that cost no delay; of one address ten times as many, because
-        /// people share them.
+        /// people share them. The default of the setting `auth.login_attempts`.
         login_attempts: NonZeroU32 = "5",
-        /// The delay after the first failure above these, doubled by each further one.
+        /// The delay after the first failure above these, doubled by each further one. The default of the
+        /// setting `auth.login_delay`.
         login_delay: Duration = "1s",
-        /// The longest delay.
+        /// The longest delay. The default of the setting `auth.login_max_delay`.
         login_max_delay: Duration = "15m",
         /// How long failures are remembered.
         failure_retention: Duration = "1d",
@@ -224,7 +227,29 @@ impl ServiceSettings {
             migrations.migrator.check_bounds(environment);
             migrations.admin.check(environment);
         }
-        Self { foundation, http, auth, metrics, migrations }
+        let settings = Self { foundation, http, auth, metrics, migrations };
+        settings.check_live_defaults(environment);
+        settings
+    }
+
+    /// What holds where nothing was put in the settings that are changed while the service runs.
+    #[must_use]
+    pub fn live_defaults(&self) -> Live {
+        let collect_interval = match self.metrics.collect_interval(self.foundation.application.env) {
+            Interval::Off => None,
+            Interval::Every(interval) => Some(interval),
+        };
+        Live::defaults(&self.auth, collect_interval)
+    }
+
+    /// Adds a problem for each of these that its rule does not allow.
+    fn check_live_defaults(&self, environment: &mut Environment) {
+        for (key, words) in self.live_defaults().broken_rules() {
+            let name = key.name().replace('.', "_").to_uppercase();
+            if !environment.is_wrong(&name) {
+                environment.problem(name, words);
+            }
+        }
     }
 
     /// Every variable that [`read`](Self::read) knows.

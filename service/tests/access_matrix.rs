@@ -42,7 +42,7 @@ type Statuses = [u16; 9];
 type Row = (&'static str, &'static str, &'static str, Statuses);
 
 #[rustfmt::skip]
-const ROWS: [Row; 25] = [
+const ROWS: [Row; 29] = [
     //                                                nobody user other admin block expir -scope +scope user's
     ("GET", "/livez", "-",                             [200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/readyz", "-",                            [200, 200, 200, 200, 200, 200, 200, 200, 200]),
@@ -51,6 +51,10 @@ const ROWS: [Row; 25] = [
     ("GET", "/health/db", "-",                         [200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/api/v1/schema", "-",                     [401, 200, 200, 200, 401, 401, 200, 200, 200]),
     ("GET", "/api/v1/audit-events", "audit:read",      [401, 403, 403, 200, 401, 401, 403, 200, 403]),
+    ("GET", "/api/v1/config", "config:read",           [401, 403, 403, 200, 401, 401, 403, 200, 403]),
+    ("GET", "/api/v1/config/{key}", "config:read",     [401, 403, 403, 200, 401, 401, 403, 200, 403]),
+    ("PUT", "/api/v1/config/{key}", "config:write",    [401, 403, 403, 200, 401, 401, 403, 200, 403]),
+    ("DELETE", "/api/v1/config/{key}", "config:write", [401, 403, 403, 200, 401, 401, 403, 200, 403]),
     ("POST", "/api/v1/users", "users:write",           [401, 403, 403, 201, 401, 401, 403, 201, 403]),
     ("GET", "/api/v1/users", "users:read",             [401, 403, 403, 200, 401, 401, 403, 200, 403]),
     ("GET", "/api/v1/users/{id}", "users:read",        [401, 200, 404, 200, 401, 401, 403, 200, 200]),
@@ -119,6 +123,7 @@ async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
         ("POST", "/api/v1/users") => Some(json!({
             "username": format!("new-{name}"), "user_type": "local", "password": "a new passphrase",
         })),
+        ("PUT", "/api/v1/config/{key}") => Some(json!({ "value": 4 })),
         ("PATCH", _) => Some(json!({ "email": format!("{name}@example.org") })),
         (_, "/api/v1/auth/login") => {
             Some(json!({ "username": format!("user-{user}"), "password": PASSWORD }))
@@ -151,10 +156,14 @@ fn query(method: &str, path: &str) -> &'static str {
 /// Asks, and says what is wrong with the answer.
 async fn ask(service: &TestService, row: &Row, caller: usize, asking: Asking) -> Option<String> {
     let (method, path, _, statuses) = row;
-    let url = service.url(&(path.replace("{id}", &asking.id) + query(method, path)));
+    let path_of_one = path.replace("{id}", &asking.id).replace("{key}", "archive.run_hour");
+    let url = service.url(&(path_of_one + query(method, path)));
     let mut request = service.client.request(method.parse::<Method>().unwrap(), url);
     if let Some(token) = asking.token {
         request = request.bearer_auth(token);
+    }
+    if path.contains("/config/") {
+        request = request.header("if-match", "*");
     }
     request = match (*method, asking.body) {
         ("PATCH", Some(body)) => request

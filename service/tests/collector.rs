@@ -14,26 +14,25 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use accounts::migrate;
+use accounts::{Accounts, Kind, migrate};
 use foundation::clock::Clock;
 use foundation::database::{Database, Statement};
 use foundation::on_both_databases;
+use foundation::settings::{Environment, Section as _};
 use foundation::testing::eventually;
-use serde_json::Value;
+use serde_json::{Value, json};
 use service::collector::Collector;
+use service::domain::live::Live;
 use service::domain::partitions::Width;
 use service::lifecycle::{Lifecycle, Stage};
+use service::live_settings::LiveSettings;
 use service::partitions::Partitions;
-use service::settings::Interval;
-use support::Program;
+use service::settings::AuthSettings;
+use support::{Program, TestService};
 use time::OffsetDateTime;
-use tokio::sync::watch;
 use tokio::time::timeout;
 
 const DEADLINE: Duration = Duration::from_secs(30);
-
-const HOUR: Interval = Interval::Every(Duration::from_secs(3600));
-const SECOND: Interval = Interval::Every(Duration::from_secs(1));
 
 const READ: Statement = Statement::read(
     "metrics_snapshot",
@@ -55,12 +54,14 @@ async fn beats(database: &Database) -> Vec<BTreeMap<String, Value>> {
     beats.into_values().collect()
 }
 
-fn collector(database: &Database, interval: watch::Receiver<Interval>) -> Collector {
+/// One that collects each second, until the end of the lifecycle.
+fn collector(database: &Database) -> Collector {
+    let auth = AuthSettings::read(&mut Environment::from_pairs([]));
     Collector {
         database: database.clone(),
         partitions: Partitions::new(database.clone(), Width::DAY),
         clock: Clock::system(),
-        interval,
+        live: LiveSettings::fixed(Live::defaults(&auth, Some(Duration::from_secs(1)))),
     }
 }
 
@@ -68,8 +69,8 @@ on_both_databases! {
     async fn a_beat_has_a_document_of_each_kind(database: TestDatabase) {
         migrate(&database).await;
         let pool = database.open();
-        let (_keeps_it, interval) = watch::channel(SECOND);
-        tokio::spawn(collector(&pool, interval).run(Lifecycle::default()));
+        let lifecycle = Lifecycle::default();
+        let running = tokio::spawn(collector(&pool).run(lifecycle.clone()));
         eventually(DEADLINE, "there are two beats", || async { beats(&pool).await.len() >= 2 }).await;
         for beat in beats(&pool).await {
             assert!((1..=1024).contains(&beat["cpu"]["cores"].as_u64().unwrap()), "{beat:?}");
@@ -89,30 +90,38 @@ on_both_databases! {
                 }
             }
         }
+        lifecycle.advance(Stage::Draining);
+        timeout(DEADLINE, running).await.expect("it ends with the process").unwrap();
     }
 
     async fn a_changed_interval_is_obeyed_at_once(database: TestDatabase) {
         migrate(&database).await;
         let pool = database.open();
-        let (sender, interval) = watch::channel(Interval::Off);
-        let lifecycle = Lifecycle::default();
-        let running = tokio::spawn(collector(&pool, interval).run(lifecycle.clone()));
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        assert_eq!(beats(&pool).await.len(), 0, "it is off");
-        sender.send(HOUR).unwrap();
-        eventually(DEADLINE, "the first beat is at once", || async { beats(&pool).await.len() == 1 }).await;
-        sender.send(SECOND).unwrap();
-        eventually(DEADLINE, "the next need not wait an hour", || async { beats(&pool).await.len() >= 3 }).await;
-        sender.send(Interval::Off).unwrap();
-        // What is under way when it is changed is still written.
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let count = beats(&pool).await.len();
+        let accounts = Accounts::new(pool.clone());
+        let admin = accounts.user("admin", Kind { is_admin: true, ..Kind::default() }).await;
+        let token = accounts.session(admin).await;
+        let service = TestService::with(&[("DATABASE_URL", &database.address)], |it| it).await;
+        let put = async |value: &str| {
+            let url = service.url("/api/v1/config/metrics.collect_interval");
+            let request = service.client.put(url).bearer_auth(&token).header("if-match", "*");
+            let answer = request.json(&json!({ "value": value })).send().await.unwrap();
+            assert_eq!(answer.status().as_u16(), 200, "{value}");
+        };
+        let count = async || beats(&pool).await.len();
         tokio::time::sleep(Duration::from_millis(1500)).await;
-        assert_eq!(beats(&pool).await.len(), count, "it is off again");
-        sender.send(SECOND).unwrap();
-        eventually(DEADLINE, "it is on again", || async { beats(&pool).await.len() > count }).await;
-        lifecycle.advance(Stage::Draining);
-        timeout(DEADLINE, running).await.expect("it ends with the process").unwrap();
+        assert_eq!(count().await, 0, "it is off");
+        put("1h").await;
+        eventually(DEADLINE, "the first beat is at once", || async { count().await == 1 }).await;
+        put("1s").await;
+        eventually(DEADLINE, "the next need not wait an hour", || async { count().await >= 3 }).await;
+        put("off").await;
+        // What is under way when it is changed is still written.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let written = count().await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(count().await, written, "it is off again");
+        put("1s").await;
+        eventually(DEADLINE, "it is on again", || async { count().await > written }).await;
     }
 
     async fn a_database_that_takes_nothing_is_told_of_once(database: TestDatabase) {

@@ -41,6 +41,9 @@ const KNOWN = new Map(Object.entries({
 /** How many figures of a type are drawn that is not known. */
 const MOST_FIGURES = 6;
 
+/** How many pages of series are asked for. */
+const MOST_PAGES = 10;
+
 /** What is chosen. */
 export const view = { range: RANGES[1], source: null };
 
@@ -81,12 +84,11 @@ async function chartsOf(type, signal) {
   return found;
 }
 
-/** The points of each path. */
+/** The points of each path. Where one was asked for, its figures stand in the bucket itself. */
 function pointsOf(answer, paths) {
   return new Map(paths.map((path) => [path, answer.buckets.flatMap((bucket) => {
-    const figures = paths.length === 1 && "avg" in bucket ? bucket : bucket.values?.[path];
-    if (figures?.avg == null) return [];
-    return [{ time: Date.parse(bucket.start), avg: figures.avg, max: figures.max ?? figures.avg }];
+    const { avg, max } = paths.length === 1 ? bucket : bucket.paths[path];
+    return avg === null ? [] : [{ time: Date.parse(bucket.start), avg, max }];
   })]));
 }
 
@@ -107,6 +109,20 @@ async function showType(type, { from, to }, signal) {
   }));
 }
 
+/** Every series that there is, as far as a page can show them. */
+async function allSeries(signal) {
+  const found = [];
+  let cursor = null;
+  for (let page = 0; page < MOST_PAGES; page += 1) {
+    const query = { limit: 1000, ...(cursor && { cursor }) };
+    const { items, next_cursor: next } = await ask("/api/v1/metrics/series", { query, signal });
+    found.push(...items);
+    cursor = next;
+    if (!cursor) break;
+  }
+  return found;
+}
+
 /** Known types first, in the order above; others by name. */
 function inOrder(types) {
   const order = Object.fromEntries([...KNOWN.keys()].map((type, index) => [type, index]));
@@ -115,9 +131,9 @@ function inOrder(types) {
 
 /** Shows everything of the chosen source and range. Returns how long lies between two snapshots, if it is known. */
 export async function showCharts(signal) {
-  const { items } = await ask("/api/v1/metrics/series", { signal });
-  showSources(items);
-  const types = inOrder(items.filter((it) => it.source === view.source).map((it) => it.metric_type));
+  const series = await allSeries(signal);
+  showSources(series);
+  const types = inOrder(series.filter((it) => it.source === view.source).map((it) => it.metric_type));
   // Both ends lie between buckets, so that a bucket stays the same from one look to the next.
   const { length, step } = view.range;
   const to = Math.ceil(Date.now() / step) * step;

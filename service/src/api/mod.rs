@@ -6,6 +6,7 @@ mod assets;
 pub mod audit_events;
 pub mod auth;
 pub mod authorize;
+pub mod config;
 pub mod conventions;
 pub mod docs;
 mod document;
@@ -34,6 +35,7 @@ use poem_openapi::{ContactObject, ExtraHeader, LicenseObject, OpenApi, OpenApiSe
 use self::api_tokens::ApiTokensApi;
 use self::audit_events::AuditEventsApi;
 use self::auth::AuthApi;
+use self::config::ConfigApi;
 use self::docs::Docs;
 use self::health::HealthApi;
 use self::metrics_snapshots::MetricsSnapshotsApi;
@@ -198,6 +200,7 @@ fn apis(parts: &Parts) -> impl OpenApi + use<> {
         UsersApi { actions: actions.clone() },
         AuthApi { actions: actions.clone() },
         ApiTokensApi { actions: actions.clone() },
+        ConfigApi { actions: actions.clone() },
         AuditEventsApi { actions },
         MetricsSnapshotsApi { snapshots },
     )

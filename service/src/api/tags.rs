@@ -15,4 +15,6 @@ pub enum Tag {
     Users,
     /// Snapshots of what is measured, over time.
     Metrics,
+    /// Settings that are changed while the service runs.
+    Config,
 }

@@ -9,15 +9,14 @@ use foundation::clock::Clock;
 use foundation::database::{Database, DatabaseError};
 use sysinfo::System;
 use time::OffsetDateTime;
-use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 
 use self::host::Host;
 use crate::domain::metrics_snapshots::NewSnapshot;
 use crate::lifecycle::{Lifecycle, Stage};
+use crate::live_settings::LiveSettings;
 use crate::partitions::Partitions;
-use crate::settings::Interval;
 use crate::store::metrics_snapshots;
 
 /// The longest name that a source has.
@@ -44,8 +43,8 @@ pub struct Collector {
     pub partitions: Partitions,
     /// The time.
     pub clock: Clock,
-    /// How often. What is put there is obeyed at once.
-    pub interval: watch::Receiver<Interval>,
+    /// How often. A change is obeyed at once.
+    pub live: LiveSettings,
 }
 
 impl Collector {
@@ -64,17 +63,16 @@ impl Collector {
         let mut last: Option<Instant> = None;
         let mut failing = false;
         loop {
-            let interval = *self.interval.borrow_and_update();
-            let Interval::Every(period) = interval else {
+            let Some(period) = self.live.current().collect_interval else {
                 host = None;
                 last = None;
-                changed(&mut self.interval).await;
+                self.live.changed().await;
                 continue;
             };
             let due = last.map_or_else(Instant::now, |last| last + period);
             tokio::select! {
                 biased;
-                () = changed(&mut self.interval) => continue,
+                () = self.live.changed() => continue,
                 () = sleep_until(due) => {}
             }
             let result = self.beat(&mut host, &source, started).await;
@@ -128,13 +126,6 @@ impl Collector {
         let mut transaction = self.database.begin().await?;
         metrics_snapshots::insert(&mut transaction, snapshots).await?;
         transaction.commit().await
-    }
-}
-
-/// Waits until the interval is changed: for ever, when nothing changes it any more.
-async fn changed(interval: &mut watch::Receiver<Interval>) {
-    if interval.changed().await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
 

@@ -15,7 +15,6 @@ use migrator::Migrator;
 use migrator::settings::Settings;
 use migrator::stop::Stop;
 use poem::EndpointExt as _;
-use tokio::sync::watch;
 
 use super::{refuse, tell};
 use crate::access::Gate;
@@ -26,6 +25,7 @@ use crate::collector::Collector;
 use crate::keys::Keys;
 use crate::leases::Leases;
 use crate::lifecycle::Lifecycle;
+use crate::live_settings::{LiveSettings, poll_interval};
 use crate::metrics::{HttpMetrics, Metrics};
 use crate::middleware::{CatchPanic, HeadAsGet, Problems};
 use crate::partitions::{Ahead, Partitions};
@@ -145,22 +145,34 @@ async fn migrate(settings: &Settings, clock: &Clock, entropy: &Entropy, stop: St
     }
 }
 
-/// Writes snapshots of this host, as often as the settings say.
-fn collect(
+/// Starts what the process does behind the requests.
+fn start_duties(
     settings: &ServiceSettings,
-    database: &Database,
+    actions: &Actions,
     partitions: &Partitions,
-    clock: &Clock,
     lifecycle: &Lifecycle,
 ) {
-    // Nobody changes it while the process runs: the collector keeps to what was put there.
-    let interval = settings.metrics.collect_interval(settings.foundation.application.env);
-    let (_, interval) = watch::channel(interval);
+    let Actions { database, clock, entropy, live, .. } = actions;
+    let prune = Prune {
+        database: database.clone(),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        settings: actions.settings.clone(),
+        live: live.clone(),
+    };
+    tokio::spawn(prune.run(lifecycle.clone()));
+    let ahead = Ahead {
+        partitions: partitions.clone(),
+        leases: Leases::new(database.clone(), clock, entropy),
+        clock: clock.clone(),
+        count: settings.metrics.partitions_ahead.get(),
+    };
+    tokio::spawn(ahead.run(lifecycle.clone()));
     let collector = Collector {
         database: database.clone(),
         partitions: partitions.clone(),
         clock: clock.clone(),
-        interval,
+        live: live.clone(),
     };
     tokio::spawn(collector.run(lifecycle.clone()));
 }
@@ -209,23 +221,9 @@ impl Serving {
         let query = SharedQuery::new(database.clone());
         let auth = Arc::new(settings.auth.clone());
         let gate = Gate::new(database.clone(), clock.clone(), auth.session_idle_lifetime);
-        let prune = Prune {
-            database: database.clone(),
-            clock: clock.clone(),
-            entropy: entropy.clone(),
-            settings: auth.clone(),
-        };
-        tokio::spawn(prune.run(lifecycle.clone()));
+        let (defaults, poll) = (settings.live_defaults(), poll_interval(database.backend()));
+        let live = LiveSettings::start(database.clone(), defaults, poll, lifecycle.clone()).await;
         let partitions = Partitions::new(database.clone(), settings.metrics.width());
-        let leases = Leases::new(database.clone(), &clock, &entropy);
-        collect(&settings, &database, &partitions, &clock, &lifecycle);
-        let ahead = Ahead {
-            partitions: partitions.clone(),
-            leases,
-            clock: clock.clone(),
-            count: settings.metrics.partitions_ahead.get(),
-        };
-        tokio::spawn(ahead.run(lifecycle.clone()));
         let passwords = Passwords::new(&auth, entropy.clone()).map_err(|error| {
             tracing::error!("{error}");
             Exit::Configuration
@@ -238,7 +236,9 @@ impl Serving {
             keys: Keys::new(&auth, &entropy),
             passwords,
             settings: auth,
+            live,
         };
+        start_duties(&settings, &actions, &partitions, &lifecycle);
         let metrics_settings = Arc::new(settings.metrics.clone());
         let snapshots = Snapshots { actions: actions.clone(), partitions, settings: metrics_settings };
         let parts = Parts {

@@ -3,8 +3,10 @@
 pub mod access;
 pub mod api_tokens;
 pub mod audit;
+pub mod config;
 pub mod health;
 pub mod idempotency;
+pub mod live;
 pub mod login_limits;
 pub mod metrics_snapshots;
 pub mod partitions;

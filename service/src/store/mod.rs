@@ -2,6 +2,7 @@
 
 pub mod api_tokens;
 pub mod audit_events;
+pub mod config;
 pub mod credentials;
 pub mod health;
 pub mod idempotency_keys;
