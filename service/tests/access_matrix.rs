@@ -42,7 +42,7 @@ type Statuses = [u16; 9];
 type Row = (&'static str, &'static str, &'static str, Statuses);
 
 #[rustfmt::skip]
-const ROWS: [Row; 29] = [
+const ROWS: [Row; 32] = [
     //                                                nobody user other admin block expir -scope +scope user's
     ("GET", "/livez", "-",                             [200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/readyz", "-",                            [200, 200, 200, 200, 200, 200, 200, 200, 200]),
@@ -73,6 +73,9 @@ const ROWS: [Row; 29] = [
     ("DELETE", "/api/v1/auth/tokens/{id}", "-",        [401, 204, 404, 404, 401, 401, 403, 403, 403]),
     ("POST", "/api/v1/metrics/snapshots", "metrics:write",  [401, 200, 200, 200, 401, 401, 403, 200, 200]),
     ("GET", "/api/v1/metrics/snapshots", "metrics:read",    [401, 200, 200, 200, 401, 401, 403, 200, 200]),
+    ("GET", "/api/v1/metrics/series", "metrics:read",       [401, 200, 200, 200, 401, 401, 403, 200, 200]),
+    ("GET", "/api/v1/metrics/latest", "metrics:read",       [401, 200, 200, 200, 401, 401, 403, 200, 200]),
+    ("GET", "/api/v1/metrics/aggregate", "metrics:read",    [401, 200, 200, 200, 401, 401, 403, 200, 200]),
 ];
 
 /// Every scope there is, with a blank between two.
@@ -149,6 +152,9 @@ async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
 fn query(method: &str, path: &str) -> &'static str {
     match (method, path) {
         ("GET", "/api/v1/metrics/snapshots") => "?metric_type=cpu",
+        ("GET", "/api/v1/metrics/aggregate") => {
+            "?metric_type=cpu&from=2026-01-31T00:00:00Z&to=2026-02-01T00:00:00Z&step=1h"
+        }
         _ => "",
     }
 }

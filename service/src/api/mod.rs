@@ -11,6 +11,8 @@ pub mod conventions;
 pub mod docs;
 mod document;
 pub mod health;
+pub mod metrics_aggregates;
+pub mod metrics_series;
 pub mod metrics_snapshots;
 mod origin;
 pub mod page;
@@ -38,6 +40,8 @@ use self::auth::AuthApi;
 use self::config::ConfigApi;
 use self::docs::Docs;
 use self::health::HealthApi;
+use self::metrics_aggregates::MetricsAggregatesApi;
+use self::metrics_series::MetricsSeriesApi;
 use self::metrics_snapshots::MetricsSnapshotsApi;
 use self::page::Page;
 use self::routes::RoutesBuilder;
@@ -53,7 +57,7 @@ use crate::middleware::{
     BodyLimit, CatchPanic, HeadAsGet, Observe, Problems, RequestTimeout, SecurityHeaders, TrustedProxies,
 };
 use crate::probe::{ProbeView, SharedQuery};
-use crate::settings::HttpSettings;
+use crate::settings::{HttpSettings, MetricsSettings};
 
 /// The routes that tell of health. They are bounded by themselves and asked all the time: no request
 /// time limit, and no more than a debug line for a good answer.
@@ -100,15 +104,20 @@ pub struct RequestLimits {
     pub timeout: Duration,
     /// How large its body may be, in bytes.
     pub body_bytes: u64,
+    /// How large a stream may be, in bytes.
+    pub stream_bytes: u64,
     /// The proxies whose word on the client's address is taken.
     pub trusted_proxies: TrustedProxies,
 }
 
-impl From<&HttpSettings> for RequestLimits {
-    fn from(settings: &HttpSettings) -> Self {
+impl RequestLimits {
+    /// The limits that the settings say.
+    #[must_use]
+    pub fn new(settings: &HttpSettings, metrics: &MetricsSettings) -> Self {
         Self {
             timeout: settings.request_timeout,
             body_bytes: settings.body_limit.as_u64(),
+            stream_bytes: metrics.stream_limit.as_u64(),
             trusted_proxies: TrustedProxies::new(settings.trusted_proxies.clone()),
         }
     }
@@ -167,7 +176,7 @@ impl Application {
         routes
             // `Authorized` finds it there.
             .data(parts.gate)
-            .with(BodyLimit::new(limits.body_bytes).less_at(LOGIN, LOGIN_BODY))
+            .with(BodyLimit::new(limits.body_bytes, limits.stream_bytes).less_at(LOGIN, LOGIN_BODY))
             .with(RequestTimeout::new(limits.timeout))
             .with(CatchPanic)
             .with(Problems::new(table.clone()))
@@ -202,6 +211,8 @@ fn apis(parts: &Parts) -> impl OpenApi + use<> {
         ApiTokensApi { actions: actions.clone() },
         ConfigApi { actions: actions.clone() },
         AuditEventsApi { actions },
-        MetricsSnapshotsApi { snapshots },
+        MetricsSnapshotsApi { snapshots: snapshots.clone() },
+        MetricsSeriesApi { snapshots: snapshots.clone() },
+        MetricsAggregatesApi { snapshots },
     )
 }

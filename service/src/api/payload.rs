@@ -33,6 +33,13 @@ impl<T> From<String> for JsonBytes<T> {
     }
 }
 
+impl<T> From<Vec<u8>> for JsonBytes<T> {
+    /// Text that is known to be the JSON of a `T`.
+    fn from(json: Vec<u8>) -> Self {
+        Self { bytes: json.into(), of: PhantomData }
+    }
+}
+
 impl<T: Serialize> JsonBytes<T> {
     /// The JSON of `value`.
     ///

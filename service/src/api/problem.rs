@@ -41,6 +41,10 @@ pub enum Failure {
     Unreadable(&'static str, String),
     /// The change does not say which version it is meant for.
     NoPrecondition,
+    /// The body broke off.
+    Body(std::io::Error),
+    /// A stream failed like this after so many things of it were stored.
+    Incomplete(Box<Failure>, u64),
 }
 
 impl fmt::Display for Failure {
@@ -56,6 +60,8 @@ impl fmt::Display for Failure {
             Self::Action(error) => fmt::Display::fmt(error, formatter),
             Self::Unreadable(pointer, detail) => write!(formatter, "{pointer}: {detail}"),
             Self::NoPrecondition => formatter.write_str("the change names no version"),
+            Self::Body(error) => write!(formatter, "the body broke off: {error}"),
+            Self::Incomplete(failure, stored) => write!(formatter, "after {stored}: {failure}"),
         }
     }
 }
@@ -134,6 +140,12 @@ fn describe_failure(failure: &Failure) -> Description {
         Failure::Action(error) => describe_action_error(error),
         Failure::Unreadable(pointer, detail) => Description::invalid((*pointer).to_owned(), detail.as_str()),
         Failure::NoPrecondition => describe_status(StatusCode::PRECONDITION_REQUIRED),
+        Failure::Body(error) => describe_broken_body(error),
+        Failure::Incomplete(failure, stored) => {
+            let told = describe_failure(failure);
+            let detail = format!("{}; {stored} of the stream are stored", told.detail);
+            Description { detail, ..told }
+        }
     }
 }
 
@@ -225,12 +237,16 @@ fn describe_body_error(error: &ReadBodyError) -> Description {
         ReadBodyError::PayloadTooLarge => {
             Description::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body is too large")
         }
-        ReadBodyError::Io(cause) => match failure_in(cause) {
-            Some(failure) => describe_failure(failure),
-            None => Description::invalid("/body".to_owned(), "it ended early"),
-        },
+        ReadBodyError::Io(cause) => describe_broken_body(cause),
         ReadBodyError::Utf8(_) => Description::invalid("/body".to_owned(), "it is not UTF-8"),
         ReadBodyError::BodyHasBeenTaken => Description::internal(),
+    }
+}
+
+fn describe_broken_body(error: &std::io::Error) -> Description {
+    match failure_in(error) {
+        Some(failure) => describe_failure(failure),
+        None => Description::invalid("/body".to_owned(), "it ended early"),
     }
 }
 

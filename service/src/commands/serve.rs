@@ -240,7 +240,7 @@ impl Serving {
         };
         start_duties(&settings, &actions, &partitions, &lifecycle);
         let metrics_settings = Arc::new(settings.metrics.clone());
-        let snapshots = Snapshots { actions: actions.clone(), partitions, settings: metrics_settings };
+        let snapshots = Snapshots::new(actions.clone(), partitions, metrics_settings);
         let parts = Parts {
             lifecycle: lifecycle.clone(),
             probe: view,
@@ -252,10 +252,11 @@ impl Serving {
             actions,
             snapshots,
         };
-        let application = Application::new(parts, RequestLimits::from(&settings.http)).map_err(|error| {
-            tracing::error!(%error, "the documentation cannot be made");
-            Exit::Configuration
-        })?;
+        let application = Application::new(parts, RequestLimits::new(&settings.http, &settings.metrics))
+            .map_err(|error| {
+                tracing::error!(%error, "the documentation cannot be made");
+                Exit::Configuration
+            })?;
         Ok(Self { settings, lifecycle, database, listener, metrics, application, figures })
     }
 

@@ -1,6 +1,7 @@
 //! Plain types and their rules: no HTTP, no SQL.
 
 pub mod access;
+pub mod aggregates;
 pub mod api_tokens;
 pub mod audit;
 pub mod config;

@@ -9,6 +9,7 @@ use poem::{Body, Endpoint, Middleware, Request, Response, Result};
 use tokio::time::timeout;
 
 use crate::api::problem::Failure;
+use crate::api::streams::is_stream;
 
 /// How long a body that is refused is read on, so that its sender gets to read the answer.
 const DISCARD_TIME: Duration = Duration::from_secs(1);
@@ -19,15 +20,16 @@ const DISCARD_BYTES: u64 = 16 * 1024 * 1024;
 /// Refuses larger bodies: by what the client announces, else when there is too much of it.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyLimit {
-    bytes: u64,
+    body: u64,
+    stream: u64,
     exception: Option<(&'static str, u64)>,
 }
 
 impl BodyLimit {
-    /// Allows this many bytes.
+    /// Allows this many bytes, and as many of a stream.
     #[must_use]
-    pub const fn new(bytes: u64) -> Self {
-        Self { bytes, exception: None }
+    pub const fn new(body: u64, stream: u64) -> Self {
+        Self { body, stream, exception: None }
     }
 
     /// Allows no more than this many at this path.
@@ -36,10 +38,11 @@ impl BodyLimit {
         Self { exception: Some((path, bytes)), ..self }
     }
 
-    fn at(self, path: &str) -> u64 {
+    fn of(self, request: &Request) -> u64 {
+        let usual = if is_stream(request) { self.stream } else { self.body };
         match self.exception {
-            Some((exception, bytes)) if exception == path => bytes.min(self.bytes),
-            _ => self.bytes,
+            Some((exception, bytes)) if exception == request.uri().path() => bytes.min(usual),
+            _ => usual,
         }
     }
 }
@@ -47,14 +50,14 @@ impl BodyLimit {
 /// The endpoint of [`BodyLimit`].
 pub struct BodyLimitEndpoint<E> {
     inner: E,
-    limit: BodyLimit,
+    limits: BodyLimit,
 }
 
 impl<E: Endpoint<Output = Response>> Middleware<E> for BodyLimit {
     type Output = BodyLimitEndpoint<E>;
 
     fn transform(&self, inner: E) -> Self::Output {
-        BodyLimitEndpoint { inner, limit: *self }
+        BodyLimitEndpoint { inner, limits: *self }
     }
 }
 
@@ -62,7 +65,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for BodyLimitEndpoint<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> Result<Response> {
-        let limit = self.limit.at(request.uri().path());
+        let limit = self.limits.of(&request);
         let headers = request.headers();
         if let Some(length) = headers.get(CONTENT_LENGTH) {
             // hyper has checked the number, and reads no more than it says.

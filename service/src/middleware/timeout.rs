@@ -6,6 +6,7 @@ use poem::{Endpoint, Middleware, Request, Response, Result};
 
 use crate::api::is_probe;
 use crate::api::problem::Failure;
+use crate::api::streams::is_stream;
 
 /// Gives a request up after this time. Its future is dropped: what it did in a transaction is rolled back.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +38,9 @@ impl<E: Endpoint<Output = Response>> Endpoint for RequestTimeoutEndpoint<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> Result<Response> {
-        // A probe waits for nothing, and is spared the timer.
-        if is_probe(request.uri().path()) {
+        // A probe waits for nothing, and is spared the timer. A stream takes as long as it takes; each wait for
+        // it has a limit.
+        if is_probe(request.uri().path()) || is_stream(&request) {
             return self.inner.call(request).await;
         }
         match tokio::time::timeout(self.limit, self.inner.call(request)).await {

@@ -1,5 +1,6 @@
 //! The SQL of each noun, once, and from rows to types. No HTTP.
 
+pub mod aggregates;
 pub mod api_tokens;
 pub mod audit_events;
 pub mod config;
@@ -8,6 +9,7 @@ pub mod health;
 pub mod idempotency_keys;
 pub mod leases;
 pub mod login_failures;
+pub mod metrics_series;
 pub mod metrics_snapshots;
 pub mod operators;
 pub mod partitions;

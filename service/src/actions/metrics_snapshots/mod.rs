@@ -1,8 +1,14 @@
 //! Snapshots: written, and read.
 
+mod lines;
+pub mod streams;
+
 use std::sync::Arc;
 
-use foundation::database::DatabaseError;
+use std::time::Duration;
+
+use foundation::database::{DatabaseError, RowStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{ActionError, Actions};
 use crate::domain::idempotency::{Answer, KeyedRequest, Outcome};
@@ -20,6 +26,10 @@ pub struct Snapshots {
     pub partitions: Partitions,
     /// Which snapshots are taken.
     pub settings: Arc<MetricsSettings>,
+    /// Streams that may still be stored at the same time.
+    writers: Arc<Semaphore>,
+    /// Streams that may still be read at the same time.
+    readers: Arc<Semaphore>,
 }
 
 /// A page of snapshots.
@@ -32,6 +42,13 @@ pub struct SnapshotPage {
 }
 
 impl Snapshots {
+    /// Snapshots by these settings.
+    #[must_use]
+    pub fn new(actions: Actions, partitions: Partitions, settings: Arc<MetricsSettings>) -> Self {
+        let slots = || Arc::new(Semaphore::new(usize::try_from(settings.streams.get()).unwrap_or(1)));
+        Self { writers: slots(), readers: slots(), actions, partitions, settings }
+    }
+
     /// What a snapshot has to keep to at this moment.
     #[must_use]
     pub fn rules(&self) -> Rules {
@@ -94,6 +111,24 @@ impl Snapshots {
         }
         transaction.commit().await?;
         Ok(Outcome::Done(answer.clone()))
+    }
+
+    /// The rows of snapshots as they come, and what bounds the number of such streams: it is to be kept until
+    /// the end.
+    ///
+    /// # Errors
+    /// [`ActionError::Busy`], or what the database says.
+    pub async fn stream(
+        &self,
+        filter: &SnapshotFilter,
+        order: Order,
+        after: Option<Position>,
+        limit: Option<u32>,
+    ) -> Result<(RowStream<'static>, OwnedSemaphorePermit), ActionError> {
+        let busy = |_| ActionError::Busy { retry_after: Duration::from_secs(1) };
+        let permit = Arc::clone(&self.readers).try_acquire_owned().map_err(busy)?;
+        let query = metrics_snapshots::Query::new(filter, order, after, limit.map(u64::from));
+        Ok((metrics_snapshots::stream(&self.actions.database, &query).await?, permit))
     }
 
     /// A page of snapshots.

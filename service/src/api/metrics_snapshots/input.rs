@@ -10,19 +10,9 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use super::bodies::{NewSnapshotBody, NewSnapshotsBody};
 use crate::api::streams::{NDJSON, is_of_type};
+use crate::domain::metrics_snapshots::streams::Encoding;
 
 const JSON: &str = "application/json";
-
-/// How a stream is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
-    /// Not at all.
-    Identity,
-    /// With gzip.
-    Gzip,
-    /// With zstd.
-    Zstd,
-}
 
 /// Snapshots as they come.
 pub enum SnapshotsInput {

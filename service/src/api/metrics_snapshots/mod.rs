@@ -3,25 +3,36 @@
 mod answers;
 pub mod bodies;
 mod input;
+mod lines;
 
-use poem::Request;
+use poem::http::header::ACCEPT;
+use poem::{Body, Request};
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Query};
 use time::OffsetDateTime;
 
 use self::answers::{OfRead, OfWrite};
 pub use self::answers::{SnapshotList, SnapshotsWritten};
-use self::bodies::{MAX_ITEMS, OrderName, Sorted, read_items, write_page};
-pub use self::input::{Encoding, SnapshotsInput};
+use self::bodies::{MAX_ITEMS, OrderName, Sorted, read_item, read_items, write_page};
+pub use self::input::SnapshotsInput;
+use self::lines::Outgoing;
 use super::authorize::{Authorized, ReadMetrics, WriteMetrics};
 use super::conventions::{Refused, cursors, idempotency};
 use super::problem::Failure;
+use super::streams::{NDJSON, is_of_type};
 use super::tags::Tag;
 use crate::actions::ActionError;
 use crate::actions::metrics_snapshots::Snapshots;
 use crate::domain::access::Caller;
 use crate::domain::idempotency::Outcome;
-use crate::domain::metrics_snapshots::{Position, SnapshotFilter, is_name};
+use crate::domain::metrics_snapshots::streams::{Encoding, Streamed};
+use crate::domain::metrics_snapshots::{Order, Position, Rejection, SnapshotFilter, is_name};
+
+/// Whether the caller wants lines.
+fn accepts_lines(request: &Request) -> bool {
+    let accept = request.headers().get_all(ACCEPT).iter().filter_map(|it| it.to_str().ok());
+    accept.flat_map(|it| it.split(',')).any(|it| is_of_type(it, NDJSON))
+}
 
 /// How many snapshots a page has when nobody says.
 const DEFAULT_LIMIT: u32 = 100;
@@ -40,6 +51,10 @@ impl MetricsSnapshotsApi {
     /// `METRICS_WRITE_PAST` and `METRICS_WRITE_AHEAD` of the service's clock. In a document no object has a key
     /// twice, no text has `\u0000`, and every number is one that a double precision float holds;
     /// `METRICS_DATA_LIMIT`, `METRICS_DATA_DEPTH` and `METRICS_DATA_KEYS` bound it.
+    ///
+    /// As `application/x-ndjson`, a snapshot on each line, plain or with `Content-Encoding: gzip` or `zstd`, there
+    /// may be any number of them. They are stored in batches while further ones come: where a stream breaks off,
+    /// what is stored stays. An `atomic` stream may have 16 MiB.
     #[oai(path = "/api/v1/metrics/snapshots", method = "post", operation_id = "write_metrics_snapshots")]
     async fn write(
         &self,
@@ -52,20 +67,31 @@ impl MetricsSnapshotsApi {
         idempotency_key: Header<Option<String>>,
         body: SnapshotsInput,
     ) -> Result<SnapshotsWritten, Refused<OfWrite>> {
-        let SnapshotsInput::Json(json) = body else {
-            return Err(Failure::Unreadable("/body", "no streams yet".to_owned()).into());
-        };
-        self.write_json(request, &caller, idempotency_key.0, json, atomic.0.unwrap_or(false)).await
+        let atomic = atomic.0.unwrap_or(false);
+        match body {
+            SnapshotsInput::Json(json) => {
+                self.write_json(request, &caller, idempotency_key.0, json, atomic).await
+            }
+            SnapshotsInput::Lines(body, encoding) => {
+                if idempotency_key.0.is_some() {
+                    let detail = "a stream is not kept to be known again; send it without a key".to_owned();
+                    return Err(Failure::Unreadable("/header/idempotency-key", detail).into());
+                }
+                self.write_lines(body, encoding, atomic).await
+            }
+        }
     }
 
     /// Lists snapshots of a type
     ///
-    /// In the order of time; of the same time, in that of ids.
+    /// In the order of time; of the same time, in that of ids. With `Accept: application/x-ndjson` they come as
+    /// a stream, a line for each, and all of them unless `limit` is given.
     #[oai(path = "/api/v1/metrics/snapshots", method = "get", operation_id = "list_metrics_snapshots")]
     #[expect(clippy::too_many_arguments, reason = "each is a parameter of the query")]
     async fn list(
         &self,
         _caller: Authorized<ReadMetrics>,
+        request: &Request,
         /// What was measured.
         #[oai(validator(min_length = 1, max_length = 50))]
         metric_type: Query<String>,
@@ -89,6 +115,9 @@ impl MetricsSnapshotsApi {
         let list = format!("metrics-snapshots {filter:?} {order:?}");
         let keys = &self.snapshots.actions.keys;
         let after = cursor.0.map(|it| position(&cursors::open(keys, &list, &it)?)).transpose()?;
+        if accepts_lines(request) {
+            return self.list_lines(filter, order, after, limit.0).await;
+        }
         let page = self.snapshots.page(&filter, order, after, limit.0.unwrap_or(DEFAULT_LIMIT)).await;
         let page = page.map_err(Failure::Database)?;
         let next_cursor = page.next.map(|it| cursors::seal(keys, &list, &it.encode()));
@@ -98,6 +127,36 @@ impl MetricsSnapshotsApi {
 }
 
 impl MetricsSnapshotsApi {
+    async fn list_lines(
+        &self,
+        filter: SnapshotFilter,
+        order: Order,
+        after: Option<Position>,
+        limit: Option<u32>,
+    ) -> Result<SnapshotList, Refused<OfRead>> {
+        let (rows, permit) = self.snapshots.stream(&filter, order, after, limit).await?;
+        let patience = self.snapshots.settings.stream_idle_timeout;
+        let outgoing = Outgoing { rows, metric_type: filter.metric_type, patience, permit };
+        Ok(SnapshotList::Lines(outgoing.into_body().await.map_err(Failure::Database)?))
+    }
+
+    async fn write_lines(
+        &self,
+        body: Body,
+        encoding: Encoding,
+        atomic: bool,
+    ) -> Result<SnapshotsWritten, Refused<OfWrite>> {
+        let chunks = Box::pin(body.into_bytes_stream());
+        let streamed = self.snapshots.store(chunks, encoding, read_item, atomic).await;
+        let streamed = streamed.map_err(lines::failure)?;
+        if atomic && streamed.rejected > 0 {
+            return Err(refuse("/body", &streamed.errors).into());
+        }
+        let Streamed { accepted, rejected, errors } = streamed;
+        let answer = answers::written(accepted, rejected, &errors).map_err(ActionError::from)?;
+        Ok(Outcome::Done(answer).into())
+    }
+
     async fn write_json(
         &self,
         request: &Request,
@@ -119,12 +178,7 @@ impl MetricsSnapshotsApi {
             return Err(ActionError::Invalid(vec![("/body/items".to_owned(), rule)]).into());
         }
         if atomic && !bad.is_empty() {
-            let pointer = |index: &u64, field: &str| match field {
-                "" => format!("/body/items/{index}"),
-                field => format!("/body/items/{index}/{field}"),
-            };
-            let broken = bad.iter().map(|(index, it)| (pointer(index, it.field), it.detail.clone()));
-            return Err(ActionError::Invalid(broken.collect()).into());
+            return Err(refuse("/body/items", &bad).into());
         }
         let answer =
             answers::written(good.len() as u64, bad.len() as u64, &bad).map_err(ActionError::from)?;
@@ -145,6 +199,17 @@ fn filter(
         }
     }
     Ok(SnapshotFilter { metric_type, source, from, to })
+}
+
+/// Nothing is stored, because of these.
+fn refuse(within: &str, bad: &[(u64, Rejection)]) -> ActionError {
+    let pointer = |index: u64, field: &str| match field {
+        "" => format!("{within}/{index}"),
+        field => format!("{within}/{index}/{field}"),
+    };
+    ActionError::Invalid(
+        bad.iter().map(|(index, it)| (pointer(*index, it.field), it.detail.clone())).collect(),
+    )
 }
 
 fn position(text: &str) -> Result<Position, Failure> {

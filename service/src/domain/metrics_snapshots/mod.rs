@@ -3,6 +3,8 @@
 
 pub mod document;
 pub mod scan;
+mod series;
+pub mod streams;
 
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use self::document::DocumentLimits;
+pub use self::series::{Series, SeriesFilter, SeriesKey};
 
 /// The longest source, in characters.
 pub const MAX_SOURCE: usize = 255;
@@ -204,19 +207,6 @@ impl Position {
         let timestamp = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok()?;
         Some(Self { timestamp, id: id.parse().ok()? })
     }
-}
-
-/// A series: what one source says of one type.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Series {
-    /// The type.
-    pub metric_type: String,
-    /// The source.
-    pub source: String,
-    /// The time of its first snapshot.
-    pub first: OffsetDateTime,
-    /// The time of its last snapshot.
-    pub last: OffsetDateTime,
 }
 
 #[cfg(test)]

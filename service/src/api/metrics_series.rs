@@ -1,0 +1,213 @@
+//! Which series of snapshots there are, and the newest of each.
+
+use poem_openapi::param::Query;
+use poem_openapi::types::Example;
+use poem_openapi::{ApiResponse, Object, OpenApi};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+use super::authorize::{Authorized, ReadMetrics};
+use super::conventions::{Nullable, Refused, Statuses, cursors, statuses};
+use super::metrics_snapshots::bodies::{SnapshotPageBody, write_page};
+use super::payload::JsonBytes;
+use super::problem::Failure;
+use super::tags::Tag;
+use crate::actions::metrics_snapshots::Snapshots;
+use crate::domain::metrics_snapshots::{Series, SeriesFilter, SeriesKey, Snapshot, is_name};
+use crate::store::metrics_series;
+
+/// How many series a page has when nobody says.
+const DEFAULT_LIMIT: u32 = 100;
+
+/// A series.
+#[derive(Object, Serialize)]
+#[oai(rename = "MetricSeries", example)]
+pub struct SeriesBody {
+    /// What was measured.
+    pub metric_type: String,
+    /// The host or agent that it came from.
+    pub source: String,
+    /// The time of its first snapshot.
+    #[serde(with = "time::serde::rfc3339")]
+    pub first: OffsetDateTime,
+    /// The time of its last snapshot.
+    #[serde(with = "time::serde::rfc3339")]
+    pub last: OffsetDateTime,
+}
+
+/// A page of series.
+#[derive(Object, Serialize)]
+#[oai(rename = "MetricSeriesPage", example)]
+pub struct SeriesPageBody {
+    /// The series.
+    pub items: Vec<SeriesBody>,
+    /// Pass it as `cursor`, with the same filters, for the page behind this one. Null: this is the last.
+    pub next_cursor: Nullable<String>,
+}
+
+/// The answer of a list of series.
+#[derive(ApiResponse)]
+pub enum SeriesList {
+    /// A page.
+    #[oai(status = 200)]
+    Page(JsonBytes<SeriesPageBody>),
+}
+
+/// The answer of the newest snapshots.
+#[derive(ApiResponse)]
+pub enum LatestList {
+    /// A page.
+    #[oai(status = 200)]
+    Page(JsonBytes<SnapshotPageBody>),
+}
+
+statuses! {
+    /// Of reading.
+    OfSeries = 400, 401, 403, 500, 503;
+}
+
+/// The routes of series.
+pub struct MetricsSeriesApi {
+    /// What they call.
+    pub snapshots: Snapshots,
+}
+
+#[OpenApi(tag = "Tag::Metrics")]
+impl MetricsSeriesApi {
+    /// Lists series
+    ///
+    /// Which types there are, from which sources, and from when to when. By type and source, in the order of
+    /// their bytes.
+    #[oai(path = "/api/v1/metrics/series", method = "get", operation_id = "list_metrics_series")]
+    async fn series(
+        &self,
+        _caller: Authorized<ReadMetrics>,
+        /// Only series of this type.
+        #[oai(validator(min_length = 1, max_length = 50))]
+        metric_type: Query<Option<String>>,
+        /// Only series of this host or agent.
+        #[oai(validator(min_length = 1, max_length = 255))]
+        source: Query<Option<String>>,
+        /// How many series a page has at most; 100 when it is not given.
+        #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
+        limit: Query<Option<u32>>,
+        /// The `next_cursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<SeriesList, Refused<OfSeries>> {
+        let asked = self.asked("series", (metric_type.0, source.0), limit.0, cursor.0)?;
+        let database = &self.snapshots.actions.database;
+        let Asked { filter, after, limit, .. } = &asked;
+        let query = metrics_series::Query::series(database.backend(), filter, after.as_ref(), limit + 1);
+        let rows = metrics_series::rows(database, &query).await.map_err(Failure::Database)?;
+        let found: Result<Vec<Series>, _> = rows.iter().map(metrics_series::series).collect();
+        let mut found = found.map_err(Failure::Database)?;
+        let next_cursor = self.next_cursor(&asked, &mut found, |it| (&it.metric_type, &it.source));
+        let items = found.into_iter().map(SeriesBody::from).collect();
+        Ok(SeriesList::Page(JsonBytes::of(&SeriesPageBody { items, next_cursor: Nullable(next_cursor) })?))
+    }
+
+    /// Shows the newest snapshot of each series
+    ///
+    /// By type and source, in the order of their bytes.
+    #[oai(path = "/api/v1/metrics/latest", method = "get", operation_id = "list_latest_metrics")]
+    async fn latest(
+        &self,
+        _caller: Authorized<ReadMetrics>,
+        /// Only series of this type.
+        #[oai(validator(min_length = 1, max_length = 50))]
+        metric_type: Query<Option<String>>,
+        /// Only series of this host or agent.
+        #[oai(validator(min_length = 1, max_length = 255))]
+        source: Query<Option<String>>,
+        /// How many series a page has at most; 100 when it is not given.
+        #[oai(validator(minimum(value = "1"), maximum(value = "1000")))]
+        limit: Query<Option<u32>>,
+        /// The `next_cursor` of the page before.
+        cursor: Query<Option<String>>,
+    ) -> Result<LatestList, Refused<OfSeries>> {
+        let asked = self.asked("latest", (metric_type.0, source.0), limit.0, cursor.0)?;
+        let database = &self.snapshots.actions.database;
+        let Asked { filter, after, limit, .. } = &asked;
+        let query = metrics_series::Query::latest(database.backend(), filter, after.as_ref(), limit + 1);
+        let rows = metrics_series::rows(database, &query).await.map_err(Failure::Database)?;
+        let found: Result<Vec<Snapshot>, _> = rows.iter().map(metrics_series::latest).collect();
+        let mut found = found.map_err(Failure::Database)?;
+        let next_cursor = self.next_cursor(&asked, &mut found, |it| (&it.metric_type, &it.source));
+        let json = write_page(&found, next_cursor.as_deref()).map_err(poem::error::InternalServerError)?;
+        Ok(LatestList::Page(json.into()))
+    }
+}
+
+/// Which series, and from where on.
+struct Asked {
+    list: String,
+    filter: SeriesFilter,
+    after: Option<SeriesKey>,
+    limit: u32,
+}
+
+impl MetricsSeriesApi {
+    fn asked(
+        &self,
+        what: &str,
+        (metric_type, source): (Option<String>, Option<String>),
+        limit: Option<u32>,
+        cursor: Option<String>,
+    ) -> Result<Asked, Failure> {
+        for (pointer, text) in [("/query/metric_type", &metric_type), ("/query/source", &source)] {
+            if text.as_ref().is_some_and(|it| !is_name(it, usize::MAX)) {
+                return Err(Failure::Unreadable(pointer, "it has no characters, or a NUL".to_owned()));
+            }
+        }
+        let filter = SeriesFilter { metric_type, source };
+        let list = format!("metrics-{what} {filter:?}");
+        let keys = &self.snapshots.actions.keys;
+        let position = |cursor: String| {
+            SeriesKey::decode(&cursors::open(keys, &list, &cursor)?).ok_or_else(cursors::wrong)
+        };
+        let after = cursor.map(position).transpose()?;
+        Ok(Asked { list, filter, after, limit: limit.unwrap_or(DEFAULT_LIMIT) })
+    }
+
+    /// Cuts off what is more than a page, and says where the next one begins.
+    fn next_cursor<T>(
+        &self,
+        asked: &Asked,
+        found: &mut Vec<T>,
+        key: impl Fn(&T) -> (&String, &String),
+    ) -> Option<String> {
+        let limit = usize::try_from(asked.limit).unwrap_or(usize::MAX);
+        if found.len() <= limit {
+            return None;
+        }
+        found.truncate(limit);
+        let (metric_type, source) = key(found.last()?);
+        let key = SeriesKey { metric_type: metric_type.clone(), source: source.clone() };
+        Some(cursors::seal(&self.snapshots.actions.keys, &asked.list, &key.encode()))
+    }
+}
+
+impl From<Series> for SeriesBody {
+    fn from(series: Series) -> Self {
+        let Series { metric_type, source, first, last } = series;
+        Self { metric_type, source, first, last }
+    }
+}
+
+impl Example for SeriesBody {
+    fn example() -> Self {
+        Self {
+            metric_type: "cpu".to_owned(),
+            source: "host-01".to_owned(),
+            first: datetime!(2026-01-01 00:00:00 UTC),
+            last: datetime!(2026-01-31 12:00:00 UTC),
+        }
+    }
+}
+
+impl Example for SeriesPageBody {
+    fn example() -> Self {
+        Self { items: vec![SeriesBody::example()], next_cursor: Nullable(None) }
+    }
+}

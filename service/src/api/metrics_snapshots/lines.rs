@@ -1,0 +1,115 @@
+//! Snapshots as streams of lines, in and out.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use foundation::database::{DatabaseError, RowStream};
+use futures_util::StreamExt as _;
+use poem::Body;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::timeout;
+
+use super::bodies::write_snapshot;
+use crate::actions::ActionError;
+use crate::actions::metrics_snapshots::streams::{Incomplete, StreamError};
+use crate::api::problem::Failure;
+use crate::domain::metrics_snapshots::streams::MAX_ATOMIC;
+use crate::store::metrics_snapshots::from_row;
+
+/// How much is sent at once, in bytes.
+const CHUNK: usize = 32 * 1024;
+
+/// Chunks that wait to be sent.
+const CHUNKS: usize = 4;
+
+/// How long whoever comes when there are too many streams is told to wait.
+const BUSY: Duration = Duration::from_secs(1);
+
+/// Why a stream was not stored, for the client.
+pub(super) fn failure(incomplete: Incomplete) -> Failure {
+    let Incomplete { error, stored } = incomplete;
+    let unreadable = |detail: String| Failure::Unreadable("/body", detail);
+    let failure = match error {
+        StreamError::TooLarge(limit) => Failure::BodyTooLarge(limit),
+        StreamError::TooLargeToKeep => Failure::BodyTooLarge(MAX_ATOMIC),
+        StreamError::Silent(limit) => {
+            unreadable(format!("nothing came for {}", humantime::format_duration(limit)))
+        }
+        StreamError::Undecodable(_) => unreadable("it is not compressed as Content-Encoding says".to_owned()),
+        StreamError::Interrupted(error) => Failure::Body(error),
+        StreamError::Broken => unreadable("it ended early".to_owned()),
+        StreamError::Busy => Failure::Action(ActionError::Busy { retry_after: BUSY }),
+        StreamError::Action(error) => Failure::Action(error),
+    };
+    if stored == 0 { failure } else { Failure::Incomplete(Box::new(failure), stored) }
+}
+
+/// Rows on their way to a client.
+pub(super) struct Outgoing {
+    pub(super) rows: RowStream<'static>,
+    pub(super) metric_type: String,
+    /// How long the client may take no chunk.
+    pub(super) patience: Duration,
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
+impl Outgoing {
+    /// Waits for the first chunk, so that what goes wrong at once is answered as such, and sends the rest
+    /// while it is found. What goes wrong later breaks the answer off, so that nobody takes it for whole.
+    pub(super) async fn into_body(mut self) -> Result<Body, DatabaseError> {
+        let (first, is_end) = self.next_chunk().await?;
+        let (sender, chunks) = mpsc::channel(CHUNKS);
+        tokio::spawn(async move {
+            // Nobody else has the sender, and there is room for one.
+            let _has_room = sender.try_send(Ok(first));
+            if !is_end {
+                self.send(&sender).await;
+            }
+        });
+        let body =
+            futures_util::stream::unfold(chunks, |mut chunks: mpsc::Receiver<io::Result<Bytes>>| async {
+                chunks.recv().await.map(|chunk| (chunk, chunks))
+            });
+        Ok(Body::from_bytes_stream(body))
+    }
+
+    async fn send(mut self, sender: &mpsc::Sender<io::Result<Bytes>>) {
+        loop {
+            let (chunk, is_end) = match self.next_chunk().await {
+                Ok((chunk, is_end)) => (Ok(chunk), is_end),
+                Err(error) => {
+                    tracing::warn!(%error, "a stream of snapshots is broken off");
+                    (Err(io::Error::other(error)), true)
+                }
+            };
+            match timeout(self.patience, sender.send(chunk)).await {
+                Ok(Ok(())) if !is_end => {}
+                Ok(_) => return,
+                Err(_) => {
+                    tracing::warn!("a stream of snapshots is broken off, because nobody takes it");
+                    // The channel is full, so that this waits until somebody does, or is gone.
+                    drop(self.rows);
+                    drop(self.permit);
+                    let _sent = sender.send(Err(io::ErrorKind::TimedOut.into())).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// As many lines as are sent at once, and whether they are the last.
+    async fn next_chunk(&mut self) -> Result<(Bytes, bool), DatabaseError> {
+        let mut chunk = Vec::with_capacity(CHUNK + CHUNK / 4);
+        while chunk.len() < CHUNK {
+            let Some(row) = self.rows.next().await else { return Ok((chunk.into(), true)) };
+            let snapshot = from_row(&row?, &self.metric_type)?;
+            write_snapshot(&mut chunk, &snapshot).map_err(|error| {
+                let kind = foundation::database::DatabaseErrorKind::Conversion;
+                DatabaseError::new(kind, "a snapshot has no form in JSON").caused_by(error)
+            })?;
+            chunk.push(b'\n');
+        }
+        Ok((chunk.into(), false))
+    }
+}

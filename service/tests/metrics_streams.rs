@@ -1,0 +1,145 @@
+//! Snapshots as streams of lines, in and out, on both databases.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests do what programs may not"
+)]
+
+mod metrics_support;
+
+use std::io::Write as _;
+
+use foundation::clock::Clock;
+use foundation::on_both_databases;
+use metrics_support::{NDJSON, PATH, World, json as body_of};
+use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn zstd(text: &[u8]) -> Vec<u8> {
+    zstd::encode_all(text, 3).unwrap()
+}
+
+fn line(value: usize) -> String {
+    // The times are those of the numbers.
+    let time = Clock::system().now() - time::Duration::hours(1)
+        + time::Duration::milliseconds(value.try_into().unwrap());
+    let time = time.format(&Rfc3339).unwrap();
+    json!({"timestamp": time, "source": "a", "metric_type": "cpu", "metric_data": {"value": value}})
+        .to_string()
+}
+
+fn numbers(lines: &[Value]) -> Vec<usize> {
+    let number = |line: &Value| usize::try_from(line["metric_data"]["value"].as_u64().unwrap()).unwrap();
+    lines.iter().map(number).collect()
+}
+
+on_both_databases! {
+    async fn good_lines_are_stored_and_bad_ones_told(test: TestDatabase) {
+        let world = World::start(test, &[("METRICS_DATA_LIMIT", "1KiB")]).await;
+        let mut lines: Vec<String> = (0..500).map(line).collect();
+        for place in [0, 7, 499] {
+            lines[place] = format!("{{\"place\": {place}}}");
+        }
+        lines[8] = String::new();
+        lines[9] = format!("  {}\r", lines[9]);
+        lines[10] = format!("{{\"x\":\"{}\"}}", "x".repeat(1_000_000));
+        let text = lines.join("\n");
+        let mut expected = 0;
+        for (encoding, body) in [
+            ("identity", text.clone().into_bytes()),
+            ("gzip", gzip(text.as_bytes())),
+            ("gzip", [gzip(&text.as_bytes()[..5000]), gzip(&text.as_bytes()[5000..])].concat()),
+            ("zstd", zstd(text.as_bytes())),
+        ] {
+            let answer = world.send("", encoding, body).await;
+            assert_eq!(answer.status(), 200, "{encoding}");
+            let told = body_of(answer).await;
+            assert_eq!((&told["accepted"], &told["rejected"]), (&json!(495), &json!(4)), "{encoding}: {told}");
+            let errors = told["errors"].as_array().unwrap().iter();
+            let errors: Vec<_> = errors.map(|it| (it["index"].as_u64().unwrap(), it["code"].as_str().unwrap())).collect();
+            assert_eq!(errors, [(0, "invalid"), (7, "invalid"), (10, "too_large"), (499, "invalid")], "{encoding}");
+            expected += 495;
+            assert_eq!(world.stored().await, expected, "{encoding}");
+        }
+    }
+
+    async fn an_atomic_stream_is_stored_whole_or_not_at_all(test: TestDatabase) {
+        let world = World::start(test, &[]).await;
+        let good: Vec<String> = (0..12_000).map(line).collect();
+        let mut bad = good.clone();
+        bad[11_000] = "{".to_owned();
+        let answer = world.send("?atomic=true", "identity", bad.join("\n").into_bytes()).await;
+        assert_eq!(answer.status(), 422);
+        assert_eq!(body_of(answer).await["errors"][0]["pointer"], "/body/11000");
+        assert_eq!(world.stored().await, 0);
+        let answer = world.send("?atomic=true", "gzip", gzip(good.join("\n").as_bytes())).await;
+        assert_eq!(body_of(answer).await["accepted"], 12_000);
+        assert_eq!(world.stored().await, 12_000);
+        let large = format!("{}\n", line(1)).repeat(17 * 1024 * 1024 / 100);
+        let answer = world.send("?atomic=true", "zstd", zstd(large.as_bytes())).await;
+        assert_eq!(answer.status(), 413);
+        assert_eq!(world.stored().await, 12_000);
+    }
+
+    async fn everything_is_read_as_lines_in_either_order(test: TestDatabase) {
+        let world = World::start(test, &[("HTTP_BODY_LIMIT", "64KiB")]).await;
+        let count = 25_000;
+        let text = (0..count).map(line).collect::<Vec<_>>().join("\n");
+        let answer = world.send("", "identity", text.into_bytes()).await;
+        assert_eq!(body_of(answer).await["accepted"], count, "HTTP_BODY_LIMIT is not that of a stream");
+        let all: Vec<usize> = (0..count).collect();
+        assert_eq!(numbers(&world.lines("&order=asc").await), all);
+        assert_eq!(numbers(&world.lines("&order=desc&limit=3").await), [count - 1, count - 2, count - 3]);
+        assert_eq!(world.lines("&source=nobody").await, Vec::<Value>::new());
+    }
+
+    async fn a_stream_that_is_none_is_refused(test: TestDatabase) {
+        let variables = [("METRICS_STREAM_LIMIT", "256KiB"), ("METRICS_STREAM_IDLE_TIMEOUT", "1s")];
+        let world = World::start(test, &variables).await;
+        let keyed = world.post("").header("Idempotency-Key", "k").body(line(1)).send().await.unwrap();
+        assert_eq!(keyed.status(), 400);
+        assert_eq!(body_of(keyed).await["errors"][0]["pointer"], "/header/idempotency-key");
+        let cut = { let all = gzip(line(1).as_bytes()); all[..all.len() - 9].to_vec() };
+        for (encoding, body) in [("gzip", line(1).into_bytes()), ("gzip", cut), ("zstd", line(1).into_bytes())] {
+            let answer = world.send("", encoding, body).await;
+            assert_eq!((answer.status().as_u16(), encoding), (400, encoding));
+            assert_eq!(body_of(answer).await["errors"][0]["pointer"], "/body");
+        }
+        // A megabyte of nothing in some bytes.
+        let bomb = vec![b' '; 1024 * 1024];
+        assert_eq!(world.send("", "zstd", zstd(&bomb)).await.status(), 413);
+        assert_eq!(world.send("", "gzip", gzip(&bomb)).await.status(), 413);
+        assert_eq!(world.send("", "identity", bomb).await.status(), 413);
+        assert_eq!(world.stored().await, 0);
+    }
+
+    async fn a_silent_client_is_not_waited_for(test: TestDatabase) {
+        let world = World::start(test, &[("METRICS_STREAM_IDLE_TIMEOUT", "1s")]).await;
+        let mut stream = tokio::net::TcpStream::connect(world.service.address).await.unwrap();
+        let head = format!(
+            "POST {PATH} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\ncontent-type: {NDJSON}\r\ncontent-length: 1000000\r\n\r\n{}\n",
+            world.token,
+            line(1)
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        let count = stream.read(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer[..count]).into_owned();
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        assert!(answer.contains("nothing came for 1s"), "{answer}");
+        // A place for the next stream is free again.
+        let answers = (0..4).map(|_| world.send("", "identity", line(1).into_bytes()));
+        for answer in futures_util::future::join_all(answers).await {
+            assert_eq!(answer.status(), 200);
+        }
+    }
+}
