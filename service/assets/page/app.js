@@ -3,7 +3,7 @@
 import { ask, Expired, Offline, Refused, session } from "{{api.js}}";
 import { $, make, setText, tell } from "{{dom.js}}";
 import { figure } from "{{format.js}}";
-import { hideDetails, showHealth, showSchema, showTile } from "{{health.js}}";
+import { hideDetails, showHealth, showSchema, showTile, showUnreachable } from "{{health.js}}";
 import { RANGES, removeCharts, showCharts, view } from "{{metrics.js}}";
 
 /** How often the page asks, where the snapshots do not say how often they come. */
@@ -120,7 +120,7 @@ async function refresh({ charts: chartsToo = true } = {}) {
       if (isDue) {
         state.period = Math.min(LONGEST_PERIOD, Math.max(SHORTEST_PERIOD, period ?? USUAL_PERIOD));
         // Long ranges change slowly, and cost more.
-        state.chartsDue = Date.now() + Math.min(LONGEST_PERIOD, view.range.step / 4);
+        state.chartsDue = Date.now() + Math.min(LONGEST_PERIOD, view.range.length / 480);
       }
     }
     recover();
@@ -134,8 +134,7 @@ async function refresh({ charts: chartsToo = true } = {}) {
 function fail(error) {
   if (error instanceof Expired) return showSignedOut("Your session is over. Sign in again.", true);
   if (error instanceof Offline) {
-    showTile("service", "Service", false, "Not reachable");
-    showTile("database", "Database", null, "Not known");
+    showUnreachable();
     state.trouble = "The service cannot be reached. The page tries again by itself; what it shows is old.";
   } else {
     if (!(error instanceof Refused)) console.error(error);

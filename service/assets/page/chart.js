@@ -74,7 +74,7 @@ export class Chart {
         draw("text", { x: left - 8, y: at + 4, "text-anchor": "end" }, names[index]),
       );
     });
-    for (const { at, words } of timeMarks(from, to, Math.max(2, (right - left) / 60))) {
+    for (const { at, words } of timeMarks(from, to, right - left)) {
       const half = words.length * CHARACTER / 2;
       if (x(at) - half < left - 8 || x(at) + half > width + 4) continue;
       svg.append(draw("text", { x: x(at), y: height - 5, "text-anchor": "middle" }, words));
@@ -97,8 +97,9 @@ export class Chart {
         const top = run.toReversed().map((it) => place(it.time, it.max)).join("L");
         svg.append(draw("path", { class: `band s${index + 1}`, d: `M${line}L${top}Z` }));
       }
-      // A line of no length is a dot, because its ends are round.
-      svg.append(draw("path", { class: `s${index + 1} trace`, d: run.length > 1 ? `M${line}` : `M${line}h0` }));
+      svg.append(run.length > 1
+        ? draw("path", { class: `s${index + 1} trace`, d: `M${line}` })
+        : draw("circle", { class: `s${index + 1} single`, cx: x(run[0].time), cy: y(run[0].avg), r: 2 }));
     }
   }
 

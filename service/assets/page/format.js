@@ -2,7 +2,7 @@
 
 const SECOND = 1_000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
 const TIME_STEPS = [
-  10 * SECOND, 30 * SECOND, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE,
+  5 * SECOND, 10 * SECOND, 15 * SECOND, 30 * SECOND, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE,
   HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY,
 ];
 const BINARY = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -46,8 +46,10 @@ export function figure(value, unit) {
 
 /** Marks of a scale from 0 that has room for `highest`: four or so, the last at or above it. */
 export function marks(highest, unit) {
-  const most = highest > 0 ? highest : 1;
-  const base = unit === "bytes" || unit === "rate" ? 1024 ** Math.floor(Math.log2(Math.max(most, 1)) / 10) : 1;
+  const isBytes = unit === "bytes" || unit === "rate";
+  // Of bytes there are no parts.
+  const most = Math.max(highest, isBytes ? 4 : highest > 0 ? 0 : 1);
+  const base = isBytes ? 1024 ** Math.floor(Math.log2(most) / 10) : 1;
   const rough = most / base / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((it) => it * power).find((it) => it >= rough * 0.999) * base;
@@ -55,9 +57,10 @@ export function marks(highest, unit) {
   return Array.from({ length: count + 1 }, (_, index) => index * step);
 }
 
-/** Round times between two, at most so many, each with its words. */
-export function timeMarks(from, to, most) {
-  const step = TIME_STEPS.find((it) => (to - from) / it <= most) ?? TIME_STEPS.at(-1);
+/** Round times between two, as many as have room on so many pixels, each with its words. */
+export function timeMarks(from, to, width) {
+  const hasRoom = (step) => width * step / (to - from) >= (step < MINUTE ? 80 : 60);
+  const step = TIME_STEPS.find(hasRoom) ?? TIME_STEPS.at(-1);
   const format = step >= DAY ? day : step < MINUTE ? exactClock : clock;
   // Round where the reader is: midnight is theirs.
   const zone = new Date(to).getTimezoneOffset() * MINUTE;

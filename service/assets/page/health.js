@@ -78,6 +78,15 @@ export async function showSchema(signal) {
     make("td", {}, it.applied_on ? dateAndTime(Date.parse(it.applied_on)) : "–"))));
 }
 
+/** Nobody answers: what was known of the parts is known no longer. */
+export function showUnreachable() {
+  for (const part of $("health").children) {
+    const id = part.id.replace("tile-", "");
+    const [isGood, words] = id === "service" ? [false, "Not reachable"] : [null, "Not known"];
+    showTile(id, "", isGood, words);
+  }
+}
+
 /** What only those see who are signed in. */
 export function hideDetails() {
   for (const id of ["schema", "pool"]) $(`tile-${id}`)?.remove();

@@ -4,16 +4,22 @@ import { ask } from "{{api.js}}";
 import { Chart } from "{{chart.js}}";
 import { $, make, setText } from "{{dom.js}}";
 
-const MINUTE = 60_000, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
+const SECOND = 1_000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
 
-/** How long each range is and how finely it is drawn. */
 export const RANGES = [
-  { name: "15 min", words: "last 15 minutes", length: 15 * MINUTE, step: 15_000 },
-  { name: "1 h", words: "last hour", length: HOUR, step: 30_000 },
-  { name: "6 h", words: "last 6 hours", length: 6 * HOUR, step: 3 * MINUTE },
-  { name: "24 h", words: "last 24 hours", length: DAY, step: 10 * MINUTE },
-  { name: "7 days", words: "last 7 days", length: 7 * DAY, step: HOUR },
+  { name: "15 min", words: "last 15 minutes", length: 15 * MINUTE },
+  { name: "1 h", words: "last hour", length: HOUR },
+  { name: "6 h", words: "last 6 hours", length: 6 * HOUR },
+  { name: "24 h", words: "last 24 hours", length: DAY },
+  { name: "7 days", words: "last 7 days", length: 7 * DAY },
 ];
+
+/** How finely a range is drawn: by the first of these that makes no more than so many points of it. */
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 180, 600, 1800, 3600].map((it) => it * SECOND);
+const MOST_POINTS = 170;
+
+/** A range of which there are no snapshots yet at its begin is drawn from the first on, and no shorter than this. */
+const SHORTEST = MINUTE;
 
 /** What is drawn of the types that the built-in collector writes. */
 const KNOWN = new Map(Object.entries({
@@ -92,8 +98,8 @@ function pointsOf(answer, paths) {
   })]));
 }
 
-async function showType(type, { from, to }, signal) {
-  const { step, words } = view.range;
+async function showType(type, { from, to, step }, signal) {
+  const { words } = view.range;
   const wanted = await chartsOf(type, signal);
   const paths = wanted.flatMap((it) => it.lines.map((it) => it.path));
   if (paths.length === 0) return [];
@@ -107,6 +113,15 @@ async function showType(type, { from, to }, signal) {
     about,
     data: { from, to, step, words, lines: about.lines.map((it) => points.get(it.path)) },
   }));
+}
+
+/** The range that is drawn. Both ends lie between buckets, so that these are the same at the next look. */
+function rangeSince(first) {
+  const now = Date.now();
+  const length = Math.min(view.range.length, Math.max(SHORTEST, now - first));
+  const step = STEPS.find((it) => length / it <= MOST_POINTS) ?? STEPS.at(-1);
+  const to = Math.ceil(now / step) * step;
+  return { from: to - Math.ceil(length / step) * step, to, step };
 }
 
 /** Every series that there is, as far as a page can show them. */
@@ -133,11 +148,10 @@ function inOrder(types) {
 export async function showCharts(signal) {
   const series = await allSeries(signal);
   showSources(series);
-  const types = inOrder(series.filter((it) => it.source === view.source).map((it) => it.metric_type));
-  // Both ends lie between buckets, so that a bucket stays the same from one look to the next.
-  const { length, step } = view.range;
-  const to = Math.ceil(Date.now() / step) * step;
-  const asked = await Promise.allSettled(types.map((type) => showType(type, { from: to - length, to }, signal)));
+  const ofSource = series.filter((it) => it.source === view.source);
+  const types = inOrder(ofSource.map((it) => it.metric_type));
+  const range = rangeSince(Math.min(...ofSource.map((it) => Date.parse(it.first))));
+  const asked = await Promise.allSettled(types.map((type) => showType(type, range, signal)));
   signal.throwIfAborted();
   draw(asked.flatMap((it) => it.value ?? []), types.filter((_, index) => asked[index].status === "rejected"));
   $("no-metrics").hidden = charts.size > 0;

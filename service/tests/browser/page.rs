@@ -130,6 +130,45 @@ on_both_databases! {
     }
 }
 
+/// Axes are marked with round figures, whatever they show.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn axes_have_round_marks() {
+    let Some(browser) = Browser::start("page-axes").await else { return };
+    let service = TestService::start().await;
+    Page::open(&browser, &service).await;
+    let script = "const [highest, unit, done] = arguments; \
+        import(document.querySelector('link[href*=format]').href)\
+            .then(it => done(it.marks(highest, unit).map(mark => it.figure(mark, unit))))";
+    for (highest, unit, expected) in [
+        (100.0, "percent", "0 % | 25 % | 50 % | 75 % | 100 %"),
+        (3.7, "percent", "0 % | 1 % | 2 % | 3 % | 4 %"),
+        (0.0, "", "0 | 0.25 | 0.5 | 0.75 | 1"),
+        (0.0, "rate", "0 B/s | 1 B/s | 2 B/s | 3 B/s | 4 B/s"),
+        (1_500_000.0, "rate", "0 B/s | 512 KiB/s | 1 MiB/s | 1.5 MiB/s"),
+        (64.0 * 1_048_576.0, "bytes", "0 B | 20 MiB | 40 MiB | 60 MiB | 80 MiB"),
+        (11.0, "", "0 | 5 | 10 | 15"),
+    ] {
+        let marks = browser.execute_async(script, vec![json!(highest), json!(unit)]).await.unwrap();
+        let marks: Vec<String> = serde_json::from_value(marks.json().clone()).unwrap();
+        assert_eq!(marks.join(" | "), expected, "{highest} {unit}");
+    }
+    let script = "const [minutes, width, done] = arguments; const to = Date.UTC(2026, 0, 31, 12, 7, 42); \
+        import(document.querySelector('link[href*=format]').href)\
+            .then(it => done(it.timeMarks(to - minutes * 60e3, to, width).map(mark => [mark.at, mark.words])))";
+    for (minutes, width, distance) in
+        [(1, 500, 10), (15, 500, 120), (60, 250, 900), (1440, 500, 10_800), (10_080, 250, 172_800)]
+    {
+        let marks = browser.execute_async(script, vec![json!(minutes), json!(width)]).await.unwrap();
+        let marks: Vec<(f64, String)> = serde_json::from_value(marks.json().clone()).unwrap();
+        assert!(
+            marks.len() >= 2 && marks.is_sorted_by(|a, b| a.0 + f64::from(distance) * 1e3 == b.0),
+            "{marks:?}"
+        );
+    }
+    browser.assert_quiet(&service.url("/")).await;
+    browser.quit().await;
+}
+
 /// What is drawn can be read without seeing it, and the range is chosen with the keyboard.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn values_and_ranges_need_no_pointer() {
