@@ -6,6 +6,8 @@ import { figure, marks, timeMarks, timeWithin } from "{{format.js}}";
 const SVG = "http://www.w3.org/2000/svg";
 const EDGE = { top: 8, right: 4, bottom: 22 };
 const CHARACTER = 6.3;
+// Wide enough for most figures, so that most charts begin at the same place.
+const GUTTER = 48;
 
 function draw(name, attributes = {}, ...children) {
   const element = document.createElementNS(SVG, name);
@@ -60,7 +62,7 @@ export class Chart {
     const highest = Math.max(0, ...this.#data.lines.flat().map((it) => it.max ?? it.avg));
     const levels = marks(this.#about.top ?? highest, this.#about.unit);
     const names = levels.map((it) => figure(it, this.#about.unit));
-    const left = Math.ceil(Math.max(...names.map((it) => it.length)) * CHARACTER) + 8;
+    const left = Math.max(GUTTER, Math.ceil(Math.max(...names.map((it) => it.length)) * CHARACTER) + 8);
     const right = width - EDGE.right;
     const bottom = height - EDGE.bottom;
     const x = (time) => left + (time - from) / (to - from) * (right - left);

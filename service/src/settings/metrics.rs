@@ -88,7 +88,7 @@ impl MetricsSettings {
         })
     }
 
-    /// The width of a partition; that of a day where [`check_bounds`](Self::check_bounds) has a problem.
+    /// The width of a partition; that of a day where it cannot be one.
     #[must_use]
     pub fn width(&self) -> Width {
         Width::new(self.partition_width).unwrap_or(Width::DAY)
