@@ -107,9 +107,11 @@ foundation::settings! {
         /// The delay after the first failure above these, doubled by each further one. The default of the
         /// setting `auth.login_delay`.
         login_delay: Duration = "1s",
-        /// The longest delay. The default of the setting `auth.login_max_delay`.
+        /// The longest delay. As much time without a failure forgives one of them. The default of the setting
+        /// `auth.login_max_delay`.
         login_max_delay: Duration = "15m",
-        /// How long failures are remembered.
+        /// How long failures are remembered. So long after the last failure at an account from an address,
+        /// one attempt from there is let through while the account is locked.
         failure_retention: Duration = "1d",
         /// How long audit events are kept.
         audit_retention: Duration = "365d",
@@ -171,6 +173,10 @@ impl AuthSettings {
                 let detail = format!("expected a duration from {} to {}", unit(least), unit(most));
                 environment.problem(name, detail);
             }
+        }
+        if (MINUTE..self.login_max_delay.min(DAY)).contains(&self.failure_retention) {
+            let detail = "it ends before the delays do; expected AUTH_LOGIN_MAX_DELAY or more";
+            environment.problem("AUTH_FAILURE_RETENTION", detail);
         }
         if self.hashing_memory_limit < self.argon2_memory {
             let detail = format!("it has no room for one hash; expected {} or more", self.argon2_memory);
@@ -297,6 +303,13 @@ mod tests {
         for name in ["AUTH_SESSION_IDLE_LIFETIME", "AUTH_AUDIT_RETENTION"] {
             assert_eq!(problems(&[(name, "0s")]), [name]);
         }
+    }
+
+    #[test]
+    fn failures_are_remembered_as_long_as_they_delay() {
+        let short = ("AUTH_FAILURE_RETENTION", "5m");
+        assert_eq!(problems(&[short]), [short.0]);
+        assert_eq!(problems(&[short, ("AUTH_LOGIN_MAX_DELAY", "5m")]), [""; 0]);
     }
 
     #[test]

@@ -212,8 +212,13 @@ async fn parameters_and_numbers_say_what_is_read() {
             let name = parameter["name"].as_str().unwrap();
             if ["If-Match", "Idempotency-Key", "search"].contains(&name) {
                 seen.insert(name.to_owned());
-                let shown = [&parameter["schema"]["pattern"], &parameter["example"]];
-                assert!(shown.iter().all(|it| it.is_string()), "{method} {path}: {parameter}");
+                assert!(parameter["schema"]["pattern"].is_string(), "{method} {path}: {parameter}");
+                // Swagger UI would send it: a filter nobody asked for, one key for different requests.
+                assert_eq!(
+                    parameter["example"].is_string(),
+                    name == "If-Match",
+                    "{method} {path}: {parameter}"
+                );
             }
         }
     }

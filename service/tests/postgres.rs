@@ -185,8 +185,7 @@ async fn readiness_follows_the_schema() {
 }
 
 async fn migrate_again_after_undo(connection: &mut foundation::database::Connection, address: &str) {
-    let tables = "session, api_token, login_failure, idempotency_key, audit_event, users";
-    connection.batch(&format!("DROP TABLE {tables}")).await.unwrap();
+    connection.batch("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await.unwrap();
     migrate(address, &[]).await;
 }
 

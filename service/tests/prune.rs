@@ -50,7 +50,7 @@ async fn leave(accounts: &Accounts, caller: Uuid, time: OffsetDateTime) {
     let name: Value = id.to_string().into();
     let failure =
         "INSERT INTO login_failure (subject, failures, last_failed_at, locked_until) VALUES ($1, 1, $2, $2)";
-    execute(database, failure, &[name.clone(), time.into()]).await;
+    execute(database, failure, &[format!("pair:192.0.2.7 {id}").into(), time.into()]).await;
     let key = "INSERT INTO idempotency_key (caller, method, path, key, body_hmac, status, headers, body, created_at) \
                VALUES ($1, 'POST', '/x', $2, $3, 201, '{}', '', $4)";
     execute(database, key, &[caller.into(), name, vec![0_u8; 32].into(), time.into()]).await;

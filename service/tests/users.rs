@@ -9,11 +9,12 @@
 
 mod users_support;
 
+use foundation::clock::Clock;
 use foundation::database::Statement;
 use foundation::on_both_databases;
 use reqwest::Method;
 use serde_json::{Value, json};
-use users_support::{World, header, json as body_of, pointers};
+use users_support::{Person, World, header, json as body_of, pointers};
 
 const USERS: &str = "/api/v1/users";
 const PASSWORD: &str = "correct horse battery";
@@ -206,6 +207,49 @@ on_both_databases! {
         }
     }
 
+    /// The domain says who vouches for somebody, so that is not theirs to choose.
+    async fn nobody_moves_themself_to_another_domain(test: TestDatabase) {
+        let world = World::start(test).await;
+        let (admin, user) = (world.person("root", true).await, world.person("user", false).await);
+        let domain = json!({ "user_type": "domain", "username": r"\corp\ada" });
+        assert_eq!(world.patch(&user.path(), &admin, "*", &domain).await.status(), 200);
+        let rename = async |who, name: &str| {
+            world.patch(&user.path(), who, "*", &json!({ "username": name })).await
+        };
+        for name in [r"\other\ada", r"\corp2\ada", r"\cor\ada"] {
+            assert_eq!(pointers(rename(&user, name).await, 422).await, ["/body/username"], "{name}");
+        }
+        assert_eq!(body_of(rename(&user, r"\other\ada").await).await["errors"].as_array().unwrap().len(), 1);
+        for name in [r"\corp\grace", r"\CORP\grace"] {
+            assert_eq!(rename(&user, name).await.status(), 200, "{name}");
+        }
+        assert_eq!(rename(&admin, r"\other\grace").await.status(), 200);
+    }
+
+    /// Their sessions would outlive the password. What programs were given stays.
+    async fn who_becomes_a_pilot_is_signed_out(test: TestDatabase) {
+        let world = World::start(test).await;
+        let (admin, user) = (world.person("root", true).await, world.person("user", false).await);
+        let other = world.sign_in(user.id).await;
+        let tomorrow = Clock::system().now() + time::Duration::DAY;
+        let expires_at = tomorrow.format(&time::format_description::well_known::Rfc3339).unwrap();
+        let new = json!({ "name": "program", "scopes": ["users:read"], "expires_at": expires_at });
+        let made = world.post("/api/v1/auth/tokens", &user, &new).await;
+        let (status, made) = (made.status(), body_of(made).await);
+        assert_eq!(status, 201, "{made}");
+        let program = Person { id: user.id, token: made["token"].as_str().unwrap().to_owned() };
+        let pilot = json!({ "user_type": "eve_sso", "eve_character_id": 7 });
+        assert_eq!(world.patch(&user.path(), &admin, "*", &pilot).await.status(), 200);
+        for session in [&user, &other] {
+            assert_eq!(world.get(&user.path(), session).await.status(), 401);
+        }
+        assert_eq!(world.get(&user.path(), &program).await.status(), 200);
+        assert_eq!(world.get(&admin.path(), &admin).await.status(), 200);
+        let events = events(&world, &user.id.to_string()).await;
+        let (.., after) = events.iter().find(|(action, ..)| action == "sessions.ended").unwrap();
+        assert_eq!(after, &json!({ "sessions_ended": 2 }));
+    }
+
     /// What another program wrote may break rules of the API that the database does not have.
     async fn an_account_that_breaks_a_rule_can_be_blocked(test: TestDatabase) {
         let world = World::start(test).await;
@@ -246,7 +290,7 @@ on_both_databases! {
         let long = "k".repeat(256);
         assert_eq!(pointers(send(&long, &other).await.unwrap(), 400).await, ["/header/idempotency-key"]);
         // After a day the key is free again.
-        let day = foundation::clock::Clock::system().now() - time::Duration::days(1);
+        let day = Clock::system().now() - time::Duration::days(1);
         world.execute("UPDATE idempotency_key SET created_at = $1", &[day.into()]).await;
         let third = json!({ "username": "bob", "password": PASSWORD });
         assert_eq!(send("k 1", &third).await.unwrap().status(), 201);

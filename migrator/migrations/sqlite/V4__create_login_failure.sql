@@ -1,7 +1,8 @@
--- Failed sign-ins, counted by account and by address, so that all replicas act as one.
+-- Failed sign-ins, counted by account, by address and by both, so that all replicas act as one.
 
 CREATE TABLE login_failure (
-    -- 'account:' and the name in lower case, or 'address:' and the address (an IPv6 one by its /64).
+    -- 'account:' and the name in lower case, 'address:' and the address (an IPv6 one by its /64), or 'pair:',
+    -- the address (an IPv6 one by its /48), a blank and the name: 277 characters at most.
     subject        TEXT NOT NULL,
     failures       INTEGER NOT NULL,
     last_failed_at INTEGER NOT NULL,

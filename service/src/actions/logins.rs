@@ -3,20 +3,17 @@
 use std::fmt;
 use std::time::Duration;
 
-use foundation::database::Transaction;
 use foundation::settings::Secret;
 use serde_json::json;
-use time::OffsetDateTime;
-use uuid::Uuid;
 
+use super::login_limits::Limits;
 use super::{ActionError, Actions, Origin};
 use crate::access::{make_token, token_hash};
 use crate::domain::audit::{Actor, ActorKind, Change, Target};
-use crate::domain::login_limits::{Subject, delay, network};
 use crate::domain::sessions::Session;
 use crate::domain::users::{User, UserType};
 use crate::store::passwords::Account;
-use crate::store::{audit_events, login_failures, passwords, sessions};
+use crate::store::{audit_events, passwords, sessions};
 
 /// How often a password is compared anew because its account is changed at the same time, at most.
 const ROUNDS: usize = 3;
@@ -96,18 +93,29 @@ async fn compare(
     let key = key_of(&credentials.username);
     // No account has the empty name.
     let account = passwords::find_by_name(&actions.database, key.as_deref().unwrap_or_default()).await?;
-    let limits = Limits {
-        account: key.map(Subject::Account),
-        address: origin.address.map(Subject::address),
-        user: account.as_ref().map(|it| it.user.id),
-    };
-    limits.check(actions, origin).await?;
+    let mut limits = Limits::new(key, account.as_ref().map(|it| it.user.id), origin);
+    limits.admit(actions, origin).await?;
+    let outcome = compare_admitted(actions, credentials, origin, account, &mut limits).await;
+    if !matches!(outcome, Ok(Some(_)) | Err(ActionError::InvalidCredentials)) {
+        // The password was neither taken nor counted as a wrong one.
+        limits.give_back(actions).await?;
+    }
+    outcome
+}
+
+async fn compare_admitted(
+    actions: &Actions,
+    credentials: &Credentials,
+    origin: &Origin,
+    account: Option<Account>,
+    limits: &mut Limits,
+) -> Result<Option<Login>, ActionError> {
     let hash = account.as_ref().and_then(|it| it.password_hash.clone());
     let verdict = actions.passwords.verify(credentials.password.clone(), hash).await?;
     // Meanwhile, others may have failed so often that a guess among theirs must not count, nor be told
     // from the wrong ones by its answer.
-    limits.check(actions, origin).await?;
-    let attempt = Attempt { actions, username: &credentials.username, origin, limits: &limits };
+    limits.admit(actions, origin).await?;
+    let attempt = Attempt { actions, username: &credentials.username, origin, limits };
     match account {
         None => Err(attempt.fail(None, Reason::UnknownUser).await?),
         Some(Account { user, password_hash: Some(hash) }) if verdict.matches => {
@@ -132,68 +140,6 @@ async fn compare(
 fn key_of(username: &str) -> Option<String> {
     let possible = (1..=MAX_NAME).contains(&username.chars().count()) && !username.contains('\0');
     possible.then(|| username.to_ascii_lowercase())
-}
-
-/// What the failures of an attempt are counted by.
-pub(super) struct Limits {
-    pub(super) account: Option<Subject>,
-    pub(super) address: Option<Subject>,
-    pub(super) user: Option<Uuid>,
-}
-
-impl Limits {
-    /// Refuses the attempt while it is locked by its address, or by its account and comes from where the
-    /// account is not signed in.
-    pub(super) async fn check(&self, actions: &Actions, origin: &Origin) -> Result<(), ActionError> {
-        let now = actions.clock.now();
-        let (account, address) = (self.account.as_ref(), self.address.as_ref());
-        let locks = login_failures::locks(&actions.database, account, address, now).await?;
-        let address = address.map(ToString::to_string);
-        let mut until: Option<OffsetDateTime> = None;
-        for (subject, end) in locks {
-            let is_of_address = address.as_deref() == Some(&*subject);
-            if is_of_address || !self.is_signed_in_there(actions, origin, now).await? {
-                until = until.max(Some(end));
-            }
-        }
-        let Some(until) = until else { return Ok(()) };
-        Err(ActionError::TooManyAttempts { retry_after: (until - now).unsigned_abs() })
-    }
-
-    async fn is_signed_in_there(
-        &self,
-        actions: &Actions,
-        origin: &Origin,
-        now: OffsetDateTime,
-    ) -> Result<bool, ActionError> {
-        let Some(address) = origin.address else { return Ok(false) };
-        // Asked for nobody's sessions too, so that an answer takes as long whether there is an account.
-        let user = self.user.unwrap_or_default();
-        let idle_since = now - actions.settings.session_idle_lifetime;
-        let sessions = sessions::list(&actions.database, user, now, idle_since).await?;
-        let addresses = sessions.iter().filter_map(|it| it.address.as_deref()?.parse().ok());
-        Ok(addresses.map(network).any(|it| it == network(address)))
-    }
-
-    /// Counts a failure by account and by address, in this order everywhere, so that two transactions
-    /// never wait for each other.
-    pub(super) async fn count(
-        &self,
-        actions: &Actions,
-        transaction: &mut Transaction,
-    ) -> Result<(), ActionError> {
-        let now = actions.clock.now();
-        let (settings, limits) = (&actions.settings, actions.live.current());
-        for subject in [&self.account, &self.address].into_iter().flatten() {
-            let forgotten = now - settings.failure_retention;
-            let failures = login_failures::count(transaction, subject, now, forgotten).await?;
-            let delay = delay(&limits, subject, failures);
-            if !delay.is_zero() {
-                login_failures::lock(transaction, subject, now + delay).await?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// An attempt whose password was compared.
@@ -259,9 +205,7 @@ impl Attempt<'_> {
         let change = Change { before: None, after };
         let event = actions.event("login.succeeded", actor, Target::user(user.id), change, origin);
         let mut transaction = actions.database.begin().await?;
-        if let Some(account) = &self.limits.account {
-            login_failures::clear(&mut transaction, account).await?;
-        }
+        self.limits.clear(&mut transaction).await?;
         if !passwords::sign_in(&mut transaction, user.id, now, hash, new_hash).await? {
             return Ok(None);
         }

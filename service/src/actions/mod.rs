@@ -5,6 +5,7 @@ pub mod api_tokens;
 pub mod config;
 mod error;
 pub mod idempotency;
+mod login_limits;
 pub mod logins;
 pub mod metrics_snapshots;
 pub mod operators;

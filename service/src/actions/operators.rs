@@ -117,9 +117,10 @@ impl Operators {
             let refused = format!("{username:?} signs in with an EVE character and has no password");
             return Err(OperatorError::Refused(refused));
         }
+        // First, as a login does it: so neither waits for the other for ever.
+        operators::forget_failures(&mut transaction, &user.username_key).await?;
         operators::set_password(&mut transaction, user.id, password_hash, self.clock.now()).await?;
         let ended = operators::end_sessions(&mut transaction, user.id).await?;
-        operators::forget_failures(&mut transaction, &user.username_key).await?;
         let after = json!({ "sessions_ended": ended });
         self.write_down(&mut transaction, "password.reset", user.id, after).await?;
         transaction.commit().await?;

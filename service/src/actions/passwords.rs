@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use foundation::settings::Secret;
 use serde_json::json;
+use uuid::Uuid;
 
-use super::logins::Limits;
+use super::login_limits::Limits;
 use super::sessions::current;
 use super::{ActionError, Actions, Origin};
 use crate::domain::access::Caller;
 use crate::domain::audit::{Actor, Change, Target};
-use crate::domain::login_limits::Subject;
 use crate::domain::passwords::check;
-use crate::store::{audit_events, login_failures, passwords, sessions};
+use crate::store::{audit_events, passwords, sessions};
 
 /// A password that is to be changed.
 #[derive(Clone, Debug)]
@@ -39,19 +39,29 @@ pub async fn change(
 ) -> Result<(), ActionError> {
     let session = current(caller)?;
     let user = &caller.user;
-    let invalid =
-        |pointer: &str, rule: &str| ActionError::Invalid(vec![(pointer.to_owned(), rule.to_owned())]);
     check(wanted.new.expose(), &user.username).map_err(|rule| invalid("/body/new_password", rule))?;
-    let limits = Limits {
-        account: Some(Subject::Account(user.username.to_ascii_lowercase())),
-        address: origin.address.map(Subject::address),
-        user: Some(user.id),
-    };
-    limits.check(actions, origin).await?;
+    let mut limits = Limits::new(Some(user.username.to_ascii_lowercase()), Some(user.id), origin);
+    limits.admit(actions, origin).await?;
+    let outcome = change_admitted(actions, caller, session, wanted, origin, &limits).await;
+    if !matches!(outcome, Ok(()) | Err(ActionError::Invalid(_))) {
+        // The present password was neither taken nor counted as a wrong one.
+        limits.give_back(actions).await?;
+    }
+    outcome
+}
+
+async fn change_admitted(
+    actions: &Actions,
+    caller: &Caller,
+    session: Uuid,
+    wanted: PasswordChange,
+    origin: &Origin,
+    limits: &Limits,
+) -> Result<(), ActionError> {
+    let user = &caller.user;
     let account = passwords::find_by_id(&actions.database, user.id).await?;
     let hash = account.and_then(|it| it.password_hash);
     let verdict = actions.passwords.verify(wanted.current, hash.clone()).await?;
-    let wrong = || invalid("/body/current_password", "it is not the password");
     let (true, Some(hash)) = (verdict.matches, hash) else {
         let change = Change::default();
         let event =
@@ -60,14 +70,12 @@ pub async fn change(
         limits.count(actions, &mut transaction).await?;
         audit_events::insert(&mut transaction, &event).await?;
         transaction.commit().await?;
-        return Err(wrong());
+        return Err(invalid("/body/current_password", "it is not the password"));
     };
     let new_hash = actions.passwords.hash(wanted.new).await?;
     let now = actions.clock.now();
     let mut transaction = actions.database.begin().await?;
-    if let Some(account) = &limits.account {
-        login_failures::clear(&mut transaction, account).await?;
-    }
+    limits.clear(&mut transaction).await?;
     if !passwords::change(&mut transaction, user.id, now, &hash, &new_hash).await? {
         // Another request changed it since it was compared, perhaps only its hash.
         return Err(ActionError::Busy { retry_after: Duration::from_secs(1) });
@@ -77,4 +85,8 @@ pub async fn change(
     let event = actions.event("password.changed", Actor::from(caller), Target::user(user.id), change, origin);
     audit_events::insert(&mut transaction, &event).await?;
     Ok(transaction.commit().await?)
+}
+
+fn invalid(pointer: &str, rule: &str) -> ActionError {
+    ActionError::Invalid(vec![(pointer.to_owned(), rule.to_owned())])
 }

@@ -1,7 +1,7 @@
 //! Accounts: made, changed, deleted.
 
 use foundation::database::{DatabaseError, DatabaseErrorKind, Transaction};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{ActionError, Actions, Origin};
@@ -11,7 +11,7 @@ use crate::domain::idempotency::{Answer, KeyedRequest, Outcome};
 use crate::domain::users::{NewUser, User, UserPatch, UserType};
 use crate::domain::users_list::{Position, UserFilter, UserPage};
 use crate::domain::versions::Expected;
-use crate::store::{audit_events, users, users_list};
+use crate::store::{audit_events, sessions, users, users_list};
 
 const NOT_FOUND: ActionError = ActionError::NotFound("user");
 
@@ -157,7 +157,7 @@ async fn change(
         return Err(ActionError::Stale);
     }
     let mut after = patch.apply(&before);
-    check_change(patch, &before, &after)?;
+    check_change(asker, patch, &before, &after)?;
     if after == before {
         return Ok(before);
     }
@@ -168,12 +168,33 @@ async fn change(
     after.updated_at = actions.clock.now();
     users::update(&mut transaction, &after).await.map_err(taken)?;
     record(actions, asker, &mut transaction, action, Some(&before), Some(&after)).await?;
+    if before.user_type != UserType::EveSso && after.user_type == UserType::EveSso {
+        end_sessions(actions, asker, &mut transaction, id).await?;
+    }
     transaction.commit().await?;
     Ok(after)
 }
 
-fn check_change(patch: &UserPatch, before: &User, after: &User) -> Result<(), ActionError> {
+/// Ends the sessions of somebody who signs in nowhere any more. Their tokens for programs stay: they are
+/// revoked one by one.
+async fn end_sessions(
+    actions: &Actions,
+    asker: Asker<'_>,
+    transaction: &mut Transaction,
+    id: Uuid,
+) -> Result<(), ActionError> {
+    let ended = sessions::delete_others(transaction, id, Uuid::nil()).await?;
+    let change = Change { before: None, after: Some(json!({ "sessions_ended": ended })) };
+    let event = actions.event("sessions.ended", asker.caller.into(), Target::user(id), change, asker.origin);
+    Ok(audit_events::insert(transaction, &event).await?)
+}
+
+fn check_change(asker: Asker<'_>, patch: &UserPatch, before: &User, after: &User) -> Result<(), ActionError> {
     let mut broken = patch.broken_rules(before, after);
+    if broken.is_empty() && !asker.caller.user.is_admin && !after.is_of_domain_of(before) {
+        let detail = "only an administrator moves an account to another domain; the name in it may change";
+        broken.push(("/body/username".to_owned(), detail.to_owned()));
+    }
     if before.user_type == UserType::EveSso && after.user_type != UserType::EveSso {
         let detail = "an eve_sso account has no password to sign in with as another type; make a new account";
         broken.push(("/body/user_type".to_owned(), detail.to_owned()));

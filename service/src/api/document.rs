@@ -42,7 +42,8 @@ struct Parameter {
     place: &'static str,
     name: &'static str,
     pattern: &'static str,
-    example: &'static str,
+    /// Swagger UI fills it in where something is tried, so that there is none for what is better left out.
+    example: Option<&'static str>,
 }
 
 const PARAMETERS: [Parameter; 3] = [
@@ -51,20 +52,15 @@ const PARAMETERS: [Parameter; 3] = [
         name: "Idempotency-Key",
         // A header's blanks around it are not part of it.
         pattern: "^[!-~]([ -~]{0,253}[!-~])?$",
-        example: "0b6f2a0e-8d2c-4c55-9d5e-3f1f7c9d2a41",
+        example: None,
     },
     Parameter {
         place: "header",
         name: "If-Match",
         pattern: r#"^(\*|(W/)?"[!#-~]*"( *, *(W/)?"[!#-~]*")*)$"#,
-        example: "\"3\"",
+        example: Some("\"3\""),
     },
-    Parameter {
-        place: "query",
-        name: "search",
-        pattern: r"^[^\u0000-\u001F\u007F-\u009F]*$",
-        example: "ada",
-    },
+    Parameter { place: "query", name: "search", pattern: r"^[^\u0000-\u001F\u007F-\u009F]*$", example: None },
 ];
 
 /// Adds their patterns. As poem-openapi's validators they would be checked too, and its errors say less.
@@ -76,7 +72,9 @@ fn as_parameters_are_read(document: &mut Value) {
         let is_it = |it: &&Parameter| parameter["in"] == it.place && parameter["name"] == it.name;
         if let Some(known) = PARAMETERS.iter().find(is_it) {
             parameter["schema"]["pattern"] = known.pattern.into();
-            parameter["example"] = known.example.into();
+            if let Some(example) = known.example {
+                parameter["example"] = example.into();
+            }
         }
     }
 }

@@ -157,7 +157,7 @@ fn start_duties(
         database: database.clone(),
         clock: clock.clone(),
         entropy: entropy.clone(),
-        settings: actions.settings.clone(),
+        settings: Arc::clone(&actions.settings),
         live: live.clone(),
     };
     tokio::spawn(prune.run(lifecycle.clone()));

@@ -93,6 +93,16 @@ impl User {
         self.is_admin && self.is_active && !self.is_blocked && self.user_type != UserType::EveSso
     }
 
+    /// Whether the name is of the same domain as the other's, in any case. Those without one share that.
+    #[must_use]
+    pub fn is_of_domain_of(&self, other: &Self) -> bool {
+        let domain = |user: &Self| {
+            let name = user.username.strip_prefix('\\')?;
+            Some(name.split_once('\\')?.0.to_ascii_lowercase())
+        };
+        domain(self) == domain(other)
+    }
+
     /// What can be said of the account without a secret, by the names of the API.
     #[must_use]
     pub fn facts(&self) -> [(&'static str, Value); 8] {

@@ -88,7 +88,7 @@ impl MetricsSettings {
         })
     }
 
-    /// The width of a partition; that of a day where it cannot be one.
+    /// The width of a partition; that of a day where it is none, which is a problem that was told.
     #[must_use]
     pub fn width(&self) -> Width {
         Width::new(self.partition_width).unwrap_or(Width::DAY)

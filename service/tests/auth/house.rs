@@ -157,11 +157,17 @@ pub(crate) async fn login(service: &TestService, username: &str, password: &str)
 }
 
 /// Signs in through a proxy that says that the client has this address.
-pub(crate) async fn login_from(house: &House, address: &str, username: &str, password: &str) -> StatusCode {
+pub(crate) async fn answer_from(house: &House, address: &str, username: &str, password: &str) -> Response {
     let credentials = json!({ "username": username, "password": password });
+    evidence::secrets_in(&credentials);
     let url = house.service.url("/api/v1/auth/login");
     let request = house.service.client.post(url).header("x-forwarded-for", address).json(&credentials);
-    request.send().await.unwrap().status()
+    request.send().await.unwrap()
+}
+
+/// The status of [`answer_from`].
+pub(crate) async fn login_from(house: &House, address: &str, username: &str, password: &str) -> StatusCode {
+    answer_from(house, address, username, password).await.status()
 }
 
 async fn serve(

@@ -84,6 +84,7 @@ foundation::on_both_databases! {
         for _ in 0..6 {
             assert_eq!(login_from(&house, "203.0.113.9", "ada", "wrong").await, WRONG);
         }
+        assert_eq!(login_from(&house, "192.0.2.2", "ada", "wrong").await, WRONG);
         for stranger in ["203.0.113.9", "192.0.2.2"] {
             assert_eq!(login_from(&house, stranger, "ada", PASSWORD).await, LATER);
         }

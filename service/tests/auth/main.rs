@@ -13,6 +13,7 @@ mod lockouts;
 mod logins;
 mod logs;
 mod sessions;
+mod strangers;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;

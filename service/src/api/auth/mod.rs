@@ -77,7 +77,8 @@ impl AuthApi {
     ///
     /// Failures are counted by account and by address. After a few, each further one costs a delay that
     /// doubles up to a longest one; until it is over the answer is 429. Failures of others elsewhere do not
-    /// delay whoever comes from an address where the account is signed in.
+    /// delay whoever comes from an address where the account is signed in, and where nobody failed lately
+    /// one attempt is let through anyway.
     #[oai(path = "/login", method = "post", operation_id = "login")]
     async fn login(
         &self,

@@ -36,10 +36,20 @@ impl From<Kind> for SettingKind {
     }
 }
 
-/// A whole number or a text. What is read may be anything: the rule of the setting says what is wrong with it.
+/// A whole number or a text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "Value")]
 pub struct SettingValue(pub Value);
+
+impl TryFrom<Value> for SettingValue {
+    type Error = &'static str;
+
+    /// The value itself is not in the error: it may be a secret.
+    fn try_from(value: Value) -> Result<Self, Self::Error> {
+        let is_whole = value.as_f64().is_some_and(|it| it.fract() == 0.0);
+        if is_whole || value.is_string() { Ok(Self(value)) } else { Err("expected a whole number or a text") }
+    }
+}
 
 impl Type for SettingValue {
     const IS_REQUIRED: bool = true;
@@ -68,7 +78,8 @@ impl Type for SettingValue {
 
 impl ParseFromJSON for SettingValue {
     fn parse_from_json(value: Option<Value>) -> ParseResult<Self> {
-        value.map(Self).ok_or_else(ParseError::expected_input)
+        let value = value.ok_or_else(ParseError::expected_input)?;
+        Self::try_from(value).map_err(ParseError::custom)
     }
 }
 

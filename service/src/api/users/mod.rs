@@ -111,8 +111,9 @@ impl UsersApi {
     /// Changes an account
     ///
     /// A JSON merge patch (RFC 7396), meant for the version in `If-Match`. Others than administrators change
-    /// their own account alone, and of it the name, the mail address and whether it is active. The last
-    /// active administrator has to stay one.
+    /// their own account alone, and of it the name (but for its domain), the mail address and whether it is
+    /// active. The last active administrator has to stay one. An account that becomes `eve_sso` loses its
+    /// password and its sessions.
     #[oai(path = "/api/v1/users/:id", method = "patch", operation_id = "patch_user")]
     async fn patch(
         &self,
