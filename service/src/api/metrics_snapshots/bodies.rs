@@ -1,26 +1,17 @@
 //! The JSON of snapshots.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io::Write as _;
-use std::marker::PhantomData;
 
 use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::datetime;
 
 use crate::api::conventions::Nullable;
-use crate::domain::metrics_snapshots::{NewSnapshot, Order, Rejection, Rules, Snapshot, Written};
-
-/// The most snapshots of one request.
-pub const MAX_ITEMS: usize = 1000;
+use crate::domain::metrics_snapshots::{Order, Rejection, Snapshot};
 
 /// A snapshot to be written.
 #[derive(Object)]
@@ -49,121 +40,6 @@ pub struct NewSnapshotsBody {
 
 /// An object of any keys and values.
 pub type DocumentBody = BTreeMap<String, serde_json::Value>;
-
-/// A snapshot as it comes. Its parts are looked at one by one.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Item<'a> {
-    #[serde(borrow)]
-    timestamp: Cow<'a, str>,
-    #[serde(borrow)]
-    source: Cow<'a, str>,
-    #[serde(borrow)]
-    metric_type: Cow<'a, str>,
-    #[serde(borrow)]
-    metric_data: &'a RawValue,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Items<'a> {
-    #[serde(borrow)]
-    items: Vec<AsObject<Item<'a>>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawItems<'a> {
-    #[serde(borrow)]
-    items: Vec<&'a RawValue>,
-}
-
-/// What is written as an object. serde takes an array for a struct too.
-struct AsObject<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for AsObject<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OfObject<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for OfObject<T> {
-            type Value = T;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map))
-            }
-        }
-
-        deserializer.deserialize_map(OfObject(PhantomData)).map(Self)
-    }
-}
-
-/// What came, told apart: what may be written, and why the rest may not.
-#[derive(Debug, Default)]
-pub struct Sorted {
-    /// What may be written.
-    pub good: Vec<NewSnapshot>,
-    /// The number of each of the others, from 0, and why.
-    pub bad: Vec<(u64, Rejection)>,
-}
-
-impl Item<'_> {
-    fn check(&self, rules: &Rules) -> Result<NewSnapshot, Rejection> {
-        rules.check(Written {
-            timestamp: &self.timestamp,
-            source: &self.source,
-            metric_type: &self.metric_type,
-            metric_data: self.metric_data.get(),
-        })
-    }
-}
-
-/// Reads one snapshot.
-///
-/// # Errors
-/// Why it may not be written.
-pub fn read_item(json: &[u8], rules: &Rules) -> Result<NewSnapshot, Rejection> {
-    let AsObject::<Item<'_>>(item) = serde_json::from_slice(json).map_err(|error| {
-        // What the reader says of data names fields and types, and repeats texts that were sent: only the
-        // sender reads it.
-        Rejection::new(
-            "invalid",
-            "",
-            if error.is_data() { said(&error) } else { "it is not JSON".to_owned() },
-        )
-    })?;
-    item.check(rules)
-}
-
-/// What is said of data, without the place: that is the place in the one item.
-fn said(error: &serde_json::Error) -> String {
-    let said = error.to_string();
-    said.split_once(" at line ").map_or_else(|| said.clone(), |(said, _)| said.to_owned())
-}
-
-/// Reads the body of a request: `{"items":[...]}`.
-///
-/// # Errors
-/// It is no JSON, or not of this form.
-pub fn read_items(json: &[u8], rules: &Rules) -> serde_json::Result<Sorted> {
-    let mut sorted = Sorted::default();
-    let mut sort = |index: usize, checked: Result<NewSnapshot, Rejection>| match checked {
-        Ok(snapshot) => sorted.good.push(snapshot),
-        Err(rejection) => sorted.bad.push((index as u64, rejection)),
-    };
-    // Mostly all have the right form; where one has not, they are looked at one by one.
-    if let Ok(AsObject(Items { items })) = serde_json::from_slice(json) {
-        items.iter().enumerate().for_each(|(index, AsObject(item))| sort(index, item.check(rules)));
-    } else {
-        let AsObject(RawItems { items }) = serde_json::from_slice(json)?;
-        let items = items.iter().enumerate();
-        items.for_each(|(index, item)| sort(index, read_item(item.get().as_bytes(), rules)));
-    }
-    Ok(sorted)
-}
 
 /// Why one of the snapshots was not taken.
 #[derive(Clone, Debug, Object, Serialize)]

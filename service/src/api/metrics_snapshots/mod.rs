@@ -3,6 +3,7 @@
 mod answers;
 pub mod bodies;
 mod input;
+mod items;
 mod lines;
 
 use poem::http::header::ACCEPT;
@@ -13,8 +14,9 @@ use time::OffsetDateTime;
 
 use self::answers::{OfRead, OfWrite};
 pub use self::answers::{SnapshotList, SnapshotsWritten};
-use self::bodies::{MAX_ITEMS, OrderName, Sorted, read_item, read_items, write_page};
+use self::bodies::{OrderName, write_page};
 pub use self::input::SnapshotsInput;
+use self::items::{MAX_ITEMS, Sorted, read_item, read_items};
 use self::lines::Outgoing;
 use super::authorize::{Authorized, ReadMetrics, WriteMetrics};
 use super::conventions::{Refused, cursors, idempotency};
