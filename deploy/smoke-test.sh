@@ -92,6 +92,7 @@ expect 200 application/json '"status" *: *"healthy"' /health || true
 expect 200 application/json '"database" *: *"connected"' /health/db || true
 expect 200 application/json '"openapi" *: *"3' /openapi.json || true
 expect 200 '' '^openapi: *.?3' /openapi.yaml || true
+expect 200 text/html 'Bedplate' / || true
 expect 404 application/problem+json '"status" *: *404' /there-is-no-such-page || true
 
 if expect 200 text/html '[Ss]wagger' /docs; then

@@ -1,6 +1,6 @@
-//! Embeds Swagger UI and the page around it, compressed, each file at an address with its checksum in
-//! it. The release of Swagger UI comes from a crate that carries its archive, so that building needs no
-//! network beyond the registry, and showing the page needs none at all.
+//! Embeds the pages, compressed: that at the root, and Swagger UI with the page around it, each file at an
+//! address with its checksum in it. The release of Swagger UI comes from a crate that carries its archive, so
+//! that building needs no network beyond the registry, and showing the page needs none at all.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,10 +24,24 @@ const VENDORED: [(&str, &str); 3] = [
 ];
 
 /// What stands in the folder `assets`. The page comes last, because it names the others.
-const OWN: [(&str, &str); 3] = [
+const DOCS: [(&str, &str); 3] = [
     ("docs.js", "text/javascript; charset=utf-8"),
     ("docs.css", "text/css; charset=utf-8"),
     ("docs.html", "text/html; charset=utf-8"),
+];
+
+/// What stands in the folder `assets/page`, each after those that it names.
+const PAGE: [(&str, &str); 10] = [
+    ("icon.svg", "image/svg+xml"),
+    ("app.css", "text/css; charset=utf-8"),
+    ("api.js", "text/javascript; charset=utf-8"),
+    ("dom.js", "text/javascript; charset=utf-8"),
+    ("format.js", "text/javascript; charset=utf-8"),
+    ("chart.js", "text/javascript; charset=utf-8"),
+    ("health.js", "text/javascript; charset=utf-8"),
+    ("metrics.js", "text/javascript; charset=utf-8"),
+    ("app.js", "text/javascript; charset=utf-8"),
+    ("index.html", "text/html; charset=utf-8"),
 ];
 
 struct Asset {
@@ -39,63 +53,104 @@ struct Asset {
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=assets");
-    let out = PathBuf::from(variable("OUT_DIR"));
     let archive = Archive::new(SWAGGER_UI_VENDORED);
-    let mut code = format!(
-        "/// The release of Swagger UI that is embedded.\npub const SWAGGER_UI_VERSION: &str = {:?};\n\n",
-        archive.version()
-    );
-    code.push_str("static FILES: &[Asset] = &[\n");
-    let mut addresses = Vec::new();
-    for (name, content_type) in VENDORED {
+    let vendored = VENDORED.map(|(name, content_type)| {
         let content = archive.read(&format!("dist/{name}"));
-        embed(&Asset { name, content_type, content }, &out, &mut addresses, &mut code);
+        Asset { name, content_type, content }
+    });
+    let mut docs = Site::new("docs", "/docs", Vec::new());
+    writeln!(
+        docs.code,
+        "/// The release of Swagger UI that is embedded.\npub const SWAGGER_UI_VERSION: &str = {:?};\n",
+        archive.version()
+    )
+    .unwrap();
+    docs.write(vendored, own("assets", DOCS));
+    let version = ("version", variable("CARGO_PKG_VERSION"));
+    Site::new("page", "/assets", vec![version]).write([], own("assets/page", PAGE));
+}
+
+fn own<const N: usize>(folder: &str, files: [(&'static str, &'static str); N]) -> [Asset; N] {
+    files.map(|(name, content_type)| {
+        let content = std::fs::read(Path::new(folder).join(name)).unwrap();
+        Asset { name, content_type, content }
+    })
+}
+
+/// A page and what belongs to it.
+struct Site {
+    name: &'static str,
+    prefix: &'static str,
+    /// What stands for `{{name}}`: the addresses of the files that are embedded already.
+    words: Vec<(&'static str, String)>,
+    used: Vec<&'static str>,
+    code: String,
+}
+
+impl Site {
+    fn new(name: &'static str, prefix: &'static str, words: Vec<(&'static str, String)>) -> Self {
+        Self { name, prefix, words, used: Vec::new(), code: String::new() }
     }
-    for (name, content_type) in OWN {
-        let mut content = std::fs::read(Path::new("assets").join(name)).unwrap();
-        if name == "docs.html" {
-            code.push_str("];\n\nstatic PAGE: Asset = ");
-            content = with_addresses(content, &addresses);
+
+    /// Embeds files, those of others as they are, and writes the code that has them. The last is the page.
+    fn write<const M: usize, const N: usize>(mut self, vendored: [Asset; M], own: [Asset; N]) {
+        let out = PathBuf::from(variable("OUT_DIR"));
+        self.code.push_str("static FILES: &[Asset] = &[\n");
+        for asset in vendored {
+            self.embed(&asset, &out);
         }
-        embed(&Asset { name, content_type, content }, &out, &mut addresses, &mut code);
+        for (index, mut asset) in own.into_iter().enumerate() {
+            if index == N - 1 {
+                self.code.push_str("];\n\nstatic PAGE: Asset = ");
+            }
+            self.fill(&mut asset);
+            self.embed(&asset, &out);
+        }
+        // Everything but the page itself is used by something.
+        self.words.pop();
+        for (word, _) in &self.words {
+            assert!(self.used.contains(word), "nothing in {} uses {word}", self.name);
+        }
+        self.code.truncate(self.code.trim_end_matches([',', '\n']).len());
+        self.code.push_str(";\n");
+        std::fs::write(out.join(format!("{}.rs", self.name)), &self.code).unwrap();
     }
-    code.truncate(code.trim_end_matches([',', '\n']).len());
-    code.push_str(";\n");
-    std::fs::write(out.join("docs.rs"), code).unwrap();
+
+    /// Writes the compressed file and the line of code that embeds it.
+    fn embed(&mut self, asset: &Asset, out: &Path) {
+        let packed = format!("{}-{}.gz", self.name, asset.name);
+        std::fs::write(out.join(&packed), gzip(&asset.content)).unwrap();
+        let tag = format!("{:08x}{:x}", checksum(&asset.content), asset.content.len());
+        let (stem, extension) = asset.name.rsplit_once('.').unwrap();
+        let path = format!("{}/{stem}.{tag}.{extension}", self.prefix);
+        writeln!(
+            self.code,
+            "    Asset {{ path: {path:?}, content_type: {:?}, etag: \"\\\"{tag}\\\"\", length: {}, gzip: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{packed}\")) }},",
+            asset.content_type,
+            asset.content.len(),
+        )
+        .unwrap();
+        self.words.push((asset.name, path));
+    }
+
+    /// Files name each other as `{{name}}`.
+    fn fill(&mut self, asset: &mut Asset) {
+        let mut text = String::from_utf8(std::mem::take(&mut asset.content)).unwrap();
+        for (name, word) in &self.words {
+            let placeholder = format!("{{{{{name}}}}}");
+            if text.contains(&placeholder) {
+                text = text.replace(&placeholder, word);
+                self.used.push(name);
+            }
+        }
+        assert!(!text.contains("{{"), "{} names a file that is not embedded before it", asset.name);
+        asset.content = text.into_bytes();
+    }
 }
 
 #[allow(clippy::disallowed_methods, reason = "this is how Cargo talks to a build script")]
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("Cargo sets {name}"))
-}
-
-/// Writes the compressed file and the line of code that embeds it.
-fn embed(asset: &Asset, out: &Path, addresses: &mut Vec<(&'static str, String)>, code: &mut String) {
-    let compressed = gzip(&asset.content);
-    std::fs::write(out.join(format!("{}.gz", asset.name)), &compressed).unwrap();
-    let tag = format!("{:08x}{:x}", checksum(&asset.content), asset.content.len());
-    let (stem, extension) = asset.name.rsplit_once('.').unwrap();
-    let file = format!("{stem}.{tag}.{extension}");
-    writeln!(
-        code,
-        "    Asset {{ file: {file:?}, content_type: {:?}, etag: \"\\\"{tag}\\\"\", length: {}, gzip: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{}.gz\")) }},",
-        asset.content_type,
-        asset.content.len(),
-        asset.name
-    )
-    .unwrap();
-    addresses.push((asset.name, format!("/docs/{file}")));
-}
-
-/// The page names its files as `{{name}}`.
-fn with_addresses(page: Vec<u8>, addresses: &[(&'static str, String)]) -> Vec<u8> {
-    let page = addresses.iter().fold(String::from_utf8(page).unwrap(), |page, (name, address)| {
-        let placeholder = format!("{{{{{name}}}}}");
-        assert!(page.contains(&placeholder), "docs.html does not use {name}");
-        page.replace(&placeholder, address)
-    });
-    assert!(!page.contains("{{"), "docs.html names a file that is not embedded");
-    page.into_bytes()
 }
 
 fn gzip(content: &[u8]) -> Vec<u8> {

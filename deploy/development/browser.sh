@@ -11,10 +11,19 @@
 #                      TEST_BROWSER=skip                  tests in a browser say so and pass
 #
 # They come from TEST_CHROMIUM and TEST_CHROMEDRIVER, PATH or the usual places.
+#
+# `install` and `run` also bring axe-core, which looks for what keeps people from using a page, from the npm
+# registry (npm or curl) into target/axe-core. Where it cannot be had, that check says so and is skipped;
+# COMMAND sees TEST_AXE, the path of its file, where it is there.
 set -euo pipefail
 export LC_ALL=C
 
 SELF=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/$(basename "${BASH_SOURCE[0]}")
+
+# A release and the SHA-256 of the one file that is taken out of it.
+AXE_VERSION=4.14.1
+AXE_SHA256=29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c
+AXE_FILE=$(dirname "$SELF")/../../target/axe-core/axe-$AXE_VERSION.min.js
 
 say() { printf 'browser: %s\n' "$*" >&2; }
 die() {
@@ -61,10 +70,46 @@ install_browser() {
   find_browser || die "the packages chromium, chromium-driver and chromium-sandbox brought no programs"
 }
 
+sha256_of() {
+  if command -v sha256sum >/dev/null; then sha256sum "$1"; else shasum -a 256 "$1"; fi | cut -d ' ' -f 1
+}
+
+has_axe() { [ -f "$AXE_FILE" ] && [ "$(sha256_of "$AXE_FILE")" = "$AXE_SHA256" ]; }
+
+# download_axe FOLDER: fetches the package into it, with the client of the registry where there is one.
+download_axe() {
+  if command -v npm >/dev/null && (cd "$1" && timeout 60 npm pack --silent "axe-core@$AXE_VERSION" >/dev/null 2>&1); then
+    return
+  fi
+  command -v curl >/dev/null || return 1
+  curl --fail --silent --location --max-time 60 --output "$1/axe-core-$AXE_VERSION.tgz" \
+    "https://registry.npmjs.org/axe-core/-/axe-core-$AXE_VERSION.tgz"
+}
+
+# fetch_axe: has the file, or says why not.
+fetch_axe() {
+  if has_axe; then return; fi
+  local folder
+  folder=$(mktemp -d)
+  if ! download_axe "$folder" || ! tar -xzf "$folder/axe-core-$AXE_VERSION.tgz" -C "$folder" package/axe.min.js; then
+    say "!!! axe-core $AXE_VERSION cannot be had from the npm registry: the check of what keeps people from" \
+      "using the pages is SKIPPED"
+  elif [ "$(sha256_of "$folder/package/axe.min.js")" != "$AXE_SHA256" ]; then
+    rm -rf "$folder"
+    die "what the npm registry has as axe-core $AXE_VERSION is not what was reviewed: its checksum is another"
+  else
+    mkdir -p "$(dirname "$AXE_FILE")"
+    mv "$folder/package/axe.min.js" "$AXE_FILE"
+  fi
+  rm -rf "$folder"
+}
+
 print_browser() { printf '%s\n' "$CHROMIUM" "$CHROMEDRIVER"; }
 
 become_command() {
   export TEST_CHROMIUM=$CHROMIUM TEST_CHROMEDRIVER=$CHROMEDRIVER
+  unset TEST_AXE
+  if has_axe; then export TEST_AXE=$AXE_FILE; fi
   exec "$@"
 }
 
@@ -80,11 +125,13 @@ case $verb in
   install)
     [ $# -eq 0 ] || usage
     find_browser || install_browser
+    fetch_axe
     print_browser
     ;;
   run)
     [ $# -ge 1 ] || usage
     find_browser || install_browser
+    fetch_axe
     become_command "$@"
     ;;
   try)

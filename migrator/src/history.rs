@@ -4,7 +4,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Row, Statement, Value};
+use foundation::database::{Connection, Database, DatabaseError, DatabaseErrorKind, Row, Statement, Value};
 use serde::Serialize;
 use siphasher::sip::SipHasher13;
 use time::OffsetDateTime;
@@ -94,7 +94,19 @@ fn narrow_checksum(migration: &Migration) -> Option<u64> {
 /// # Errors
 /// What the database says; that the table is missing is no error.
 pub async fn read(connection: &mut Connection) -> Result<Option<Vec<Applied>>, DatabaseError> {
-    match connection.query(&READ_HISTORY, &[]).await {
+    applied(connection.query(&READ_HISTORY, &[]).await)
+}
+
+/// The same, through a pool.
+///
+/// # Errors
+/// As [`read`].
+pub async fn read_through(database: &Database) -> Result<Option<Vec<Applied>>, DatabaseError> {
+    applied(database.query(&READ_HISTORY, &[]).await)
+}
+
+fn applied(answer: Result<Vec<Row>, DatabaseError>) -> Result<Option<Vec<Applied>>, DatabaseError> {
+    match answer {
         Ok(rows) => rows.iter().map(Applied::from_row).collect::<Result<_, _>>().map(Some),
         Err(error) if error.kind() == DatabaseErrorKind::UndefinedTable => Ok(None),
         Err(error) => Err(explain_missing_rights(error, "refinery_schema_history")),
@@ -255,7 +267,19 @@ pub(crate) fn last_applied(journal: &[JournalEntry], version: Version) -> Option
 /// # Errors
 /// What the database says; that the table is missing is no error.
 pub async fn read_journal(connection: &mut Connection) -> Result<Vec<JournalEntry>, DatabaseError> {
-    match connection.query(&READ_JOURNAL, &[]).await {
+    entries(connection.query(&READ_JOURNAL, &[]).await)
+}
+
+/// The same, through a pool.
+///
+/// # Errors
+/// As [`read_journal`].
+pub async fn read_journal_through(database: &Database) -> Result<Vec<JournalEntry>, DatabaseError> {
+    entries(database.query(&READ_JOURNAL, &[]).await)
+}
+
+fn entries(answer: Result<Vec<Row>, DatabaseError>) -> Result<Vec<JournalEntry>, DatabaseError> {
+    match answer {
         Ok(rows) => rows.iter().map(JournalEntry::from_row).collect(),
         Err(error) if error.kind() == DatabaseErrorKind::UndefinedTable => Ok(Vec::new()),
         Err(error) => Err(explain_missing_rights(error, "migrator_journal")),

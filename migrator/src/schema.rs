@@ -1,8 +1,8 @@
 //! What the service asks before it calls itself ready. Needs SELECT only.
 
-use foundation::database::{Connection, DatabaseError};
+use foundation::database::{Connection, Database, DatabaseError};
 
-use crate::history;
+use crate::history::{self, Applied, JournalEntry};
 use crate::plan::Plan;
 use crate::source::{Catalog, Version};
 
@@ -69,13 +69,30 @@ pub async fn inspect_with(
     connection: &mut Connection,
     catalog: &Catalog,
 ) -> Result<SchemaReport, DatabaseError> {
-    let history = history::read(connection).await?;
-    let applied = history.as_deref().unwrap_or_default();
-    let plan = Plan::new(catalog, applied);
+    let applied = history::read(connection).await?.unwrap_or_default();
+    let plan = Plan::new(catalog, &applied);
     let journal = if plan.newer.is_empty() { Vec::new() } else { history::read_journal(connection).await? };
+    Ok(report(catalog, &applied, &plan, &journal))
+}
+
+/// Looks at the schema through a pool, and says what is applied too, in the order of versions.
+///
+/// # Errors
+/// As [`inspect`].
+pub async fn inspect_through(database: &Database) -> Result<(SchemaReport, Vec<Applied>), DatabaseError> {
+    let catalog = crate::source::embedded(database.backend().into());
+    let applied = history::read_through(database).await?.unwrap_or_default();
+    let plan = Plan::new(catalog, &applied);
+    let journal =
+        if plan.newer.is_empty() { Vec::new() } else { history::read_journal_through(database).await? };
+    let report = report(catalog, &applied, &plan, &journal);
+    Ok((report, applied))
+}
+
+fn report(catalog: &Catalog, applied: &[Applied], plan: &Plan, journal: &[JournalEntry]) -> SchemaReport {
     let state = if !plan.conflicts.is_empty() {
         SchemaState::Divergent(plan.conflicts.clone())
-    } else if let Some(reason) = plan.incompatibility(catalog, &journal) {
+    } else if let Some(reason) = plan.incompatibility(catalog, journal) {
         SchemaState::TooNew(reason)
     } else if plan.pending.is_empty() {
         SchemaState::Current
@@ -85,5 +102,5 @@ pub async fn inspect_with(
         SchemaState::Behind { pending: plan.pending.len() }
     };
     let version = applied.last().map(|it| it.version);
-    Ok(SchemaReport { version, newest_embedded: catalog.newest(), state })
+    SchemaReport { version, newest_embedded: catalog.newest(), state }
 }

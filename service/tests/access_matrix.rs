@@ -42,13 +42,14 @@ type Statuses = [u16; 9];
 type Row = (&'static str, &'static str, &'static str, Statuses);
 
 #[rustfmt::skip]
-const ROWS: [Row; 31] = [
+const ROWS: [Row; 32] = [
     //                                                nobody user other admin block expir -scope +scope user's
     ("GET", "/livez", "-",                             [200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/readyz", "-",                            [200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/startupz", "-",                          [200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/health", "-",                            [200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/health/db", "-",                         [200, 200, 200, 200, 200, 200, 200, 200, 200]),
+    ("GET", "/api/v1/schema", "-",                     [401, 200, 200, 200, 401, 401, 200, 200, 200]),
     ("GET", "/api/v1/audit-events", "audit:read",      [401, 403, 403, 200, 401, 401, 403, 200, 403]),
     ("GET", "/api/v1/config", "config:read",           [401, 403, 403, 200, 401, 401, 403, 200, 403]),
     ("GET", "/api/v1/config/{key}", "config:read",     [401, 403, 403, 200, 401, 401, 403, 200, 403]),
@@ -161,8 +162,8 @@ fn query(method: &str, path: &str) -> &'static str {
 /// Asks, and says what is wrong with the answer.
 async fn ask(service: &TestService, row: &Row, caller: usize, asking: Asking) -> Option<String> {
     let (method, path, _, statuses) = row;
-    let url = path.replace("{id}", &asking.id).replace("{key}", "archive.run_hour") + query(method, path);
-    let url = service.url(&url);
+    let path_of_one = path.replace("{id}", &asking.id).replace("{key}", "archive.run_hour");
+    let url = service.url(&(path_of_one + query(method, path)));
     let mut request = service.client.request(method.parse::<Method>().unwrap(), url);
     if let Some(token) = asking.token {
         request = request.bearer_auth(token);

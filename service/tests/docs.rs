@@ -29,10 +29,8 @@ fn unpacked(gzip: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn the_page_stands_at_both_addresses_and_at_the_root() {
+async fn the_page_stands_at_both_addresses() {
     let service = TestService::start().await;
-    let root = service.get("/").await;
-    assert_eq!((root.status(), header(&root, "location")), (StatusCode::FOUND, "/docs"));
     let mut pages = Vec::new();
     for path in ["/docs", "/docs/"] {
         let page = service.get(path).await;

@@ -2,6 +2,7 @@
 //! one call, convert.
 
 pub mod api_tokens;
+mod assets;
 pub mod audit_events;
 pub mod auth;
 pub mod authorize;
@@ -14,10 +15,12 @@ pub mod metrics_aggregates;
 pub mod metrics_series;
 pub mod metrics_snapshots;
 mod origin;
+pub mod page;
 pub mod payload;
 pub mod problem;
 pub mod problem_json;
 mod routes;
+pub mod schema;
 mod security_document;
 pub mod streams;
 pub mod tags;
@@ -40,8 +43,10 @@ use self::health::HealthApi;
 use self::metrics_aggregates::MetricsAggregatesApi;
 use self::metrics_series::MetricsSeriesApi;
 use self::metrics_snapshots::MetricsSnapshotsApi;
+use self::page::Page;
 use self::routes::RoutesBuilder;
 pub use self::routes::{RouteFacts, RouteTable};
+use self::schema::SchemaApi;
 use self::users::UsersApi;
 use crate::access::Gate;
 use crate::actions::Actions;
@@ -138,8 +143,10 @@ impl Application {
         for path in ["/docs", "/docs/", "/docs/:file", "/openapi.json", "/openapi.yaml"] {
             routes.add_page(path, Method::GET, docs.clone());
         }
-        let root = poem::endpoint::make(|_| async { Ok::<_, poem::Error>(docs::redirect_to_docs().await) });
-        routes.add_page("/", Method::GET, root);
+        let page = Page::new();
+        for path in ["/", "/assets/:file"] {
+            routes.add_page(path, Method::GET, page.clone());
+        }
         Ok(Self { parts, limits, routes })
     }
 
@@ -198,6 +205,7 @@ fn apis(parts: &Parts) -> impl OpenApi + use<> {
     let Parts { lifecycle, probe, query, clock, actions, snapshots, .. } = parts.clone();
     (
         HealthApi { lifecycle, probe, query, clock },
+        SchemaApi { database: actions.database.clone() },
         UsersApi { actions: actions.clone() },
         AuthApi { actions: actions.clone() },
         ApiTokensApi { actions: actions.clone() },

@@ -13,8 +13,8 @@ pub enum Tag {
     Auth,
     /// Accounts: who may sign in.
     Users,
-    /// Settings that are changed while the service runs.
-    Config,
     /// Snapshots of what is measured, over time.
     Metrics,
+    /// Settings that are changed while the service runs.
+    Config,
 }

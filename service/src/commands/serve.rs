@@ -21,6 +21,7 @@ use crate::access::Gate;
 use crate::actions::Actions;
 use crate::actions::metrics_snapshots::Snapshots;
 use crate::api::{Application, Parts, RequestLimits};
+use crate::collector::Collector;
 use crate::keys::Keys;
 use crate::leases::Leases;
 use crate::lifecycle::Lifecycle;
@@ -116,7 +117,8 @@ async fn serve(settings: ServiceSettings, clock: Clock, entropy: Entropy) -> Exi
     match started {
         Ok(serving) => {
             if on_terminal {
-                tell(format_args!("\n  Swagger UI: http://{}/docs\n", serving.address()));
+                let address = serving.address();
+                tell(format_args!("\n  Overview: http://{address}/\n  Swagger UI: http://{address}/docs\n"));
             }
             serving.run(&mut signals, on_terminal).await
         }
@@ -166,6 +168,13 @@ fn start_duties(
         count: settings.metrics.partitions_ahead.get(),
     };
     tokio::spawn(ahead.run(lifecycle.clone()));
+    let collector = Collector {
+        database: database.clone(),
+        partitions: partitions.clone(),
+        clock: clock.clone(),
+        live: live.clone(),
+    };
+    tokio::spawn(collector.run(lifecycle.clone()));
 }
 
 /// The service, listening.

@@ -39,10 +39,10 @@ impl BodyLimit {
     }
 
     fn of(self, request: &Request) -> u64 {
+        let usual = if is_stream(request) { self.stream } else { self.body };
         match self.exception {
-            Some((exception, bytes)) if exception == request.uri().path() => bytes.min(self.body),
-            _ if is_stream(request) => self.stream,
-            _ => self.body,
+            Some((exception, bytes)) if exception == request.uri().path() => bytes.min(usual),
+            _ => usual,
         }
     }
 }
@@ -50,14 +50,14 @@ impl BodyLimit {
 /// The endpoint of [`BodyLimit`].
 pub struct BodyLimitEndpoint<E> {
     inner: E,
-    limit: BodyLimit,
+    limits: BodyLimit,
 }
 
 impl<E: Endpoint<Output = Response>> Middleware<E> for BodyLimit {
     type Output = BodyLimitEndpoint<E>;
 
     fn transform(&self, inner: E) -> Self::Output {
-        BodyLimitEndpoint { inner, limit: *self }
+        BodyLimitEndpoint { inner, limits: *self }
     }
 }
 
@@ -65,7 +65,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for BodyLimitEndpoint<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> Result<Response> {
-        let limit = self.limit.of(&request);
+        let limit = self.limits.of(&request);
         let headers = request.headers();
         if let Some(length) = headers.get(CONTENT_LENGTH) {
             // hyper has checked the number, and reads no more than it says.

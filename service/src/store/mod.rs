@@ -15,6 +15,7 @@ pub mod operators;
 pub mod partitions;
 pub mod passwords;
 pub mod prune;
+pub mod schema;
 pub mod sessions;
 pub mod together;
 pub mod touches;

@@ -14,6 +14,7 @@ mod accounts;
 mod browser;
 mod docs;
 mod driver;
+mod page;
 #[path = "../support/mod.rs"]
 mod support;
 mod swagger;

@@ -52,6 +52,8 @@ impl TestService {
             ("DATABASE_URL", database.as_str()),
             ("HTTP_ADDRESS", "127.0.0.1:0"),
             ("TELEMETRY_PROMETHEUS_ADDRESS", "off"),
+            // Tests count what they did, and nothing else.
+            ("METRICS_COLLECT_INTERVAL", "off"),
         ];
         let defaults = defaults.into_iter().filter(|(name, _)| variables.iter().all(|(it, _)| it != name));
         evidence::watch();
@@ -146,6 +148,7 @@ impl Program {
             .env("DATABASE_URL", database)
             .env("HTTP_ADDRESS", "127.0.0.1:0")
             .env("TELEMETRY_PROMETHEUS_ADDRESS", "off")
+            .env("METRICS_COLLECT_INTERVAL", "off")
             .envs(variables.iter().copied())
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");

@@ -123,8 +123,7 @@ impl Browser {
         .await;
     }
 
-    /// What a script returns; it is the body of a function of these `arguments`. For axe-core, execute its
-    /// source with this and then its `run` with [`WebDriver::execute_async`].
+    /// What a script returns; it is the body of a function of these `arguments`.
     pub async fn evaluate(&self, script: &str, arguments: Vec<Value>) -> Value {
         let answer = self.execute(script, arguments).await;
         answer.unwrap_or_else(|error| panic!("{script}: {error}")).json().clone()
@@ -185,6 +184,36 @@ impl Browser {
         assert!(elsewhere.is_empty(), "the page asked somebody else than {origin}: {elsewhere:?}");
         let complaints = self.complaints().await;
         assert!(complaints.is_empty(), "the console complains: {complaints:#?}");
+    }
+
+    /// axe-core finds nothing on the page as it is now that keeps people from using it: nothing of serious or
+    /// critical impact by WCAG 2.2, levels A and AA, and by what is held to be good practice. Where there is
+    /// no axe-core, a line says so.
+    pub async fn assert_accessible(&self, place: &str) {
+        let Some(axe) = std::env::var_os("TEST_AXE") else {
+            tell(&format!(
+                "!!! SKIPPED axe-core for {place}: it is not there; `make test-browser` fetches it"
+            ));
+            return;
+        };
+        let axe = std::fs::read_to_string(axe).expect("axe-core can be read");
+        self.execute(axe, Vec::new()).await.expect("axe-core loads");
+        let run = "const done = arguments[0]; axe.run(document, { resultTypes: ['violations'] })\
+             .then(found => done(found), error => done(String(error)))";
+        let found = self.execute_async(run, Vec::new()).await.expect("axe-core runs").json().clone();
+        let checked = found["passes"].as_array().map_or(0, Vec::len);
+        assert!(checked > 10, "{place}: axe-core checked {checked} rules: {found}");
+        let violations = found["violations"].as_array().expect("a list").iter();
+        let bad = violations.filter(|it| matches!(it["impact"].as_str(), Some("serious" | "critical")));
+        let bad: Vec<_> = bad
+            .map(|it| {
+                let nodes = it["nodes"].as_array().into_iter().flatten();
+                let nodes: Vec<_> =
+                    nodes.map(|node| format!("{} {}", node["html"], node["failureSummary"])).collect();
+                format!("{} ({}): {}", it["id"], it["impact"], nodes.join("\n  "))
+            })
+            .collect();
+        assert!(bad.is_empty(), "{place}: {}", bad.join("\n"));
     }
 
     /// Ends it in good order.
