@@ -2,6 +2,7 @@
 //! audit event of it. Handlers and the command line call these; SQL is the store's.
 
 pub mod api_tokens;
+pub mod archive_policies;
 mod error;
 pub mod idempotency;
 pub mod logins;

@@ -53,6 +53,10 @@ permissions! {
     ManageUsers = "bearer users:write admin", TokenRule::Scope(Scope::UsersWrite), admin: true;
     /// Reads who did what.
     ReadAudit = "bearer audit:read admin", TokenRule::Scope(Scope::AuditRead), admin: true;
+    /// Reads archive policies and what was done about them.
+    ReadArchive = "bearer archive:write admin", TokenRule::Scope(Scope::ArchiveWrite), admin: true;
+    /// Changes and runs archive policies.
+    WriteArchive = "bearer archive:write admin", TokenRule::Scope(Scope::ArchiveWrite), admin: true;
 }
 
 /// The caller, allowed to do what `P` stands for.

@@ -2,6 +2,7 @@
 //! one call, convert.
 
 pub mod api_tokens;
+pub mod archive_policies;
 pub mod audit_events;
 pub mod auth;
 pub mod authorize;
@@ -27,6 +28,7 @@ use poem::{Endpoint, EndpointExt as _, Response};
 use poem_openapi::{ContactObject, ExtraHeader, LicenseObject, OpenApi, OpenApiService};
 
 use self::api_tokens::ApiTokensApi;
+use self::archive_policies::ArchivePoliciesApi;
 use self::audit_events::AuditEventsApi;
 use self::auth::AuthApi;
 use self::docs::Docs;
@@ -179,6 +181,7 @@ fn apis(parts: &Parts) -> impl OpenApi + use<> {
         UsersApi { actions: actions.clone() },
         AuthApi { actions: actions.clone() },
         ApiTokensApi { actions: actions.clone() },
-        AuditEventsApi { actions },
+        AuditEventsApi { actions: actions.clone() },
+        ArchivePoliciesApi { actions, can_archive: true },
     )
 }

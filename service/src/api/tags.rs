@@ -13,4 +13,6 @@ pub enum Tag {
     Auth,
     /// Accounts: who may sign in.
     Users,
+    /// How long snapshots are kept, and where they are archived.
+    Archive,
 }

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod api_tokens;
+pub mod archive_policies;
 pub mod audit;
 pub mod health;
 pub mod idempotency;

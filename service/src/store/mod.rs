@@ -1,6 +1,7 @@
 //! The SQL of each noun, once, and from rows to types. No HTTP.
 
 pub mod api_tokens;
+pub mod archive_policies;
 pub mod audit_events;
 pub mod credentials;
 pub mod health;
