@@ -1,6 +1,7 @@
 //! A connection to either database, and a transaction on one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::postgres::{Cancel, PostgresConnection};
 use super::sqlite::SqliteConnection;
@@ -10,12 +11,12 @@ use crate::settings::DatabaseSettings;
 
 /// One connection that its holder has for itself. Statements run on it one after the other.
 pub struct Connection {
-    driver: Driver,
-    watch: Arc<Watch>,
+    pub(super) driver: Driver,
+    pub(super) watch: Arc<Watch>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "the larger one is the one that has to be fast")]
-enum Driver {
+pub(super) enum Driver {
     Postgres(PostgresConnection),
     Sqlite(SqliteConnection),
 }
@@ -200,15 +201,20 @@ impl Canceller {
 /// away — it is rolled back.
 #[must_use = "a transaction that is not committed is rolled back"]
 pub struct Transaction {
-    connection: Connection,
+    pub(super) connection: Connection,
     /// Whether a statement failed. PostgreSQL does nothing more then; SQLite would, so it is kept from it.
-    failed: bool,
+    pub(super) failed: bool,
+    /// How long a stream may make its reader wait for the next row.
+    pub(super) wait_limit: Duration,
 }
 
 impl Transaction {
-    pub(super) async fn begin(mut connection: Connection) -> Result<Self, DatabaseError> {
+    pub(super) async fn begin(
+        mut connection: Connection,
+        wait_limit: Duration,
+    ) -> Result<Self, DatabaseError> {
         connection.begin().await?;
-        Ok(Self { connection, failed: false })
+        Ok(Self { connection, failed: false, wait_limit })
     }
 
     /// All rows that the statement finds. Only for statements that bound them.

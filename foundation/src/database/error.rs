@@ -68,6 +68,7 @@ struct Details {
     constraint: Option<String>,
     position: Option<usize>,
     hint: Option<String>,
+    row: Option<u64>,
 }
 
 impl DatabaseError {
@@ -97,6 +98,18 @@ impl DatabaseError {
         self
     }
 
+    /// The same error, about this one of the rows that are inserted, from 0.
+    pub(super) fn in_row(mut self, row: u64) -> Self {
+        self.details.row = Some(row);
+        self
+    }
+
+    /// The same error, its row counted from one that had as many before it.
+    pub(super) fn after_rows(mut self, before: u64) -> Self {
+        self.details.row = self.details.row.map(|row| row + before);
+        self
+    }
+
     pub(super) fn set_kind(&mut self, kind: DatabaseErrorKind) {
         self.kind = kind;
     }
@@ -123,6 +136,12 @@ impl DatabaseError {
     #[must_use]
     pub fn position(&self) -> Option<usize> {
         self.details.position
+    }
+
+    /// Which of the rows that were inserted together, from 0, where the database tells it.
+    #[must_use]
+    pub fn row(&self) -> Option<u64> {
+        self.details.row
     }
 
     /// What PostgreSQL suggests.
@@ -220,6 +239,14 @@ fn without_value<'a>(code: &str, message: &'a str) -> &'a str {
     end.map_or(message, |end| message[..end].trim_end_matches([' ', ':']))
 }
 
+/// The row, from 0, that PostgreSQL's context names: `COPY metrics_snapshot, line 3, column source`.
+fn copied_row(context: &str) -> Option<u64> {
+    let of_copy = context.lines().find(|line| line.starts_with("COPY "))?;
+    let (_, number) = of_copy.split_once(", line ")?;
+    let digits = number.split(|character: char| !character.is_ascii_digit()).next()?;
+    digits.parse::<u64>().ok()?.checked_sub(1)
+}
+
 impl From<tokio_postgres::Error> for DatabaseError {
     fn from(error: tokio_postgres::Error) -> Self {
         use DatabaseErrorKind as Kind;
@@ -233,6 +260,7 @@ impl From<tokio_postgres::Error> for DatabaseError {
                 }),
                 hint: said.hint().map(str::to_owned),
                 sqlstate: Some(code.clone()),
+                row: said.where_().and_then(copied_row),
             };
             let message = format!("{} (SQLSTATE {code})", without_value(&code, said.message()));
             let kind = kind_of_sqlstate(&code);
@@ -331,6 +359,13 @@ mod tests {
         ] {
             assert_eq!(kind_of_sqlstate(code), kind, "{code}");
         }
+    }
+
+    #[test]
+    fn a_context_names_a_row() {
+        assert_eq!(copied_row("COPY item, line 3, column name: \"x, line 7\""), Some(2));
+        assert_eq!(copied_row("JSON data, line 9: {x\nCOPY item, line 1, column document"), Some(0));
+        assert_eq!(copied_row("SQL statement \"SELECT 1\""), None);
     }
 
     #[test]

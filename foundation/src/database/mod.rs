@@ -23,9 +23,12 @@
 
 mod connection;
 mod error;
+mod insert;
+mod listen;
 mod postgres;
 mod sqlite;
 mod statement;
+mod stream;
 mod url;
 mod value;
 
@@ -40,7 +43,10 @@ use crate::settings::DatabaseSettings;
 
 pub use connection::{Canceller, Connection, Transaction};
 pub use error::{DatabaseError, DatabaseErrorKind};
+pub use insert::{InsertRows, ValueType};
+pub use listen::{Heard, Listener};
 pub use statement::{Access, Statement};
+pub use stream::RowStream;
 pub use url::{DatabaseUrl, PostgresUrl, SslMode};
 pub use value::{FromValue, Row, Value};
 
@@ -91,6 +97,8 @@ pub struct PoolStatus {
 pub struct Database {
     pool: Pool,
     watch: Arc<Watch>,
+    /// How long a stream may make its reader wait for the next row.
+    wait_limit: Duration,
 }
 
 #[derive(Clone)]
@@ -122,7 +130,7 @@ impl Database {
             }
             DatabaseUrl::Sqlite(path) => Pool::Sqlite(SqlitePool::new(path, settings)?),
         };
-        Ok(Self { pool, watch })
+        Ok(Self { pool, watch, wait_limit: settings.statement_timeout })
     }
 
     /// Which database this is.
@@ -170,7 +178,7 @@ impl Database {
     /// # Errors
     /// As [`query`](Self::query).
     pub async fn begin(&self) -> Result<Transaction, DatabaseError> {
-        Transaction::begin(self.connection(Access::Write).await?).await
+        Transaction::begin(self.connection(Access::Write).await?, self.wait_limit).await
     }
 
     async fn connection(&self, access: Access) -> Result<Connection, DatabaseError> {

@@ -79,23 +79,16 @@ impl Watch {
         rows: impl FnOnce(&T) -> u64,
         work: impl Future<Output = Result<T, DatabaseError>>,
     ) -> Result<T, DatabaseError> {
-        let span = self.span(statement);
-        let started = self.echo.then(Instant::now);
-        let result = work.instrument(span.clone()).await;
-        if let Err(error) = &result {
-            span.record("otel.status_code", "ERROR");
-            span.record(
-                "error.type",
-                error.sqlstate().map_or_else(|| format!("{:?}", error.kind()), str::to_owned),
-            );
-        }
-        if let Some(started) = started {
-            let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
-            let count = result.as_ref().ok().map(rows);
-            let error = result.as_ref().err().map(field::display);
-            tracing::info!(target: "foundation::database", milliseconds, rows = count, error, sql = statement.sql(), "statement");
-        }
+        let mut watched = self.begin(statement);
+        let result = work.instrument(watched.span.clone()).await;
+        watched.finish(result.as_ref().ok().map(rows), result.as_ref().err());
         result
+    }
+
+    /// Watches something that is not done in one go.
+    pub(super) fn begin(&self, statement: &Statement) -> Watched {
+        let echo = self.echo.then(|| (Instant::now(), statement.sql.clone()));
+        Watched { span: self.span(statement), echo }
     }
 
     fn span(&self, statement: &Statement) -> Span {
@@ -112,5 +105,30 @@ impl Watch {
             db.collection.name = statement.collection,
             db.query.text = statement.sql(),
         )
+    }
+}
+
+/// A statement that is being run.
+pub(super) struct Watched {
+    span: Span,
+    echo: Option<(Instant, Cow<'static, str>)>,
+}
+
+impl Watched {
+    /// Tells how it ended. Only the first end counts.
+    pub(super) fn finish(&mut self, rows: Option<u64>, error: Option<&DatabaseError>) {
+        let span = std::mem::replace(&mut self.span, Span::none());
+        if let Some(error) = error {
+            span.record("otel.status_code", "ERROR");
+            span.record(
+                "error.type",
+                error.sqlstate().map_or_else(|| format!("{:?}", error.kind()), str::to_owned),
+            );
+        }
+        if let Some((started, sql)) = self.echo.take() {
+            let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
+            let error = error.map(field::display);
+            tracing::info!(target: "foundation::database", milliseconds, rows, error, sql = &*sql, "statement");
+        }
     }
 }

@@ -48,6 +48,9 @@ impl Setting for SslMode {
     }
 }
 
+/// The variable that an address stands in unless something else is said.
+const VARIABLE: &str = "DATABASE_URL";
+
 /// The address of a database. Neither `Debug` nor `Display` shows its password.
 #[derive(Clone, PartialEq, Eq)]
 pub enum DatabaseUrl {
@@ -63,6 +66,8 @@ pub struct PostgresUrl {
     pub(super) config: tokio_postgres::Config,
     pub(super) ssl_mode: Option<SslMode>,
     pub(super) ssl_root_cert: Option<PathBuf>,
+    /// The variable that it stands in, for those who have to mend it.
+    pub(super) variable: &'static str,
 }
 
 impl DatabaseUrl {
@@ -74,7 +79,12 @@ impl DatabaseUrl {
         if let Some(password) = password {
             config.password(password);
         }
-        Self::Postgres(Box::new(PostgresUrl { config, ssl_mode: None, ssl_root_cert: None }))
+        Self::Postgres(Box::new(PostgresUrl {
+            config,
+            ssl_mode: None,
+            ssl_root_cert: None,
+            variable: VARIABLE,
+        }))
     }
 
     /// A SQLite file.
@@ -124,8 +134,9 @@ impl DatabaseUrl {
     }
 
     /// Fills in what the URL leaves open from the other settings; those of keepalives hold in any case.
-    pub(crate) fn complete(&mut self, settings: &DatabaseSettings) {
+    pub(crate) fn complete(&mut self, settings: &DatabaseSettings, variable: &'static str) {
         let Self::Postgres(url) = self else { return };
+        url.variable = variable;
         let ssl_mode = *url.ssl_mode.get_or_insert(settings.ssl_mode.unwrap_or_default());
         if url.ssl_root_cert.is_none() {
             url.ssl_root_cert.clone_from(&settings.ssl_root_cert);
@@ -272,7 +283,7 @@ fn parse_postgres(rest: &str) -> Result<DatabaseUrl, String> {
             config.host("localhost");
         }
     }
-    Ok(DatabaseUrl::Postgres(Box::new(PostgresUrl { config, ssl_mode, ssl_root_cert })))
+    Ok(DatabaseUrl::Postgres(Box::new(PostgresUrl { config, ssl_mode, ssl_root_cert, variable: VARIABLE })))
 }
 
 /// `rest` is what follows `sqlite://`, as SQLAlchemy reads it: one more slash and a path relative to

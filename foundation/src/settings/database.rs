@@ -25,6 +25,9 @@ crate::settings! {
         /// absolute). SQLAlchemy's spellings such as `postgresql+asyncpg://` are understood. Not set: the
         /// `POSTGRES_*` parts, or `sqlite:///./bedplate.db`.
         url: Option<DatabaseUrl> = "",
+        /// The same database past a transaction pooler, for what a pooler loses: listening to changes. Not
+        /// set: `DATABASE_URL`.
+        direct_url: Option<DatabaseUrl> = "",
         /// How TLS is used when the URL does not say: `disable`, `prefer`, `require`, `verify-ca` or
         /// `verify-full`.
         ssl_mode: Option<SslMode> = "",
@@ -88,7 +91,7 @@ impl DatabaseSettings {
     /// The database that the settings name: `DATABASE_URL`, else the `POSTGRES_*` parts, else, not in
     /// production, a SQLite file in the working folder.
     pub fn resolve(
-        &self,
+        &mut self,
         environment: &mut Environment,
         application: &ApplicationSettings,
         parts: &PostgresParts,
@@ -114,17 +117,54 @@ impl DatabaseSettings {
                 url
             }
         };
-        url.complete(self);
+        self.complete("DATABASE_URL", &mut url, environment, application);
+        self.direct_url =
+            self.other("DATABASE_DIRECT_URL", self.direct_url.clone(), &url, environment, application);
+        url
+    }
+
+    /// Another address of the database that `url` names.
+    fn other(
+        &self,
+        name: &'static str,
+        other: Option<DatabaseUrl>,
+        url: &DatabaseUrl,
+        environment: &mut Environment,
+        application: &ApplicationSettings,
+    ) -> Option<DatabaseUrl> {
+        let mut other = other?;
+        if environment.is_wrong("DATABASE_URL") {
+            return None;
+        }
+        if matches!(url, DatabaseUrl::Sqlite(_)) || matches!(other, DatabaseUrl::Sqlite(_)) {
+            environment.problem(
+                name,
+                "only PostgreSQL has one; expected this and DATABASE_URL to start with postgresql://",
+            );
+            return None;
+        }
+        self.complete(name, &mut other, environment, application);
+        Some(other)
+    }
+
+    /// Fills in what an address leaves open, and looks at what it says.
+    fn complete(
+        &self,
+        name: &'static str,
+        url: &mut DatabaseUrl,
+        environment: &mut Environment,
+        application: &ApplicationSettings,
+    ) {
+        url.complete(self, name);
         if application.env == Mode::Production && url.has_password_among(&SHIPPED_PASSWORDS) {
             environment.problem(
-                "DATABASE_URL",
+                name,
                 "its password is one that stands in the repository for development; production needs another",
             );
         }
         if let Err(detail) = url.check() {
             environment.problem("DATABASE_SSL_ROOT_CERT", detail);
         }
-        url
     }
 
     /// Nothing is done in no time, and none of these can be turned off with a zero.

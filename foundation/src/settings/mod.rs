@@ -61,7 +61,7 @@ impl FoundationSettings {
     /// Reads them; what is wrong is told by [`Environment::finish`].
     pub fn read(environment: &mut Environment) -> Self {
         let application = ApplicationSettings::read(environment);
-        let database = DatabaseSettings::read(environment);
+        let mut database = DatabaseSettings::read(environment);
         let parts = PostgresParts::read(environment);
         let database_url = database.resolve(environment, &application, &parts);
         Self {

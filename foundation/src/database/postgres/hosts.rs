@@ -4,15 +4,17 @@
 //! TCP. A host that is frozen still accepts that and then is silent for ever, so here the time is that of
 //! the whole attempt.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::time::Duration;
 
 use deadpool_postgres::Connect;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc::Sender;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::config::{Host, LoadBalanceHosts};
-use tokio_postgres::{Client, Config, Error};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, Notification};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 type Connected = (Client, JoinHandle<()>);
@@ -41,6 +43,16 @@ pub(super) async fn connect(
     tls: &MakeRustlsConnect,
     all_together: Duration,
 ) -> Result<Connected, Error> {
+    connect_and_hear(config, tls, all_together, None).await
+}
+
+/// The same, with a place where the server's notifications go.
+pub(super) async fn connect_and_hear(
+    config: &Config,
+    tls: &MakeRustlsConnect,
+    all_together: Duration,
+    notifications: Option<&Sender<Notification>>,
+) -> Result<Connected, Error> {
     let (hosts, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
     // The ports are one for all of them or one for each; tokio-postgres knows what to say of others.
     let one_by_one = addresses.is_empty()
@@ -49,13 +61,14 @@ pub(super) async fn connect(
     let (Some(limit), Some((last, others)), true) =
         (config.get_connect_timeout(), hosts.split_last(), one_by_one)
     else {
-        return connect_any(config, tls).await;
+        return connect_any(config, tls, notifications).await;
     };
     let share = all_together / u32::try_from(hosts.len()).unwrap_or(u32::MAX);
     let limit = share.min(*limit);
     let port_of = |index: usize| ports.get(index).or(ports.first()).copied();
     for (index, host) in others.iter().enumerate() {
-        match timeout(limit, connect_any(&alone(config, host, port_of(index)), tls)).await {
+        let one = alone(config, host, port_of(index));
+        match timeout(limit, connect_any(&one, tls, notifications)).await {
             Ok(Ok(connected)) => return Ok(connected),
             Ok(Err(error)) => {
                 tracing::debug!(host = ?host, error = %error, "a host refuses, the next one is tried");
@@ -63,17 +76,45 @@ pub(super) async fn connect(
             Err(_) => tracing::debug!(host = ?host, "a host does not answer, the next one is tried"),
         }
     }
-    connect_any(&alone(config, last, port_of(others.len())), tls).await
+    connect_any(&alone(config, last, port_of(others.len())), tls, notifications).await
 }
 
-async fn connect_any(config: &Config, tls: &MakeRustlsConnect) -> Result<Connected, Error> {
+async fn connect_any(
+    config: &Config,
+    tls: &MakeRustlsConnect,
+    notifications: Option<&Sender<Notification>>,
+) -> Result<Connected, Error> {
     let (client, connection) = config.connect(tls.clone()).await?;
+    let notifications = notifications.cloned();
     let task = tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        let ended = match notifications {
+            Some(notifications) => hear(connection, notifications).await,
+            None => connection.await,
+        };
+        if let Err(error) = ended {
             tracing::debug!(error = %error, "the connection to PostgreSQL ended");
         }
     });
     Ok((client, task))
+}
+
+/// Drives the connection and passes its notifications on. While nobody takes them it is not read from.
+async fn hear<S, T>(
+    mut connection: Connection<S, T>,
+    notifications: Sender<Notification>,
+) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+        if let AsyncMessage::Notification(notification) = message?
+            && notifications.send(notification).await.is_err()
+        {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The same with one host. tokio-postgres takes none away, so the rest is copied.

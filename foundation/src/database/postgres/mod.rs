@@ -1,8 +1,11 @@
 //! The PostgreSQL driver: the only place that names tokio-postgres and deadpool-postgres.
 
+mod copy;
 mod hosts;
 mod lanes;
+mod listen;
 mod pool;
+mod stream;
 mod tls;
 mod values;
 
@@ -18,6 +21,7 @@ use values::Parameter;
 use super::{DatabaseError, DatabaseErrorKind, PostgresUrl, Row, Value};
 use crate::settings::DatabaseSettings;
 
+pub(super) use copy::CopyIn;
 pub(super) use lanes::Lanes;
 pub(super) use pool::PostgresPool;
 
@@ -134,20 +138,22 @@ impl PostgresConnection {
         rows.first().map_or(Ok(false), |row| row.get("writable"))
     }
 
+    fn client(&self) -> Result<&ClientWrapper, DatabaseError> {
+        match &self.holder {
+            Some(Holder::Pooled(object)) => Ok(object),
+            Some(Holder::Own(client)) => Ok(client),
+            None => Err(DatabaseError::new(DatabaseErrorKind::Unreachable, "the connection is closed")),
+        }
+    }
+
     /// Runs something on the client within the statement's time. What was not finished leaves `busy`
     /// set, so that the connection is closed instead of going back to the pool.
     async fn run<T>(
         &mut self,
         work: impl AsyncFnOnce(&ClientWrapper) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, DatabaseError> {
-        let client: &ClientWrapper = match &self.holder {
-            Some(Holder::Pooled(object)) => object,
-            Some(Holder::Own(client)) => client,
-            None => {
-                return Err(DatabaseError::new(DatabaseErrorKind::Unreachable, "the connection is closed"));
-            }
-        };
         self.busy = true;
+        let client = self.client()?;
         let result = match self.statement_timeout {
             Some(limit) => match timeout(limit + GRACE, work(client)).await {
                 Ok(result) => result,
@@ -223,11 +229,13 @@ fn not_connected(url: &PostgresUrl, error: DatabaseError) -> DatabaseError {
     let user = url.config.get_user().unwrap_or("the operating system's user");
     match error.kind() {
         DatabaseErrorKind::Authentication => error.while_trying(format!(
-            "PostgreSQL at {hosts} refuses the role {user}; check the user and the password in DATABASE_URL"
+            "PostgreSQL at {hosts} refuses the role {user}; check the user and the password in {}",
+            url.variable
         )),
         DatabaseErrorKind::Unreachable | DatabaseErrorKind::Timeout => {
             let mut error = error.while_trying(format!(
-                "PostgreSQL at {hosts} cannot be reached; check that it runs and that DATABASE_URL names its host and port"
+                "PostgreSQL at {hosts} cannot be reached; check that it runs and that {} names its host and port",
+                url.variable
             ));
             error.set_kind(DatabaseErrorKind::Unreachable);
             error
@@ -236,7 +244,8 @@ fn not_connected(url: &PostgresUrl, error: DatabaseError) -> DatabaseError {
             "no TLS connection to PostgreSQL at {hosts}; check sslmode and DATABASE_SSL_ROOT_CERT"
         )),
         DatabaseErrorKind::MissingDatabase => error.while_trying(format!(
-            "PostgreSQL at {hosts} has no such database; make it, or check its name in DATABASE_URL"
+            "PostgreSQL at {hosts} has no such database; make it, or check its name in {}",
+            url.variable
         )),
         _ => error.while_trying(format!("PostgreSQL at {hosts}")),
     }

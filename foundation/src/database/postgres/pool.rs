@@ -1,13 +1,17 @@
 //! The connections of a service, bounded in number and in every wait.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
+use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::listen::ListenTo;
 use super::{Cancel, Holder, Lanes, PostgresConnection, configured, hosts, not_connected, timed_out, tls};
-use crate::database::{DatabaseError, DatabaseErrorKind, PostgresUrl};
+use crate::database::listen::Heard;
+use crate::database::{DatabaseError, DatabaseErrorKind, DatabaseUrl, PostgresUrl};
 use crate::settings::DatabaseSettings;
 
 /// The connections of a service.
@@ -20,6 +24,7 @@ pub(in crate::database) struct PostgresPool {
     wait_timeout: Duration,
     get_timeout: Duration,
     lanes: Lanes,
+    listen_to: Arc<ListenTo>,
 }
 
 impl PostgresPool {
@@ -70,9 +75,15 @@ impl PostgresPool {
                 DatabaseError::new(DatabaseErrorKind::Other, "the pool cannot be set up").caused_by(error)
             })?;
         let lanes = Lanes::new(url, settings, tls.clone(), application_name);
+        let direct = match &settings.direct_url {
+            Some(DatabaseUrl::Postgres(direct)) => direct,
+            _ => url,
+        };
+        let listen_to = Arc::new(ListenTo::new(direct, settings, application_name)?);
         Ok(Self {
             pool,
             lanes,
+            listen_to,
             tls,
             url: url.clone(),
             statement_timeout: settings.statement_timeout,
@@ -96,6 +107,11 @@ impl PostgresPool {
         };
         let cancel = Cancel { token: object.cancel_token(), tls: self.tls.clone() };
         Ok(PostgresConnection::new(Holder::Pooled(object), cancel, Some(self.statement_timeout)))
+    }
+
+    /// What is heard on a channel.
+    pub(in crate::database) fn listen(&self, channel: &'static str) -> Receiver<Heard> {
+        self.listen_to.listen(channel)
     }
 
     fn not_given(&self, error: PoolError) -> DatabaseError {

@@ -117,9 +117,11 @@ impl<'a> FromSql<'a> for Value {
 pub(super) fn rows(rows: &[tokio_postgres::Row]) -> Result<Vec<Row>, DatabaseError> {
     let Some(first) = rows.first() else { return Ok(Vec::new()) };
     let columns: Arc<[String]> = first.columns().iter().map(|column| column.name().to_owned()).collect();
-    let row = |row: &tokio_postgres::Row| {
-        let values = (0..columns.len()).map(|index| row.try_get::<_, Value>(index));
-        Ok(Row::new(Arc::clone(&columns), values.collect::<Result<_, _>>()?))
-    };
-    rows.iter().map(row).collect()
+    rows.iter().map(|it| row(it, &columns)).collect()
+}
+
+/// One row of an answer with these columns.
+pub(super) fn row(row: &tokio_postgres::Row, columns: &Arc<[String]>) -> Result<Row, DatabaseError> {
+    let values = (0..columns.len()).map(|index| row.try_get::<_, Value>(index));
+    Ok(Row::new(Arc::clone(columns), values.collect::<Result<_, _>>()?))
 }

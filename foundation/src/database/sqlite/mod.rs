@@ -1,6 +1,8 @@
 //! The SQLite driver: the only place that names rusqlite and deadpool-sqlite.
 
+mod insert;
 mod pool;
+mod stream;
 mod values;
 
 use std::path::Path;
@@ -15,6 +17,7 @@ use super::{DatabaseError, DatabaseErrorKind, Row, Value};
 use crate::settings::DatabaseSettings;
 use values::{bind, read};
 
+pub(super) use insert::ChunkedInsert;
 pub(super) use pool::SqlitePool;
 
 /// Statements that a connection keeps prepared.
@@ -164,10 +167,18 @@ impl SqliteConnection {
         &mut self,
         work: impl FnOnce(&mut rusqlite::Connection) -> Result<T, rusqlite::Error> + Send + 'static,
     ) -> Result<T, DatabaseError> {
+        self.run_within(self.statement_timeout, work).await
+    }
+
+    async fn run_within<T: Send + 'static>(
+        &mut self,
+        limit: Option<Duration>,
+        work: impl FnOnce(&mut rusqlite::Connection) -> Result<T, rusqlite::Error> + Send + 'static,
+    ) -> Result<T, DatabaseError> {
         let closed = || DatabaseError::new(DatabaseErrorKind::Unreachable, "the connection is closed");
         let holder = self.holder.as_ref().ok_or_else(closed)?;
         self.busy = true;
-        let result = match self.statement_timeout {
+        let result = match limit {
             Some(limit) => match timeout(limit, holder.interact(work)).await {
                 Ok(result) => result,
                 Err(_) => {

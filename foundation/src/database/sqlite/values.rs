@@ -15,7 +15,7 @@ pub(super) fn bind(statement: &mut Statement<'_>, values: Vec<Value>) -> Result<
     Ok(())
 }
 
-fn stored(value: Value) -> Stored {
+pub(super) fn stored(value: Value) -> Stored {
     match value {
         Value::Null => Stored::Null,
         Value::Bool(value) => Stored::Integer(value.into()),

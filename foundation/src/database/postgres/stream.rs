@@ -1,0 +1,107 @@
+//! Rows as they come. The server sends no more of them than are taken: the connection is not read from
+//! while the reader is busy.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::{StreamExt as _, stream};
+use tokio_postgres::Statement;
+
+use super::{PostgresConnection, parameters, values};
+use crate::database::stream::{Held, Rows};
+use crate::database::{DatabaseError, Row, Value};
+
+/// A stream of rows, and the connection that they come from.
+struct State<'a> {
+    connection: Held<'a, PostgresConnection>,
+    statement: Statement,
+    values: Vec<Value>,
+    running: Option<Running>,
+}
+
+struct Running {
+    rows: Pin<Box<tokio_postgres::RowStream>>,
+    columns: Arc<[String]>,
+}
+
+impl PostgresConnection {
+    /// Streams in a transaction of its own that may only read: its end takes with it that the statement
+    /// has no time limit.
+    pub(in crate::database) async fn into_stream(
+        mut self,
+        sql: String,
+        values: Vec<Value>,
+    ) -> Result<Rows<'static>, DatabaseError> {
+        self.in_transaction = true;
+        self.batch("BEGIN READ ONLY; SET LOCAL statement_timeout = 0").await?;
+        streamed(Held::Own(Box::new(self)), sql, values).await
+    }
+
+    /// Streams in the transaction that is going on.
+    pub(in crate::database) async fn stream(
+        &mut self,
+        sql: String,
+        values: Vec<Value>,
+    ) -> Result<Rows<'_>, DatabaseError> {
+        self.lift_time_limit().await?;
+        streamed(Held::Lent(self), sql, values).await
+    }
+
+    /// Takes the server's time limit off the statements of this transaction. Those that need one on this
+    /// side have it still.
+    pub(super) async fn lift_time_limit(&mut self) -> Result<(), DatabaseError> {
+        self.batch("SET LOCAL statement_timeout = 0").await
+    }
+
+    /// Puts it back.
+    pub(super) async fn restore_time_limit(&mut self) -> Result<(), DatabaseError> {
+        let limit = self.statement_timeout.unwrap_or_default().as_millis();
+        self.batch(&format!("SET LOCAL statement_timeout = {limit}")).await
+    }
+}
+
+async fn streamed(
+    mut connection: Held<'_, PostgresConnection>,
+    sql: String,
+    values: Vec<Value>,
+) -> Result<Rows<'_>, DatabaseError> {
+    let statement = connection.run(async |client| client.prepare_cached(&sql).await).await?;
+    let state = State { connection, statement, values, running: None };
+    Ok(Box::pin(stream::try_unfold(state, State::next)))
+}
+
+impl<'a> State<'a> {
+    async fn next(mut self) -> Result<Option<(Row, Self)>, DatabaseError> {
+        let running = match &mut self.running {
+            Some(running) => running,
+            None => {
+                let started = self.start().await?;
+                self.running.insert(started)
+            }
+        };
+        match running.rows.next().await {
+            Some(Ok(row)) => Ok(Some((values::row(&row, &running.columns)?, self))),
+            Some(Err(error)) => {
+                self.connection.busy = false;
+                Err(error.into())
+            }
+            None => {
+                self.connection.busy = false;
+                if matches!(self.connection, Held::Lent(_)) {
+                    self.connection.restore_time_limit().await?;
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Asks for the rows. From here on the connection is busy until they have all come.
+    async fn start(&mut self) -> Result<Running, DatabaseError> {
+        let columns = self.statement.columns().iter().map(|column| column.name().to_owned()).collect();
+        let bound = parameters(&self.values);
+        self.connection.busy = true;
+        let started = self.connection.client()?.query_raw(&self.statement, bound).await;
+        let rows = started.inspect_err(|_| self.connection.busy = false)?;
+        Ok(Running { rows: Box::pin(rows), columns })
+    }
+}
