@@ -1,5 +1,7 @@
 //! The settings of the service.
 
+mod metrics;
+
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use foundation::settings::{
 };
 use ipnet::IpNet;
 use migrator::settings::{AdminSettings, MigratorSettings};
+
+pub use metrics::{Interval, MetricsSettings};
 
 /// Networks, each as `10.0.0.0/8` or as a single address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -155,6 +159,8 @@ pub struct ServiceSettings {
     pub http: HttpSettings,
     /// How people and programs sign in.
     pub auth: AuthSettings,
+    /// How metric snapshots are collected, taken and kept.
+    pub metrics: MetricsSettings,
     /// Those of the migrator, whose work the service does itself on a SQLite file: no other program
     /// reaches it. Not read with PostgreSQL.
     pub migrations: Option<migrator::settings::Settings>,
@@ -168,6 +174,8 @@ impl ServiceSettings {
         http.check_bounds(environment);
         let auth = AuthSettings::read(environment);
         auth.check_secrets(environment, &foundation.application);
+        let metrics = MetricsSettings::read(environment);
+        metrics.check_bounds(environment);
         let migrations =
             matches!(foundation.database_url, DatabaseUrl::Sqlite(_)).then(|| migrator::settings::Settings {
                 foundation: foundation.clone(),
@@ -178,7 +186,7 @@ impl ServiceSettings {
             migrations.migrator.check_bounds(environment);
             migrations.admin.check(environment);
         }
-        Self { foundation, http, auth, migrations }
+        Self { foundation, http, auth, metrics, migrations }
     }
 
     /// Every variable that [`read`](Self::read) knows.
@@ -188,6 +196,7 @@ impl ServiceSettings {
             FoundationSettings::variables(),
             HttpSettings::variables(),
             AuthSettings::variables(),
+            MetricsSettings::variables(),
             MigratorSettings::variables(),
             AdminSettings::variables(),
         ]

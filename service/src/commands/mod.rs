@@ -3,6 +3,7 @@
 mod admin;
 mod check_config;
 mod healthcheck;
+mod partitions;
 mod serve;
 
 use std::io::{self, Write as _};
@@ -42,6 +43,11 @@ enum Command {
         #[command(subcommand)]
         command: admin::AdminCommand,
     },
+    /// Makes the partitions that old snapshots need before they are loaded.
+    Partitions {
+        #[command(subcommand)]
+        command: partitions::PartitionsCommand,
+    },
     /// Asks the service that runs at HTTP_ADDRESS whether it is well: exit 0, else 69.
     Healthcheck {
         /// Whether it is ready, instead of whether it is alive.
@@ -74,6 +80,7 @@ pub fn main() -> Exit {
         Command::Serve => serve::run(environment),
         Command::CheckConfig { format } => check_config::run(environment, format),
         Command::Admin { command } => admin::run(environment, command),
+        Command::Partitions { command } => partitions::run(environment, &command),
         Command::Healthcheck { ready } => healthcheck::run(environment, ready),
     }
 }

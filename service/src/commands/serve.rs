@@ -21,9 +21,11 @@ use crate::access::Gate;
 use crate::actions::Actions;
 use crate::api::{Application, Parts, RequestLimits};
 use crate::keys::Keys;
+use crate::leases::Leases;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::{HttpMetrics, Metrics};
 use crate::middleware::{CatchPanic, HeadAsGet, Problems};
+use crate::partitions::{Ahead, Partitions};
 use crate::passwords::Passwords;
 use crate::probe::{Probe, SharedQuery};
 use crate::prune::Prune;
@@ -189,6 +191,15 @@ impl Serving {
             settings: auth.clone(),
         };
         tokio::spawn(prune.run(lifecycle.clone()));
+        let partitions = Partitions::new(database.clone(), settings.metrics.width());
+        let leases = Leases::new(database.clone(), &clock, &entropy);
+        let ahead = Ahead {
+            partitions,
+            leases,
+            clock: clock.clone(),
+            count: settings.metrics.partitions_ahead.get(),
+        };
+        tokio::spawn(ahead.run(lifecycle.clone()));
         let passwords = Passwords::new(&auth, entropy.clone()).map_err(|error| {
             tracing::error!("{error}");
             Exit::Configuration

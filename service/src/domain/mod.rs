@@ -7,6 +7,7 @@ pub mod audit;
 pub mod health;
 pub mod idempotency;
 pub mod login_limits;
+pub mod partitions;
 pub mod passwords;
 pub mod sessions;
 pub mod users;
