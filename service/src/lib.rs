@@ -13,6 +13,7 @@ pub mod domain;
 pub mod keys;
 pub mod leases;
 pub mod lifecycle;
+pub mod live_settings;
 pub mod metrics;
 pub mod middleware;
 pub mod partitions;

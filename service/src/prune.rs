@@ -10,6 +10,7 @@ use foundation::entropy::Entropy;
 use time::OffsetDateTime;
 
 use crate::lifecycle::{Lifecycle, Stage};
+use crate::live_settings::LiveSettings;
 use crate::settings::AuthSettings;
 use crate::store::prune::{Pruned, delete_batch};
 
@@ -34,6 +35,8 @@ pub struct Prune {
     pub entropy: Entropy,
     /// How long things are kept.
     pub settings: Arc<AuthSettings>,
+    /// What is changed while the service runs.
+    pub live: LiveSettings,
 }
 
 impl Prune {
@@ -91,7 +94,7 @@ impl Prune {
         let retention = match what {
             Pruned::Sessions | Pruned::ApiTokens => Duration::ZERO,
             // Nobody is let in by a name that is locked, so that is remembered as long as it lasts.
-            Pruned::LoginFailures => self.settings.failure_retention.max(self.settings.login_max_delay),
+            Pruned::LoginFailures => self.settings.failure_retention.max(self.live.current().login_max_delay),
             Pruned::IdempotencyKeys => self.settings.idempotency_retention,
             Pruned::AuditEvents => self.settings.audit_retention,
         };

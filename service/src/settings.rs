@@ -14,6 +14,7 @@ use foundation::settings::{
 use ipnet::IpNet;
 use migrator::settings::{AdminSettings, MigratorSettings};
 
+use crate::domain::live::Live;
 pub use metrics::{Interval, MetricsSettings};
 
 /// Networks, each as `10.0.0.0/8` or as a single address.
@@ -137,6 +138,14 @@ impl AuthSettings {
             }
         }
     }
+
+    /// Adds a problem for each default of a setting that can be changed while the service runs and that the
+    /// rule for it does not allow.
+    fn check_defaults(&self, environment: &mut Environment) {
+        for (key, words) in Live::defaults(self, None).broken_rules() {
+            environment.problem(&key.name().replace('.', "_").to_uppercase(), words);
+        }
+    }
 }
 
 impl HttpSettings {
@@ -176,6 +185,7 @@ impl ServiceSettings {
         auth.check_secrets(environment, &foundation.application);
         let metrics = MetricsSettings::read(environment);
         metrics.check_bounds(environment);
+        auth.check_defaults(environment);
         let migrations =
             matches!(foundation.database_url, DatabaseUrl::Sqlite(_)).then(|| migrator::settings::Settings {
                 foundation: foundation.clone(),

@@ -160,11 +160,11 @@ impl Limits {
         transaction: &mut Transaction,
     ) -> Result<(), ActionError> {
         let now = actions.clock.now();
-        let settings = &actions.settings;
+        let (settings, limits) = (&actions.settings, actions.live.current());
         for subject in [&self.account, &self.address].into_iter().flatten() {
             let forgotten = now - settings.failure_retention;
             let failures = login_failures::count(transaction, subject, now, forgotten).await?;
-            let delay = delay(settings, subject, failures);
+            let delay = delay(&limits, subject, failures);
             if !delay.is_zero() {
                 login_failures::lock(transaction, subject, now + delay).await?;
             }

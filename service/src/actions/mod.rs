@@ -3,6 +3,7 @@
 
 pub mod api_tokens;
 pub mod archive_policies;
+pub mod config;
 mod error;
 pub mod idempotency;
 pub mod logins;
@@ -23,6 +24,7 @@ use foundation::entropy::Entropy;
 use crate::domain::access::{Caller, Credential};
 use crate::domain::audit::{Actor, ActorKind, AuditEvent, Change, Target};
 use crate::keys::Keys;
+use crate::live_settings::LiveSettings;
 use crate::passwords::Passwords;
 use crate::settings::AuthSettings;
 
@@ -41,6 +43,8 @@ pub struct Actions {
     pub passwords: Passwords,
     /// How people sign in.
     pub settings: Arc<AuthSettings>,
+    /// What is changed while the service runs.
+    pub live: LiveSettings,
 }
 
 /// Where a request came from.

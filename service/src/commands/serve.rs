@@ -23,6 +23,7 @@ use crate::api::{Application, Parts, RequestLimits};
 use crate::keys::Keys;
 use crate::leases::Leases;
 use crate::lifecycle::Lifecycle;
+use crate::live_settings::{Live, LiveSettings, poll_interval};
 use crate::metrics::{HttpMetrics, Metrics};
 use crate::middleware::{CatchPanic, HeadAsGet, Problems};
 use crate::partitions::{Ahead, Partitions};
@@ -184,11 +185,13 @@ impl Serving {
         let query = SharedQuery::new(database.clone());
         let auth = Arc::new(settings.auth.clone());
         let gate = Gate::new(database.clone(), clock.clone(), auth.session_idle_lifetime);
+        let live = live_settings(&settings, &database, &lifecycle).await;
         let prune = Prune {
             database: database.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
             settings: auth.clone(),
+            live: live.clone(),
         };
         tokio::spawn(prune.run(lifecycle.clone()));
         let partitions = Partitions::new(database.clone(), settings.metrics.width());
@@ -211,6 +214,7 @@ impl Serving {
             keys: Keys::new(&auth, &entropy),
             passwords,
             settings: auth,
+            live,
         };
         let parts = Parts {
             lifecycle: lifecycle.clone(),
@@ -265,6 +269,17 @@ impl Serving {
             }
         }
     }
+}
+
+/// The settings that are changed while the service runs, with the environment's as their defaults.
+async fn live_settings(
+    settings: &ServiceSettings,
+    database: &Database,
+    lifecycle: &Lifecycle,
+) -> LiveSettings {
+    let defaults = Live::defaults(&settings.auth, None);
+    let poll = poll_interval(database.backend());
+    LiveSettings::start(database.clone(), defaults, poll, lifecycle.clone()).await
 }
 
 async fn bind(address: SocketAddr, variable: &str) -> Result<Listener, Exit> {

@@ -9,7 +9,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use crate::settings::AuthSettings;
+use super::live::Live;
 
 /// How many more failures an address has free than an account: people share addresses.
 const ADDRESS_FACTOR: i64 = 10;
@@ -53,8 +53,8 @@ pub fn network(address: IpAddr) -> IpAddr {
 /// How long to wait after the `failures`-th failure of the subject: nothing at first, then a delay that
 /// doubles up to the longest.
 #[must_use]
-pub fn delay(settings: &AuthSettings, subject: &Subject, failures: i64) -> Duration {
-    let free = i64::from(settings.login_attempts.get());
+pub fn delay(settings: &Live, subject: &Subject, failures: i64) -> Duration {
+    let free = i64::from(settings.login_attempts);
     let free = match subject {
         Subject::Account(_) => free,
         Subject::Address(_) => free * ADDRESS_FACTOR,
@@ -72,10 +72,11 @@ mod tests {
     use foundation::settings::{Environment, Section as _};
 
     use super::*;
+    use crate::settings::AuthSettings;
 
     #[test]
     fn delays_grow_up_to_the_longest() {
-        let settings = AuthSettings::read(&mut Environment::from_pairs([]));
+        let settings = Live::defaults(&AuthSettings::read(&mut Environment::from_pairs([])), None);
         let account = Subject::Account("ada".to_owned());
         let delays = [0, 1, 5, 6, 7, 8, 15, 16, 17, 1000, i64::MAX].map(|it| delay(&settings, &account, it));
         assert_eq!(delays, [0, 0, 0, 1, 2, 4, 512, 900, 900, 900, 900].map(Duration::from_secs));

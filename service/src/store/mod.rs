@@ -3,6 +3,7 @@
 pub mod api_tokens;
 pub mod archive_policies;
 pub mod audit_events;
+pub mod config;
 pub mod credentials;
 pub mod health;
 pub mod idempotency_keys;
