@@ -1,5 +1,6 @@
 //! The settings of the service.
 
+mod archive;
 mod metrics;
 
 use std::net::{IpAddr, SocketAddr};
@@ -15,6 +16,7 @@ use ipnet::IpNet;
 use migrator::settings::{AdminSettings, MigratorSettings};
 
 use crate::domain::live::Live;
+pub use archive::{ArchivePlace, ArchiveSettings, ArchiveUrl};
 pub use metrics::{Interval, MetricsSettings};
 
 /// Networks, each as `10.0.0.0/8` or as a single address.
@@ -170,6 +172,10 @@ pub struct ServiceSettings {
     pub auth: AuthSettings,
     /// How metric snapshots are collected, taken and kept.
     pub metrics: MetricsSettings,
+    /// How runs of the archive policies behave.
+    pub archive: ArchiveSettings,
+    /// Where snapshots are archived, if anywhere.
+    pub archive_place: Option<ArchivePlace>,
     /// Those of the migrator, whose work the service does itself on a SQLite file: no other program
     /// reaches it. Not read with PostgreSQL.
     pub migrations: Option<migrator::settings::Settings>,
@@ -185,6 +191,9 @@ impl ServiceSettings {
         auth.check_secrets(environment, &foundation.application);
         let metrics = MetricsSettings::read(environment);
         metrics.check_bounds(environment);
+        let archive = ArchiveSettings::read(environment);
+        archive.check_bounds(environment);
+        let archive_place = archive.place(environment, &foundation.application, &foundation.database_url);
         auth.check_defaults(environment);
         let migrations =
             matches!(foundation.database_url, DatabaseUrl::Sqlite(_)).then(|| migrator::settings::Settings {
@@ -196,7 +205,7 @@ impl ServiceSettings {
             migrations.migrator.check_bounds(environment);
             migrations.admin.check(environment);
         }
-        Self { foundation, http, auth, metrics, migrations }
+        Self { foundation, http, auth, metrics, archive, archive_place, migrations }
     }
 
     /// Every variable that [`read`](Self::read) knows.
@@ -207,6 +216,7 @@ impl ServiceSettings {
             HttpSettings::variables(),
             AuthSettings::variables(),
             MetricsSettings::variables(),
+            ArchiveSettings::variables(),
             MigratorSettings::variables(),
             AdminSettings::variables(),
         ]

@@ -7,6 +7,8 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use uuid::Uuid;
 
+use super::partitions::Range;
+
 /// How far a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FileState {
@@ -71,10 +73,8 @@ pub struct ArchiveFile {
     pub run_id: Uuid,
     /// The type of its rows.
     pub metric_type: String,
-    /// Their times are not before this.
-    pub from: OffsetDateTime,
-    /// Their times are before this.
-    pub to: OffsetDateTime,
+    /// The range of time that it was made for.
+    pub range: Range,
     /// The detached partition that they come from; nothing when they come from the table itself.
     pub detached: Option<String>,
     /// Where it lies, below the archive's root.
@@ -87,13 +87,13 @@ pub struct ArchiveFile {
 
 /// Where a file with this id lies. Whatever a type is called, this is a plain path: the manifest has the name.
 #[must_use]
-pub fn location(metric_type: &str, from: OffsetDateTime, to: OffsetDateTime, id: Uuid) -> String {
+pub fn location(metric_type: &str, range: Range, id: Uuid) -> String {
     let plain = |it: char| if it.is_ascii_alphanumeric() || it == '-' || it == '_' { it } else { '_' };
     let folder: String = metric_type.chars().map(plain).collect();
     let minute = format_description!("[year][month][day]T[hour][minute]Z");
     // A time has all these parts, so that it can always be written.
     let text = |time: OffsetDateTime| time.format(minute).unwrap_or_default();
-    format!("{folder}/{}-{}-{id}.ndjson.zst", text(from), text(to))
+    format!("{folder}/{}-{}-{id}.ndjson.zst", text(range.lower), text(range.upper))
 }
 
 /// Where the manifest of a file lies.
@@ -139,8 +139,8 @@ impl Manifest {
         Self {
             id: file.id,
             metric_type: file.metric_type.clone(),
-            from: file.from,
-            to: file.to,
+            from: file.range.lower,
+            to: file.range.upper,
             rows: contents.rows,
             first_at: contents.first_at,
             last_at: contents.last_at,
@@ -159,9 +159,9 @@ mod tests {
 
     #[test]
     fn whatever_a_type_is_called_its_files_lie_below_the_root() {
-        let (from, to) = (datetime!(2026-01-31 0:00 UTC), datetime!(2026-02-01 0:00 UTC));
+        let range = Range { lower: datetime!(2026-01-31 0:00 UTC), upper: datetime!(2026-02-01 0:00 UTC) };
         for (metric_type, folder) in [("cpu", "cpu"), ("..", "__"), ("a/b\\c d", "a_b_c_d"), ("ä*", "__")] {
-            let found = location(metric_type, from, to, Uuid::nil());
+            let found = location(metric_type, range, Uuid::nil());
             assert_eq!(found, format!("{folder}/20260131T0000Z-20260201T0000Z-{}.ndjson.zst", Uuid::nil()));
         }
     }

@@ -212,7 +212,10 @@ mod tests {
         details.add(piece(Some("cpu"), "archive", 0, 8));
         let of_cpu: Vec<_> = details.pieces().iter().filter(|it| it.metric_type.is_some()).collect();
         assert_eq!(of_cpu.len(), 2);
-        assert_eq!((of_cpu[0].rows, of_cpu[0].from, of_cpu[0].to), (7, day + time::Duration::DAY, day + time::Duration::days(4)));
+        assert_eq!(
+            (of_cpu[0].rows, of_cpu[0].from, of_cpu[0].to),
+            (7, day + time::Duration::DAY, day + time::Duration::days(4))
+        );
         assert_eq!(details.pieces().len(), 5, "each partition is one of its own");
     }
 }

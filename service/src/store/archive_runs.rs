@@ -81,9 +81,7 @@ const LAST_SCHEDULED: Statement = Statement::read(
 /// # Errors
 /// What the database says.
 pub async fn was_scheduled_since(database: &Database, since: OffsetDateTime) -> Result<bool, DatabaseError> {
-    let milliseconds = u64::try_from(since.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
-    let first = uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid();
-    Ok(database.query_optional(&LAST_SCHEDULED, &[first.into()]).await?.is_some())
+    Ok(database.query_optional(&LAST_SCHEDULED, &[first_id(since).into()]).await?.is_some())
 }
 
 const INSERT: Statement = Statement::write(
@@ -161,12 +159,8 @@ pub struct End<'a> {
 /// What the database says.
 pub async fn finish(database: &Database, id: Uuid, end: &End<'_>) -> Result<(), DatabaseError> {
     let details = serde_json::to_string(end.details.pieces()).map_err(malformed)?;
-    let ends: [Value; 4] = [
-        end.state.name().into(),
-        end.finished_at.into(),
-        Value::Json(details),
-        end.error.clone().into(),
-    ];
+    let ends: [Value; 4] =
+        [end.state.name().into(), end.finished_at.into(), Value::Json(details), end.error.clone().into()];
     let values: Vec<Value> = [id.into()].into_iter().chain(numbers(end.figures)).chain(ends).collect();
     database.execute(&FINISH, &values).await.map(drop)
 }
@@ -187,4 +181,27 @@ pub async fn abandon(
     now: OffsetDateTime,
 ) -> Result<u64, DatabaseError> {
     transaction.execute(&ABANDON, &[now.into(), fencing.into()]).await
+}
+
+const PRUNE: Statement = Statement::write(
+    "archive_run",
+    "DELETE FROM archive_run WHERE id IN (SELECT id FROM archive_run WHERE id < $1 ORDER BY id LIMIT $2)",
+);
+
+/// Deletes the oldest `limit` runs that began before this time.
+///
+/// # Errors
+/// What the database says.
+pub async fn prune(
+    transaction: &mut Transaction,
+    before: OffsetDateTime,
+    limit: u32,
+) -> Result<u64, DatabaseError> {
+    transaction.execute(&PRUNE, &[first_id(before).into(), limit.into()]).await
+}
+
+/// The smallest id that a run can have which began at this time.
+fn first_id(time: OffsetDateTime) -> Uuid {
+    let milliseconds = u64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or(0);
+    uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid()
 }

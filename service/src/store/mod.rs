@@ -1,7 +1,10 @@
 //! The SQL of each noun, once, and from rows to types. No HTTP.
 
 pub mod api_tokens;
+pub mod archive_files;
 pub mod archive_policies;
+pub mod archive_rows;
+pub mod archive_runs;
 pub mod audit_events;
 pub mod config;
 pub mod credentials;
