@@ -3,6 +3,7 @@
 
 pub mod api_tokens;
 pub mod archive_policies;
+pub mod archive_runs;
 pub mod config;
 mod error;
 pub mod idempotency;

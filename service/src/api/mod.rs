@@ -3,6 +3,7 @@
 
 pub mod api_tokens;
 pub mod archive_policies;
+pub mod archive_runs;
 pub mod audit_events;
 pub mod auth;
 pub mod authorize;
@@ -29,6 +30,7 @@ use poem_openapi::{ContactObject, ExtraHeader, LicenseObject, OpenApi, OpenApiSe
 
 use self::api_tokens::ApiTokensApi;
 use self::archive_policies::ArchivePoliciesApi;
+use self::archive_runs::ArchiveRunsApi;
 use self::audit_events::AuditEventsApi;
 use self::auth::AuthApi;
 use self::docs::Docs;
@@ -38,6 +40,7 @@ pub use self::routes::{RouteFacts, RouteTable};
 use self::users::UsersApi;
 use crate::access::Gate;
 use crate::actions::Actions;
+use crate::archive::Archiving;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::HttpMetrics;
 use crate::middleware::{
@@ -75,6 +78,8 @@ pub struct Parts {
     pub gate: Gate,
     /// What the routes of accounts call.
     pub actions: Actions,
+    /// What runs of the archive policies stand on.
+    pub archiving: Archiving,
 }
 
 /// The limits of every request.
@@ -175,13 +180,14 @@ fn open_api(parts: &Parts) -> OpenApiService<impl OpenApi + use<>, ()> {
 
 /// Every API that the documentation names, one for each noun.
 fn apis(parts: &Parts) -> impl OpenApi + use<> {
-    let Parts { lifecycle, probe, query, clock, actions, .. } = parts.clone();
+    let Parts { lifecycle, probe, query, clock, actions, archiving, .. } = parts.clone();
     (
-        HealthApi { lifecycle, probe, query, clock },
+        HealthApi { lifecycle: lifecycle.clone(), probe, query, clock },
         UsersApi { actions: actions.clone() },
         AuthApi { actions: actions.clone() },
         ApiTokensApi { actions: actions.clone() },
         AuditEventsApi { actions: actions.clone() },
-        ArchivePoliciesApi { actions, can_archive: true },
+        ArchivePoliciesApi { actions: actions.clone(), can_archive: archiving.place.is_some() },
+        ArchiveRunsApi { actions, archiving, lifecycle },
     )
 }

@@ -3,7 +3,10 @@
 mod error;
 pub mod files;
 pub mod objects;
+mod restore;
 mod run;
+pub mod schedule;
 
 pub use error::ArchiveError;
+pub use restore::{Restore, Restored};
 pub use run::{Archiving, Asked, LEASE, Run};

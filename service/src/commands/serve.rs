@@ -20,6 +20,8 @@ use super::{refuse, tell};
 use crate::access::Gate;
 use crate::actions::Actions;
 use crate::api::{Application, Parts, RequestLimits};
+use crate::archive::Archiving;
+use crate::archive::schedule::{self, run_daily};
 use crate::keys::Keys;
 use crate::leases::Leases;
 use crate::lifecycle::Lifecycle;
@@ -196,6 +198,17 @@ impl Serving {
         tokio::spawn(prune.run(lifecycle.clone()));
         let partitions = Partitions::new(database.clone(), settings.metrics.width());
         let leases = Leases::new(database.clone(), &clock, &entropy);
+        let archiving = Archiving {
+            database: database.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+            leases: leases.clone(),
+            live: live.clone(),
+            partitions: partitions.clone(),
+            settings: Arc::new(settings.archive.clone()),
+            place: settings.archive_place.clone(),
+        };
+        tokio::spawn(run_daily(archiving.clone(), schedule::POLL, lifecycle.clone()));
         let ahead = Ahead {
             partitions,
             leases,
@@ -225,6 +238,7 @@ impl Serving {
             metrics: http_metrics,
             gate,
             actions,
+            archiving,
         };
         let application = Application::new(parts, RequestLimits::from(&settings.http)).map_err(|error| {
             tracing::error!(%error, "the documentation cannot be made");

@@ -1,11 +1,12 @@
 //! Partitions that were taken out of the table: their rows are archived or put back, and then they are dropped.
 
-use super::work::{Work, retried};
+use super::work::{Patience, Work};
 use crate::archive::ArchiveError;
 use crate::domain::archive_files::ArchiveFile;
 use crate::domain::archive_policies::ArchiveAction;
+use crate::domain::archive_runs::Figures;
 use crate::domain::partitions::{Detached, Range};
-use crate::store::{archive_files, archive_rows, archive_runs, partitions};
+use crate::store::{archive_files, archive_rows, partitions};
 
 /// In how many parts rows are put back, so that none takes longer than a statement may.
 const PARTS: i32 = 24;
@@ -52,27 +53,13 @@ impl Work<'_> {
         figures.rows_archived += plan.files.iter().map(rows_of).sum::<u64>();
         figures.partitions_dropped += 1;
         figures.bytes_freed += bytes;
-        let put_back = retried(async || {
-            let mut transaction = self.begin().await?;
-            let mut put_back = Vec::new();
-            for name in &plan.put_back {
-                let mut rows = 0;
-                for part in parts(detached.range) {
-                    rows += archive_rows::put_back(&mut transaction, &detached.name, name, part).await?;
-                }
-                put_back.push((name, rows));
+        let mut patience = Patience::default();
+        let put_back = loop {
+            match self.drop_detached(detached, &plan, figures).await {
+                Ok(put_back) => break put_back,
+                Err(error) => patience.bear(error).await?,
             }
-            partitions::drop_detached(&mut transaction, &detached.name).await?;
-            for file in &plan.files {
-                archive_files::archived(&mut transaction, file.id, self.archiving.clock.now()).await?;
-            }
-            archive_runs::progress(&mut transaction, self.run_id, &figures).await?;
-            self.guard.confirm(&mut transaction).await?;
-            transaction.commit().await?;
-            Ok(put_back)
-        })
-        .await?;
-        self.figures = figures;
+        };
         let range = detached.range;
         for (name, rows) in deleted {
             self.note(Some(name), "delete", range, rows, 0);
@@ -81,10 +68,35 @@ impl Work<'_> {
             self.note(Some(&file.metric_type), "archive", range, rows_of(file), 0);
         }
         for (name, rows) in put_back {
-            self.note(Some(name), "put_back", range, rows, 0);
+            self.note(Some(&name), "put_back", range, rows, 0);
         }
         self.note(None, "drop", range, 0, bytes);
         Ok(())
+    }
+
+    /// In one transaction: what is to be kept is in the table again, the partition is gone, and what was
+    /// archived from it is in the archive alone. Says how many rows of which types were put back.
+    async fn drop_detached(
+        &mut self,
+        detached: &Detached,
+        plan: &Plan,
+        figures: Figures,
+    ) -> Result<Vec<(String, u64)>, ArchiveError> {
+        let mut transaction = self.begin().await?;
+        let mut put_back = Vec::new();
+        for name in &plan.put_back {
+            let mut rows = 0;
+            for part in parts(detached.range) {
+                rows += archive_rows::put_back(&mut transaction, &detached.name, name, part).await?;
+            }
+            put_back.push((name.clone(), rows));
+        }
+        partitions::drop_detached(&mut transaction, &detached.name).await?;
+        for file in &plan.files {
+            archive_files::archived(&mut transaction, file.id, self.archiving.clock.now()).await?;
+        }
+        self.commit_with(transaction, figures).await?;
+        Ok(put_back)
     }
 
     /// What is to be done, by the policies of this moment. What a file has already stays there.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::work::{Work, retried};
+use super::work::{Patience, Work};
 use crate::archive::ArchiveError;
 use crate::domain::archive_policies::ArchiveAction;
-use crate::domain::partitions::{Detached, Partition};
+use crate::domain::partitions::{Detached, Partition, Range};
 use crate::store::{archive_files, archive_rows, partitions};
 
 /// The least time that taking a partition out is given, however short the wait for its locks may be.
@@ -73,16 +73,23 @@ impl Work<'_> {
     /// Takes a partition out of the table. Whoever uses the table waits behind this for its locks: all of it
     /// takes no longer than one wait may.
     async fn detach(&self, partition: &Partition) -> Result<Option<Detached>, ArchiveError> {
-        let (range, lock_timeout) = (partition.range, self.archiving.settings.lock_timeout);
-        retried(async || {
-            let mut transaction = self.database().begin().await?;
-            self.guard.confirm(&mut transaction).await?;
-            let whole = Some(lock_timeout.max(LEAST_TIME));
-            archive_rows::bound_waiting(&mut transaction, self.backend(), lock_timeout, whole).await?;
-            let name = partitions::detach(&mut transaction, range, lock_timeout).await?;
-            transaction.commit().await?;
-            Ok(name.map(|name| Detached { name, range }))
-        })
-        .await
+        let mut patience = Patience::default();
+        loop {
+            match self.try_to_detach(partition.range).await {
+                Ok(detached) => return Ok(detached),
+                Err(error) => patience.bear(error).await?,
+            }
+        }
+    }
+
+    async fn try_to_detach(&self, range: Range) -> Result<Option<Detached>, ArchiveError> {
+        let lock_timeout = self.archiving.settings.lock_timeout;
+        let mut transaction = self.database().begin().await?;
+        self.guard.confirm(&mut transaction).await?;
+        let whole = Some(lock_timeout.max(LEAST_TIME));
+        archive_rows::bound_waiting(&mut transaction, self.backend(), lock_timeout, whole).await?;
+        let name = partitions::detach(&mut transaction, range, lock_timeout).await?;
+        transaction.commit().await?;
+        Ok(name.map(|name| Detached { name, range }))
     }
 }

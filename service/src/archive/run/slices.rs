@@ -3,23 +3,23 @@
 
 use time::{Duration, OffsetDateTime, Time};
 
-use super::work::{BATCH, Work, retried};
+use super::work::{BATCH, Patience, Work};
 use crate::archive::ArchiveError;
 use crate::domain::archive_policies::ArchiveAction;
 use crate::domain::archive_rules::Rule;
 use crate::domain::partitions::Range;
-use crate::store::{archive_files, archive_rows, archive_runs};
+use crate::store::{archive_files, archive_rows};
 
 impl Work<'_> {
     /// Deletes what is expired in the table, or archives it; a dry run says how much that is.
     pub(super) async fn delete_slices(&mut self) -> Result<(), ArchiveError> {
         for name in archive_rows::types(self.database()).await? {
             let Some(rule) = self.rules.of(&name) else { continue };
-            if !self.is_dry_run && rule.action == ArchiveAction::Archive && !self.can_archive() {
-                continue;
-            }
+            let needs_place = !self.is_dry_run && rule.action == ArchiveAction::Archive;
             let mut from = OffsetDateTime::UNIX_EPOCH;
-            while let Some(slice) = self.next_slice(&name, Range { lower: from, upper: rule.cutoff }).await? {
+            while (self.can_archive() || !needs_place)
+                && let Some(slice) = self.next_slice(&name, Range { lower: from, upper: rule.cutoff }).await?
+            {
                 let done = self.delete_slice(&name, rule, slice).await;
                 self.tolerate(done)?;
                 from = slice.upper;
@@ -84,25 +84,32 @@ impl Work<'_> {
     async fn delete_in_batches(&mut self, name: &str, slice: Range) -> Result<u64, ArchiveError> {
         let (mut left, mut deleted) = (slice, 0);
         loop {
-            let before = self.figures;
-            let (gone, lower) = retried(async || {
-                let mut transaction = self.begin().await?;
-                let backend = self.backend();
-                let gone = archive_rows::delete_oldest(&mut transaction, backend, name, left, BATCH).await?;
-                let mut figures = before;
-                figures.rows_deleted += gone.0;
-                archive_runs::progress(&mut transaction, self.run_id, &figures).await?;
-                self.guard.confirm(&mut transaction).await?;
-                transaction.commit().await?;
-                Ok(gone)
-            })
-            .await?;
+            let mut patience = Patience::default();
+            let (gone, lower) = loop {
+                match self.delete_oldest(name, left).await {
+                    Ok(gone) => break gone,
+                    Err(error) => patience.bear(error).await?,
+                }
+            };
             deleted += gone;
-            self.figures.rows_deleted += gone;
             left.lower = lower;
             if gone < u64::from(BATCH) {
                 return Ok(deleted);
             }
         }
+    }
+
+    async fn delete_oldest(
+        &mut self,
+        name: &str,
+        range: Range,
+    ) -> Result<(u64, OffsetDateTime), ArchiveError> {
+        let mut transaction = self.begin().await?;
+        let backend = self.backend();
+        let gone = archive_rows::delete_oldest(&mut transaction, backend, name, range, BATCH).await?;
+        let mut figures = self.figures;
+        figures.rows_deleted += gone.0;
+        self.commit_with(transaction, figures).await?;
+        Ok(gone)
     }
 }

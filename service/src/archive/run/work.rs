@@ -12,6 +12,7 @@ use crate::archive::ArchiveError;
 use crate::archive::files::{FileReader, FileWriter, verify, write_manifest};
 use crate::archive::objects::Objects;
 use crate::domain::archive_files::{ArchiveFile, Contents, FileState, location};
+use crate::domain::archive_rows::ArchivedRow;
 use crate::domain::archive_rules::Rules;
 use crate::domain::archive_runs::{ArchiveRun, Detail, Details, Figures};
 use crate::domain::partitions::Range;
@@ -42,6 +43,8 @@ pub(super) struct Work<'a> {
     /// would be gone.
     pub(super) left_alone: Vec<Range>,
     objects: Option<Objects>,
+    /// Whether the place could be written when it was tried last.
+    can_archive: bool,
     /// The first thing that went wrong without keeping the rest from being done.
     problem: Option<ArchiveError>,
 }
@@ -59,6 +62,7 @@ impl<'a> Work<'a> {
             details: Details::default(),
             left_alone: Vec::new(),
             objects: None,
+            can_archive: false,
             problem: None,
         }
     }
@@ -97,7 +101,9 @@ impl<'a> Work<'a> {
     }
 
     async fn probe(&mut self) -> Result<(), ArchiveError> {
-        self.objects().await?.probe().await.inspect_err(|_| self.objects = None)
+        self.objects().await?.probe().await?;
+        self.can_archive = true;
+        Ok(())
     }
 
     /// What the archive says does not keep the rest from being done; what the database says does.
@@ -112,6 +118,7 @@ impl<'a> Work<'a> {
                 | ArchiveError::InUse(_)),
             ) => {
                 tracing::warn!(run = %self.run_id, error = &error as &dyn std::error::Error, "archive run: a part is left for the next");
+                self.can_archive &= !matches!(error, ArchiveError::Storage(_) | ArchiveError::Io(_));
                 self.problem.get_or_insert(error);
                 Ok(None)
             }
@@ -130,9 +137,9 @@ impl<'a> Work<'a> {
         Ok(self.objects.insert(objects).clone())
     }
 
-    /// Whether the place was there when it was looked at.
+    /// Whether the place could be written when it was tried last: a run does not try it again for each day.
     pub(super) const fn can_archive(&self) -> bool {
-        self.objects.is_some()
+        self.can_archive
     }
 
     /// A transaction that waits for no lock longer than it may.
@@ -143,11 +150,22 @@ impl<'a> Work<'a> {
         Ok(transaction)
     }
 
-    /// Makes permanent what the transaction did, with the figures, if this process still has the duty.
+    /// Makes permanent what the transaction did, if this process still has the duty.
     pub(super) async fn commit(&self, mut transaction: Transaction) -> Result<(), ArchiveError> {
-        archive_runs::progress(&mut transaction, self.run_id, &self.figures).await?;
         self.guard.confirm(&mut transaction).await?;
         Ok(transaction.commit().await?)
+    }
+
+    /// The same, with what the run has done then.
+    pub(super) async fn commit_with(
+        &mut self,
+        mut transaction: Transaction,
+        figures: Figures,
+    ) -> Result<(), ArchiveError> {
+        archive_runs::progress(&mut transaction, self.run_id, &figures).await?;
+        self.commit(transaction).await?;
+        self.figures = figures;
+        Ok(())
     }
 
     /// Notes a piece of what was done.
@@ -248,23 +266,14 @@ impl<'a> Work<'a> {
                 break;
             }
             read += rows.len() as u64;
-            let (metric_type, range) = (file.metric_type.as_str(), file.range);
-            let before = self.figures;
-            let gone = retried(async || {
-                let mut transaction = self.begin().await?;
-                let backend = self.backend();
-                let gone =
-                    archive_rows::delete_keys(&mut transaction, backend, metric_type, range, &rows).await?;
-                let mut figures = before;
-                figures.rows_archived += if counts { gone } else { 0 };
-                archive_runs::progress(&mut transaction, self.run_id, &figures).await?;
-                self.guard.confirm(&mut transaction).await?;
-                transaction.commit().await?;
-                Ok(gone)
-            })
-            .await?;
+            let mut patience = Patience::default();
+            let gone = loop {
+                match self.delete_batch_of(file, &rows, counts).await {
+                    Ok(gone) => break gone,
+                    Err(error) => patience.bear(error).await?,
+                }
+            };
             deleted += gone;
-            self.figures.rows_archived += if counts { gone } else { 0 };
         }
         if file.contents.as_ref().is_none_or(|it| it.rows != read) {
             let detail = format!("it holds {read} rows, not as many as were written");
@@ -274,6 +283,21 @@ impl<'a> Work<'a> {
         archive_files::archived(&mut transaction, file.id, self.archiving.clock.now()).await?;
         self.commit(transaction).await?;
         Ok(deleted)
+    }
+
+    async fn delete_batch_of(
+        &mut self,
+        file: &ArchiveFile,
+        rows: &[ArchivedRow],
+        counts: bool,
+    ) -> Result<u64, ArchiveError> {
+        let mut transaction = self.begin().await?;
+        let (backend, metric_type, range) = (self.backend(), file.metric_type.as_str(), file.range);
+        let gone = archive_rows::delete_keys(&mut transaction, backend, metric_type, range, rows).await?;
+        let mut figures = self.figures;
+        figures.rows_archived += if counts { gone } else { 0 };
+        self.commit_with(transaction, figures).await?;
+        Ok(gone)
     }
 
     /// Notes that the policies were obeyed, and forgets the runs of long ago.
@@ -288,26 +312,28 @@ impl<'a> Work<'a> {
     }
 }
 
-/// Does something, and again with growing pauses while others are in its way.
-///
-/// # Errors
-/// [`ArchiveError::InUse`] when they stay there, else what `attempt` says.
-pub(super) async fn retried<T>(
-    attempt: impl AsyncFn() -> Result<T, ArchiveError>,
-) -> Result<T, ArchiveError> {
-    let mut pause = FIRST_PAUSE;
-    for _ in 1..ATTEMPTS {
-        match attempt().await {
-            Err(ArchiveError::Database(error)) if is_in_use(error.kind()) => {}
-            other => return other,
+/// How long a run goes on trying while others are in its way.
+#[derive(Default)]
+pub(super) struct Patience(u32);
+
+impl Patience {
+    /// Waits, each time longer, when the error says that others are in the way.
+    ///
+    /// # Errors
+    /// [`ArchiveError::InUse`] when they stayed there, else the error itself.
+    pub(super) async fn bear(&mut self, error: ArchiveError) -> Result<(), ArchiveError> {
+        match error {
+            ArchiveError::Database(error) if is_in_use(error.kind()) => {
+                self.0 += 1;
+                if self.0 >= ATTEMPTS {
+                    return Err(ArchiveError::InUse(error));
+                }
+                tokio::time::sleep(FIRST_PAUSE * 2_u32.pow(self.0 - 1)).await;
+                Ok(())
+            }
+            other => Err(other),
         }
-        tokio::time::sleep(pause).await;
-        pause *= 2;
     }
-    attempt().await.map_err(|error| match error {
-        ArchiveError::Database(error) if is_in_use(error.kind()) => ArchiveError::InUse(error),
-        other => other,
-    })
 }
 
 const fn is_in_use(kind: DatabaseErrorKind) -> bool {
