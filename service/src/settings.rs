@@ -191,9 +191,7 @@ impl ServiceSettings {
         auth.check_secrets(environment, &foundation.application);
         let metrics = MetricsSettings::read(environment);
         metrics.check_bounds(environment);
-        let archive = ArchiveSettings::read(environment);
-        archive.check_bounds(environment);
-        let archive_place = archive.place(environment, &foundation.application, &foundation.database_url);
+        let (archive, archive_place) = ArchiveSettings::read_with_place(environment, &foundation);
         auth.check_defaults(environment);
         let migrations =
             matches!(foundation.database_url, DatabaseUrl::Sqlite(_)).then(|| migrator::settings::Settings {

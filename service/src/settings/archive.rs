@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use foundation::database::DatabaseUrl;
-use foundation::settings::{ApplicationSettings, Environment, Mode, Secret, Setting};
+use foundation::settings::{
+    ApplicationSettings, Environment, FoundationSettings, Mode, Secret, Section as _, Setting,
+};
 use url::Url;
 
 /// The folder that is archived to in development where nothing else is said.
@@ -101,8 +103,19 @@ impl fmt::Debug for ArchivePlace {
 }
 
 impl ArchiveSettings {
+    /// Reads them, and says where to archive to.
+    pub fn read_with_place(
+        environment: &mut Environment,
+        foundation: &FoundationSettings,
+    ) -> (Self, Option<ArchivePlace>) {
+        let settings = Self::read(environment);
+        settings.check_bounds(environment);
+        let place = settings.place(environment, &foundation.application, &foundation.database_url);
+        (settings, place)
+    }
+
     /// Adds a problem for each value that cannot work.
-    pub(super) fn check_bounds(&self, environment: &mut Environment) {
+    fn check_bounds(&self, environment: &mut Environment) {
         let name = "ARCHIVE_LOCK_TIMEOUT";
         let bounds = Duration::from_millis(1)..=Duration::from_mins(1);
         if !bounds.contains(&self.lock_timeout) {
@@ -114,7 +127,7 @@ impl ArchiveSettings {
     }
 
     /// Where to archive to, as the settings say it or as it is in development.
-    pub(super) fn place(
+    fn place(
         &self,
         environment: &mut Environment,
         application: &ApplicationSettings,
