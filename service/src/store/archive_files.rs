@@ -195,12 +195,12 @@ pub async fn of_detached(database: &Database, name: &str) -> Result<Vec<ArchiveF
 const HELD: Statement = Statement::read(
     "archive_file",
     "SELECT lower_bound, upper_bound FROM archive_file \
-     WHERE state = 'restored' AND state <> 'archived' AND lower_bound < $1 AND upper_bound > $2 \
+     WHERE state IN ('restored', 'verified') AND state <> 'archived' AND lower_bound < $1 AND upper_bound > $2 \
        AND ($3 = '' OR metric_type = $3) ORDER BY upper_bound DESC LIMIT 1",
 );
 
-/// The range of a file that was restored and overlaps this range, of this type or of any; of several the one
-/// that reaches furthest.
+/// The range of a file whose rows may be in the table too, because they were restored or are not deleted yet:
+/// one that overlaps this range, of this type or of any; of several the one that reaches furthest.
 ///
 /// # Errors
 /// What the database says.

@@ -38,7 +38,7 @@ impl Work<'_> {
     pub(super) async fn finish_one(&mut self, detached: &Detached) -> Result<(), ArchiveError> {
         let mut plan = self.plan(detached).await?;
         for name in std::mem::take(&mut plan.archive) {
-            plan.files.extend(self.archive(&name, detached.range, Some(&detached.name)).await?);
+            plan.files.extend(Box::pin(self.archive(&name, detached.range, Some(&detached.name))).await?);
         }
         if !plan.put_back.is_empty() {
             partitions::ensure(self.database(), detached.range).await?;

@@ -140,7 +140,7 @@ impl Run {
             biased;
             () = guard.lost() => Err(LeaseError::Lost(LEASE).into()),
             () = lifecycle.reached(Stage::Draining) => Err(ArchiveError::Stopped),
-            result = work.everything() => result,
+            result = Box::pin(work.everything()) => result,
         };
         (record.figures, record.details) = (work.figures, work.details.pieces().to_vec());
         let details = work.details;

@@ -68,8 +68,8 @@ impl Work<'_> {
             self.figures.count(rule.action, rows);
             rows
         } else if rule.action == ArchiveAction::Archive {
-            match self.archive(name, slice, None).await? {
-                Some(file) => self.delete_rows_of(&file, true).await?,
+            match Box::pin(self.archive(name, slice, None)).await? {
+                Some(file) => Box::pin(self.delete_rows_of(&file, true)).await?,
                 None => 0,
             }
         } else {

@@ -7,6 +7,7 @@ use foundation::database::Backend;
 
 use super::work::Work;
 use crate::archive::ArchiveError;
+use crate::archive::files::verify;
 use crate::domain::archive_files::{ArchiveFile, FileState};
 use crate::store::{archive_files, partitions};
 
@@ -57,16 +58,25 @@ impl Work<'_> {
                 self.commit(transaction).await
             }
             FileState::Verified => {
-                let rows = self.delete_rows_of(file, true).await?;
+                self.verify_again(file).await?;
+                let rows = Box::pin(self.delete_rows_of(file, true)).await?;
                 self.note(Some(&file.metric_type), "archive", file.range, rows, 0);
                 Ok(())
             }
             FileState::Restored => {
-                let rows = self.delete_rows_of(file, false).await?;
+                self.verify_again(file).await?;
+                let rows = Box::pin(self.delete_rows_of(file, false)).await?;
                 self.note(Some(&file.metric_type), "delete_restored", file.range, rows, 0);
                 Ok(())
             }
             FileState::Archived => Ok(()),
         }
+    }
+
+    /// Sees to it that the file is still what it was: its rows in the table are all there is otherwise.
+    async fn verify_again(&mut self, file: &ArchiveFile) -> Result<(), ArchiveError> {
+        let objects = self.objects().await?;
+        let Some(contents) = &file.contents else { return Ok(()) };
+        Box::pin(verify(&objects, &file.location, contents)).await
     }
 }

@@ -75,7 +75,8 @@ impl<'a> Work<'a> {
         self.archiving.database.backend()
     }
 
-    /// Does everything, and says what went wrong first.
+    /// Does everything, and says what went wrong first. The steps lie on the heap: all of them in one value would
+    /// be large for a stack.
     pub(super) async fn everything(&mut self) -> Result<(), ArchiveError> {
         let policies = archive_policies::all(self.database()).await?;
         self.rules = Rules::new(&policies, self.now);
@@ -85,15 +86,15 @@ impl<'a> Work<'a> {
                 let probed = self.probe().await;
                 self.tolerate(probed)?;
             }
-            self.finish_files().await?;
+            Box::pin(self.finish_files()).await?;
         }
         if self.backend() == Backend::Postgres {
             if !self.is_dry_run {
-                self.finish_detached().await?;
+                Box::pin(self.finish_detached()).await?;
             }
-            self.drop_partitions().await?;
+            Box::pin(self.drop_partitions()).await?;
         }
-        self.delete_slices().await?;
+        Box::pin(self.delete_slices()).await?;
         if !self.is_dry_run {
             self.close().await?;
         }
@@ -212,12 +213,12 @@ impl<'a> Work<'a> {
         let mut transaction = self.begin().await?;
         archive_files::insert(&mut transaction, &file, now).await?;
         self.commit(transaction).await?;
-        let contents = self.write(&objects, &file).await?;
+        let contents = Box::pin(self.write(&objects, &file)).await?;
         if contents.rows == 0 {
             self.forget(&objects, &file).await?;
             return Ok(None);
         }
-        verify(&objects, &file.location, &contents).await?;
+        Box::pin(verify(&objects, &file.location, &contents)).await?;
         write_manifest(&objects, &file, &contents).await?;
         let mut transaction = self.begin().await?;
         let now = self.archiving.clock.now();

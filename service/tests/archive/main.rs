@@ -1,0 +1,16 @@
+//! Archive policies: what goes, what stays, what comes back, and what a killed run leaves behind.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "tests do what programs may not"
+)]
+
+#[path = "../support/accounts.rs"]
+mod accounts;
+mod detached;
+mod restores;
+mod rules;
+mod world;
