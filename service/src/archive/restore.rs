@@ -10,6 +10,7 @@ use crate::domain::archive_files::{ArchiveFile, Contents};
 use crate::domain::audit::AuditEvent;
 use crate::domain::partitions::Range;
 use crate::leases::LeaseGuard;
+use crate::partitions::Partitions;
 use crate::store::archive_rows::INSERTED_AT_ONCE;
 use crate::store::{archive_files, archive_rows, audit_events};
 
@@ -104,7 +105,9 @@ impl Archiving {
     ) -> Result<u64, ArchiveError> {
         verify(objects, &file.location, contents).await?;
         if let (Some(first), Some(last)) = (contents.first_at, contents.last_at) {
-            self.partitions.ensure_between(first, last + time::Duration::MICROSECOND).await?;
+            // What was known of partitions may be out of date: runs drop them.
+            let partitions = Partitions::new(self.database.clone(), self.width);
+            partitions.ensure_between(first, last + time::Duration::MICROSECOND).await?;
         }
         // First this: rows in the table of a file that is only archived would be archived again.
         let mut transaction = self.database.begin().await?;

@@ -25,7 +25,6 @@ use crate::domain::partitions::Range;
 use crate::leases::{LeaseError, Leases};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::live_settings::{LiveSettings, poll_interval};
-use crate::partitions::Partitions;
 use crate::server::Signals;
 use crate::settings::{ArchivePlace, ArchiveSettings, AuthSettings, MetricsSettings};
 
@@ -116,7 +115,7 @@ async fn perform(settings: &Settings, command: &ArchiveCommand) -> Result<Exit, 
     let archiving = Archiving {
         leases: Leases::new(database.clone(), &clock, &entropy),
         live: LiveSettings::start(database.clone(), live, poll, lifecycle.clone()).await,
-        partitions: Partitions::new(database.clone(), settings.metrics.width()),
+        width: settings.metrics.width(),
         settings: Arc::new(settings.archive.clone()),
         place: settings.place.clone(),
         database: database.clone(),

@@ -204,7 +204,7 @@ impl Serving {
             entropy: entropy.clone(),
             leases: leases.clone(),
             live: live.clone(),
-            partitions: partitions.clone(),
+            width: settings.metrics.width(),
             settings: Arc::new(settings.archive.clone()),
             place: settings.archive_place.clone(),
         };

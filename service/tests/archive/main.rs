@@ -11,6 +11,8 @@
 #[path = "../support/accounts.rs"]
 mod accounts;
 mod detached;
+mod kills;
 mod restores;
 mod rules;
+mod schedule;
 mod world;

@@ -157,7 +157,7 @@ on_both_databases! {
         let all = world.table().await;
         succeeded(&world.run(false).await);
         // As if it had been killed before the rows were deleted, and the file damaged after that.
-        world.execute("UPDATE archive_file SET state = 'verified'", &[]).await;
+        world.execute("UPDATE archive_file SET state = 'verified', detached = NULL", &[]).await;
         let row = world.query("SELECT location FROM archive_file", &[]).await.remove(0);
         let path = world.test.folder.path().join("archive").join(row.get::<String>("location").unwrap());
         world.fill("cpu", [5], 50).await;

@@ -86,7 +86,7 @@ impl World {
     pub async fn fill(&self, metric_type: &str, days: impl IntoIterator<Item = i64>, count: i32) {
         for day in days {
             let from = days_ago(day);
-            self.archiving.partitions.ensure([from]).await.unwrap();
+            Partitions::new(self.database.clone(), Width::DAY).ensure([from]).await.unwrap();
             let mut transaction = self.database.begin().await.unwrap();
             let columns = ["timestamp", "source", "metric_type", "metric_data"];
             let types = [ValueType::Timestamp, ValueType::Text, ValueType::Text, ValueType::Json];
@@ -204,7 +204,7 @@ pub fn archiving(
     Archiving {
         leases: Leases::new(database.clone(), &clock, &entropy),
         live: LiveSettings::fixed(Live::defaults(&auth, None)),
-        partitions: Partitions::new(database.clone(), Width::DAY),
+        width: Width::DAY,
         settings: Arc::new(settings),
         place,
         database: database.clone(),

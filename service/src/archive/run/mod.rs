@@ -22,10 +22,10 @@ use uuid::Uuid;
 use super::ArchiveError;
 use crate::domain::archive_runs::{ArchiveRun, Details, Figures, RunReason, RunState};
 use crate::domain::audit::AuditEvent;
+use crate::domain::partitions::Width;
 use crate::leases::{LeaseError, LeaseGuard, Leases};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::live_settings::LiveSettings;
-use crate::partitions::Partitions;
 use crate::settings::{ArchivePlace, ArchiveSettings};
 use crate::store::{archive_runs, audit_events};
 use work::Work;
@@ -46,8 +46,8 @@ pub struct Archiving {
     pub leases: Leases,
     /// What is changed while the service runs.
     pub live: LiveSettings,
-    /// The partitions that rows come back to.
-    pub partitions: Partitions,
+    /// The width of the partitions that rows come back to.
+    pub width: Width,
     /// How runs behave.
     pub settings: Arc<ArchiveSettings>,
     /// Where archives lie, if anywhere.
