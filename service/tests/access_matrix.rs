@@ -41,7 +41,7 @@ type Statuses = [u16; 9];
 type Row = (&'static str, &'static str, &'static str, Statuses);
 
 #[rustfmt::skip]
-const ROWS: [Row; 22] = [
+const ROWS: [Row; 30] = [
     //                                                nobody user other admin block expir -scope +scope user's
     ("GET", "/livez", "-",                             [200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/readyz", "-",                            [200, 200, 200, 200, 200, 200, 200, 200, 200]),
@@ -65,6 +65,14 @@ const ROWS: [Row; 22] = [
     ("POST", "/api/v1/auth/tokens", "-",               [401, 201, 201, 201, 401, 401, 403, 403, 403]),
     ("GET", "/api/v1/auth/tokens", "-",                [401, 200, 200, 200, 401, 401, 403, 403, 403]),
     ("DELETE", "/api/v1/auth/tokens/{id}", "-",        [401, 204, 404, 404, 401, 401, 403, 403, 403]),
+    ("POST", "/api/v1/archive-policies", "archive:write",          [401, 403, 403, 201, 401, 401, 403, 201, 403]),
+    ("GET", "/api/v1/archive-policies", "archive:write",           [401, 403, 403, 200, 401, 401, 403, 200, 403]),
+    ("GET", "/api/v1/archive-policies/{id}", "archive:write",      [401, 403, 403, 200, 401, 401, 403, 200, 403]),
+    ("PATCH", "/api/v1/archive-policies/{id}", "archive:write",    [401, 403, 403, 200, 401, 401, 403, 200, 403]),
+    ("DELETE", "/api/v1/archive-policies/{id}", "archive:write",   [401, 403, 403, 204, 401, 401, 403, 204, 403]),
+    ("POST", "/api/v1/archive-policies/runs", "archive:write",     [401, 403, 403, 202, 401, 401, 403, 202, 403]),
+    ("GET", "/api/v1/archive-policies/runs", "archive:write",      [401, 403, 403, 200, 401, 401, 403, 200, 403]),
+    ("GET", "/api/v1/archive-policies/runs/{id}", "archive:write", [401, 403, 403, 200, 401, 401, 403, 200, 403]),
 ];
 
 /// Every scope there is, with a blank between two.
@@ -107,6 +115,8 @@ async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
         accounts.session_until(user, end).await.0
     } else if path.contains("/tokens/") {
         accounts.token_until(user, "users:read", end).await.0
+    } else if path.contains("/archive-policies") {
+        accounts.archive(path.contains("/runs")).await
     } else {
         user
     };
@@ -115,6 +125,11 @@ async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
         ("POST", "/api/v1/users") => Some(json!({
             "username": format!("new-{name}"), "user_type": "local", "password": "a new passphrase",
         })),
+        ("POST", "/api/v1/archive-policies") => {
+            Some(json!({ "metric_type": name, "retention_days": 30, "action": "delete" }))
+        }
+        ("POST", "/api/v1/archive-policies/runs") => Some(json!({ "dry_run": true })),
+        ("PATCH", "/api/v1/archive-policies/{id}") => Some(json!({ "retention_days": 31 })),
         ("PATCH", _) => Some(json!({ "email": format!("{name}@example.org") })),
         (_, "/api/v1/auth/login") => {
             Some(json!({ "username": format!("user-{user}"), "password": PASSWORD }))

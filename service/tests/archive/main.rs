@@ -10,9 +10,12 @@
 
 #[path = "../support/accounts.rs"]
 mod accounts;
+mod api;
 mod detached;
 mod kills;
 mod restores;
 mod rules;
 mod schedule;
+#[path = "../support/mod.rs"]
+mod support;
 mod world;
