@@ -172,7 +172,8 @@ impl Serving {
             Listen::At(address) => Some(bind(address, "TELEMETRY_PROMETHEUS_ADDRESS").await?),
         };
         if let Some(migrations) = &settings.migrations {
-            migrate(migrations, &clock, &entropy, stop).await?;
+            // On the heap: without optimisation it needs most of a thread's stack, and is over soon.
+            Box::pin(migrate(migrations, &clock, &entropy, stop)).await?;
         }
         let (url, database_settings) = (&settings.foundation.database_url, &settings.foundation.database);
         let database = Database::open(url, database_settings, APPLICATION_NAME).map_err(|error| {

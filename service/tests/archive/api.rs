@@ -1,11 +1,12 @@
 //! The routes of archive policies and of their runs.
 
+use std::time::{Duration, Instant};
+
 use foundation::database::Backend;
 use foundation::on_both_databases;
 use foundation::testing::{TestDatabase, eventually};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 use super::accounts::{Accounts, Kind};
 use super::support::TestService;
@@ -71,6 +72,19 @@ impl Api {
         let etag = answer.headers().get("etag").map(|it| it.to_str().unwrap().to_owned());
         let status = answer.status().as_u16();
         (status, etag.unwrap_or_default(), answer.json().await.unwrap_or(Value::Null))
+    }
+
+    /// Begins a run: one that has ended may have the duty for another moment.
+    async fn begin(&self, is_dry_run: bool) -> Response {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            let answer = self.send(Method::POST, RUNS, &[], Some(json!({ "dry_run": is_dry_run }))).await;
+            if answer.status() == 202 {
+                return answer;
+            }
+            assert!(answer.status() == 409 && Instant::now() < deadline, "{answer:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// The end of a run.
@@ -140,9 +154,7 @@ on_both_databases! {
         api.world.fill("cpu", [20, 21], 50).await;
         api.world.policy("cpu", 5, "archive", true).await;
         for is_dry_run in [true, false] {
-            let body = Some(json!({ "dry_run": is_dry_run }));
-            let answer = api.send(Method::POST, RUNS, &[], body).await;
-            assert_eq!(answer.status(), 202);
+            let answer = api.begin(is_dry_run).await;
             let location = answer.headers()["location"].to_str().unwrap().to_owned();
             let begun: Value = answer.json().await.unwrap();
             let id = begun["id"].as_str().unwrap();
@@ -152,12 +164,6 @@ on_both_databases! {
             assert_eq!((&ended["rows_archived"], &ended["is_dry_run"]), (&json!(100), &json!(is_dry_run)));
             assert!(ended["details"].as_array().is_some_and(|it| !it.is_empty()), "{ended}");
             assert_eq!(api.world.table().await.len(), if is_dry_run { 100 } else { 0 });
-            let free = async || {
-                let guard = api.world.archiving.leases.acquire(service::archive::LEASE).await.unwrap();
-                guard.is_some()
-            };
-            eventually(Duration::from_secs(5), "the lease is given back", free).await;
-            eventually(Duration::from_secs(5), "the test's guard too", free).await;
         }
         assert!(!api.get(POLICIES).await["items"][0]["last_run_at"].is_null());
         let first = api.get(&format!("{RUNS}?limit=1")).await;
@@ -172,10 +178,10 @@ on_both_databases! {
         let api = Api::start(test, &[]).await;
         let guard = api.world.archiving.leases.acquire(service::archive::LEASE).await.unwrap().unwrap();
         let body = Some(json!({ "dry_run": false }));
-        let (status, _, problem) = api.asked(Method::POST, RUNS, &[], body.clone()).await;
+        let (status, _, problem) = api.asked(Method::POST, RUNS, &[], body).await;
         assert_eq!((status, &problem["code"]), (409, &json!("conflict")), "{problem}");
         guard.release().await;
-        assert_eq!(api.asked(Method::POST, RUNS, &[], body).await.0, 202);
+        api.begin(false).await;
     }
 }
 

@@ -11,6 +11,7 @@
 #[path = "../support/accounts.rs"]
 mod accounts;
 mod api;
+mod clients;
 mod detached;
 mod kills;
 mod restores;

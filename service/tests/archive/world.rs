@@ -47,12 +47,7 @@ impl World {
     }
 
     pub async fn with(test: TestDatabase, variables: &[(&str, &str)]) -> Self {
-        // On a stack of its own: without optimisation it needs most of one.
-        let test = tokio::spawn(async move {
-            migrate(&test).await;
-            test
-        });
-        let test = test.await.unwrap();
+        migrate(&test).await;
         let database = test.open();
         let archiving = archiving(&test, &database, Clock::fixed(NOW), variables);
         Self { test, database, archiving }
