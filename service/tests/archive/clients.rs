@@ -6,11 +6,15 @@ use std::time::{Duration, Instant};
 
 use foundation::database::{Backend, Database, Statement, Value};
 use foundation::testing::{TestDatabase, database_settings};
+use service::archive::Restore;
 use service::domain::archive_runs::RunState;
-use service::domain::partitions::Width;
+use service::domain::partitions::{Range, Width};
 use service::partitions::Partitions;
 
-use super::world::{Rows, World, days_ago};
+use super::restores::restored_event;
+use super::world::{NOW, Rows, World, days_ago};
+
+const CLIENTS: u64 = 20;
 
 const LOCK_TIMEOUT: Duration = Duration::from_millis(200);
 
@@ -33,6 +37,8 @@ struct Met {
     written: AtomicU64,
     read: AtomicU64,
     slowest: AtomicU64,
+    /// Clients that have a connection: what it took to get one is not counted.
+    ready: AtomicU64,
 }
 
 impl Met {
@@ -43,6 +49,12 @@ impl Met {
 }
 
 async fn client(database: Database, met: Arc<Met>, number: i64) {
+    let held = database.begin().await.unwrap();
+    met.ready.fetch_add(1, Ordering::Relaxed);
+    while met.ready.load(Ordering::Relaxed) < CLIENTS {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    held.commit().await.unwrap();
     while !met.stop.load(Ordering::Relaxed) {
         let begun = Instant::now();
         let time = days_ago(0) + time::Duration::seconds(number);
@@ -85,16 +97,17 @@ async fn clients_notice_nothing_of_a_run() {
     world.policy("disk", 5, "archive", true).await;
     let total = u64::try_from(whole * 5 + part * 2).unwrap();
     let before = if is_long { Rows::new() } else { world.table().await };
+    let sum = checksum(&world).await;
 
     let met = Arc::new(Met::default());
     let pool = database_settings([("DATABASE_POOL_SIZE", "20")]);
     let pool = Database::open(&world.test.url, &pool, "clients").unwrap();
-    let clients: Vec<_> =
-        (0..20).map(|number| tokio::spawn(client(pool.clone(), met.clone(), number))).collect();
-    while met.read.load(Ordering::Relaxed) < 40 {
+    let clients: Vec<_> = (0..CLIENTS.cast_signed())
+        .map(|number| tokio::spawn(client(pool.clone(), met.clone(), number)))
+        .collect();
+    while met.read.load(Ordering::Relaxed) < CLIENTS {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    met.slowest.store(0, Ordering::Relaxed);
     let done = world.run(false).await;
     met.stop.store(true, Ordering::Relaxed);
     for client in clients {
@@ -121,4 +134,24 @@ async fn clients_notice_nothing_of_a_run() {
         let archived: Rows = before.into_iter().filter(|(_, row)| row.2 != "kept").collect();
         assert_eq!(world.archived(&["archived"]).await, archived);
     }
+
+    for name in ["cpu", "disk"] {
+        let range = Range { lower: days_ago(30), upper: days_ago(10) };
+        let asked = Restore { metric_type: name.to_owned(), range, until: NOW + time::Duration::DAY };
+        world.archiving.restore(&asked, &restored_event()).await.unwrap().expect("nobody has the duty");
+    }
+    assert_eq!(checksum(&world).await, sum, "exactly those rows are back");
+}
+
+/// How many rows there were before the clients came, and a number that stands for all they hold.
+async fn checksum(world: &World) -> (i64, String) {
+    let row = world
+        .query(
+            "SELECT COUNT(*) AS count, CAST(SUM(CAST(hashtextextended(concat_ws('|', id, timestamp, source, metric_type, \
+               metric_data), 0) AS numeric)) AS text) AS sum FROM metrics_snapshot WHERE timestamp < $1",
+            &[days_ago(10).into()],
+        )
+        .await
+        .remove(0);
+    (row.get("count").unwrap(), row.get("sum").unwrap())
 }

@@ -11,7 +11,8 @@ use time::Duration;
 
 use super::world::{NOW, Rows, World, days_ago, run};
 
-fn event() -> AuditEvent {
+/// The event of a restore.
+pub fn restored_event() -> AuditEvent {
     AuditEvent {
         id: Entropy::system().uuid_v7(Clock::system().now()),
         occurred_at: NOW,
@@ -27,7 +28,7 @@ fn event() -> AuditEvent {
 async fn restore(world: &World, metric_type: &str, days: std::ops::Range<i64>) -> Restored {
     let range = Range { lower: days_ago(days.end - 1), upper: days_ago(days.start - 1) };
     let asked = Restore { metric_type: metric_type.to_owned(), range, until: NOW + Duration::days(2) };
-    world.archiving.restore(&asked, &event()).await.unwrap().expect("nobody else has the duty")
+    world.archiving.restore(&asked, &restored_event()).await.unwrap().expect("nobody else has the duty")
 }
 
 fn of_days(rows: &Rows, metric_type: &str, days: std::ops::Range<i64>) -> Rows {
@@ -96,7 +97,7 @@ on_both_databases! {
         std::fs::write(&path, bytes).unwrap();
         let range = Range { lower: days_ago(21), upper: days_ago(19) };
         let asked = Restore { metric_type: "cpu".to_owned(), range, until: NOW + Duration::days(2) };
-        let error = world.archiving.restore(&asked, &event()).await.unwrap_err();
+        let error = world.archiving.restore(&asked, &restored_event()).await.unwrap_err();
         assert!(error.to_string().contains("damaged"), "{error}");
         assert_eq!(world.table().await, Rows::new());
         assert_eq!(world.states().await.into_iter().collect::<Vec<_>>(), ["archived"]);
