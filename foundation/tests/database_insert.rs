@@ -231,6 +231,22 @@ on_both_databases! {
     }
 }
 
+/// What a request does may move from thread to thread.
+#[tokio::test]
+async fn it_can_be_spawned() {
+    let test = TestDatabase::new(Backend::Sqlite).await;
+    let database = with_table(&test, "30s").await;
+    let inserted = tokio::spawn(async move {
+        let mut transaction = database.begin().await?;
+        let mut rows = transaction.insert_rows("item", &["number"], &[ValueType::Integer]).await?;
+        rows.push(&[1_i64.into()]).await?;
+        let count = rows.finish().await?;
+        transaction.notify("items", "more").await?;
+        transaction.commit().await.map(|()| count)
+    });
+    assert_eq!(inserted.await.unwrap().unwrap(), 1);
+}
+
 async fn count_in(transaction: &mut Transaction) -> i64 {
     transaction.query_optional(&COUNT, &[]).await.unwrap().unwrap().get("count").unwrap()
 }

@@ -50,6 +50,20 @@ fn resident() -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
+/// What a request does may move from thread to thread.
+#[tokio::test]
+async fn it_can_be_spawned() {
+    let test = TestDatabase::new(Backend::Sqlite).await;
+    let database = test.open();
+    let (mut transaction, statement) = (database.begin().await.unwrap(), ONE);
+    let found = tokio::spawn(async move {
+        let rows: Vec<_> = database.query_stream(&statement, &[]).await?.try_collect().await?;
+        let mut seen = transaction.query_stream(&statement, &[]).await?;
+        seen.try_next().await.map(|row| (rows.len(), row.is_some()))
+    });
+    assert_eq!(found.await.unwrap().unwrap(), (1, true));
+}
+
 on_both_databases! {
     async fn all_rows_come_in_their_order(test: TestDatabase) {
         let database = single(&test, "30s");

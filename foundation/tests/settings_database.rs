@@ -5,11 +5,13 @@ use foundation::database::DatabaseUrl;
 use foundation::settings::{Environment, FoundationSettings};
 
 const PRIMARY: (&str, &str) = ("DATABASE_URL", "postgresql://me@primary/app");
-const OTHERS: [&str; 1] = ["DATABASE_DIRECT_URL"];
+const OTHERS: [&str; 2] = ["DATABASE_DIRECT_URL", "DATABASE_READ_URL"];
 
 fn address<'a>(name: &str, settings: &'a FoundationSettings) -> Option<&'a DatabaseUrl> {
-    assert_eq!(name, "DATABASE_DIRECT_URL");
-    settings.database.direct_url.as_ref()
+    match name {
+        "DATABASE_DIRECT_URL" => settings.database.direct_url.as_ref(),
+        _ => settings.database.read_url.as_ref(),
+    }
 }
 
 /// The settings, what is said about them, and how they are shown.

@@ -130,31 +130,46 @@ impl fmt::Debug for Now {
 
 impl Collector for Now {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let pool = self.database.pool_status();
-        let states = [("idle", pool.available), ("used", pool.size.saturating_sub(pool.available))];
-        let help = "Connections of the pool, by state.";
-        let mut metric =
-            encoder.encode_descriptor("db_client_connection_count", help, None, MetricType::Gauge)?;
-        for (state, connections) in states {
-            let labels = [("db_client_connection_state", state)];
-            ConstGauge::new(integer(connections)).encode(metric.encode_family(&labels)?)?;
-        }
+        self.encode_pools(&mut encoder)?;
         let is_ready = !self.lifecycle.is_draining() && self.probe.is_good();
-        let gauges = [
-            ("db_client_connection_max", "The most connections the pool may have.", integer(pool.maximum)),
-            (
-                "db_client_connection_pending_requests",
-                "Requests that wait for a connection of the pool.",
-                integer(pool.waiting),
-            ),
-            ("bedplate_ready", "Whether the service can do its work.", i64::from(is_ready)),
-        ];
+        let gauges = [("bedplate_ready", "Whether the service can do its work.", i64::from(is_ready))];
         let version = self.probe.health().schema_version();
         let version =
             version.map(|it| ("bedplate_schema_version", "The newest migration that is applied.", it));
         for (name, help, value) in gauges.into_iter().chain(version) {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(value).encode(metric)?;
+        }
+        Ok(())
+    }
+}
+
+impl Now {
+    fn encode_pools(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        const NAME: &str = "db_client_connection_pool_name";
+        let standby = self.database.standby_pool_status().map(|pool| ("standby", pool));
+        let pools: Vec<_> = [("primary", self.database.pool_status())].into_iter().chain(standby).collect();
+        let help = "Connections of the pool, by state.";
+        let mut metric =
+            encoder.encode_descriptor("db_client_connection_count", help, None, MetricType::Gauge)?;
+        for (name, pool) in &pools {
+            let used = pool.size.saturating_sub(pool.available);
+            for (state, connections) in [("idle", pool.available), ("used", used)] {
+                let labels = [(NAME, *name), ("db_client_connection_state", state)];
+                ConstGauge::new(integer(connections)).encode(metric.encode_family(&labels)?)?;
+            }
+        }
+        let help = "The most connections the pool may have.";
+        let mut metric =
+            encoder.encode_descriptor("db_client_connection_max", help, None, MetricType::Gauge)?;
+        for (name, pool) in &pools {
+            ConstGauge::new(integer(pool.maximum)).encode(metric.encode_family(&[(NAME, *name)])?)?;
+        }
+        let (name, help) =
+            ("db_client_connection_pending_requests", "Requests that wait for a connection of the pool.");
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (name, pool) in &pools {
+            ConstGauge::new(integer(pool.waiting)).encode(metric.encode_family(&[(NAME, *name)])?)?;
         }
         Ok(())
     }

@@ -15,9 +15,10 @@ use foundation::settings::{
 use ipnet::IpNet;
 use migrator::settings::{AdminSettings, MigratorSettings};
 
-use crate::domain::live::Live;
 pub use archive::{ArchivePlace, ArchiveSettings, ArchiveUrl};
 pub use metrics::{Interval, MetricsSettings};
+
+use crate::domain::live::Live;
 
 /// Networks, each as `10.0.0.0/8` or as a single address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,11 +103,12 @@ foundation::settings! {
         /// Hashes that wait for their turn, at most; further logins get 503.
         hashing_queue: NonZeroU32 = "16",
         /// Failed logins of one account that cost no delay; of one address ten times as many, because
-        /// people share them.
+        /// people share them. The default of the setting `auth.login_attempts`.
         login_attempts: NonZeroU32 = "5",
-        /// The delay after the first failure above these, doubled by each further one.
+        /// The delay after the first failure above these, doubled by each further one. The default of the
+        /// setting `auth.login_delay`.
         login_delay: Duration = "1s",
-        /// The longest delay.
+        /// The longest delay. The default of the setting `auth.login_max_delay`.
         login_max_delay: Duration = "15m",
         /// How long failures are remembered.
         failure_retention: Duration = "1d",
@@ -138,14 +140,6 @@ impl AuthSettings {
                 let detail = format!("it is too short; expected {MIN_SECRET_LENGTH} characters or more");
                 environment.problem(name, detail);
             }
-        }
-    }
-
-    /// Adds a problem for each default of a setting that can be changed while the service runs and that the
-    /// rule for it does not allow.
-    fn check_defaults(&self, environment: &mut Environment) {
-        for (key, words) in Live::defaults(self, None).broken_rules() {
-            environment.problem(&key.name().replace('.', "_").to_uppercase(), words);
         }
     }
 }
@@ -192,7 +186,6 @@ impl ServiceSettings {
         let metrics = MetricsSettings::read(environment);
         metrics.check_bounds(environment);
         let (archive, archive_place) = ArchiveSettings::read_with_place(environment, &foundation);
-        auth.check_defaults(environment);
         let migrations =
             matches!(foundation.database_url, DatabaseUrl::Sqlite(_)).then(|| migrator::settings::Settings {
                 foundation: foundation.clone(),
@@ -203,7 +196,29 @@ impl ServiceSettings {
             migrations.migrator.check_bounds(environment);
             migrations.admin.check(environment);
         }
-        Self { foundation, http, auth, metrics, archive, archive_place, migrations }
+        let settings = Self { foundation, http, auth, metrics, archive, archive_place, migrations };
+        settings.check_live_defaults(environment);
+        settings
+    }
+
+    /// What holds where nothing was put in the settings that are changed while the service runs.
+    #[must_use]
+    pub fn live_defaults(&self) -> Live {
+        let collect_interval = match self.metrics.collect_interval(self.foundation.application.env) {
+            Interval::Off => None,
+            Interval::Every(interval) => Some(interval),
+        };
+        Live::defaults(&self.auth, collect_interval)
+    }
+
+    /// Adds a problem for each of these that its rule does not allow.
+    fn check_live_defaults(&self, environment: &mut Environment) {
+        for (key, words) in self.live_defaults().broken_rules() {
+            let name = key.name().replace('.', "_").to_uppercase();
+            if !environment.is_wrong(&name) {
+                environment.problem(name, words);
+            }
+        }
     }
 
     /// Every variable that [`read`](Self::read) knows.

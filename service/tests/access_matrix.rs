@@ -41,7 +41,7 @@ type Statuses = [u16; 9];
 type Row = (&'static str, &'static str, &'static str, Statuses);
 
 #[rustfmt::skip]
-const ROWS: [Row; 30] = [
+const ROWS: [Row; 34] = [
     //                                                nobody user other admin block expir -scope +scope user's
     ("GET", "/livez", "-",                             [200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/readyz", "-",                            [200, 200, 200, 200, 200, 200, 200, 200, 200]),
@@ -49,6 +49,10 @@ const ROWS: [Row; 30] = [
     ("GET", "/health", "-",                            [200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/health/db", "-",                         [200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/api/v1/audit-events", "audit:read",      [401, 403, 403, 200, 401, 401, 403, 200, 403]),
+    ("GET", "/api/v1/config", "config:read",           [401, 403, 403, 200, 401, 401, 403, 200, 403]),
+    ("GET", "/api/v1/config/{key}", "config:read",     [401, 403, 403, 200, 401, 401, 403, 200, 403]),
+    ("PUT", "/api/v1/config/{key}", "config:write",    [401, 403, 403, 200, 401, 401, 403, 200, 403]),
+    ("DELETE", "/api/v1/config/{key}", "config:write", [401, 403, 403, 200, 401, 401, 403, 200, 403]),
     ("POST", "/api/v1/users", "users:write",           [401, 403, 403, 201, 401, 401, 403, 201, 403]),
     ("GET", "/api/v1/users", "users:read",             [401, 403, 403, 200, 401, 401, 403, 200, 403]),
     ("GET", "/api/v1/users/{id}", "users:read",        [401, 200, 404, 200, 401, 401, 403, 200, 200]),
@@ -130,6 +134,7 @@ async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
         }
         ("POST", "/api/v1/archive-policies/runs") => Some(json!({ "dry_run": true })),
         ("PATCH", "/api/v1/archive-policies/{id}") => Some(json!({ "retention_days": 31 })),
+        ("PUT", "/api/v1/config/{key}") => Some(json!({ "value": 4 })),
         ("PATCH", _) => Some(json!({ "email": format!("{name}@example.org") })),
         (_, "/api/v1/auth/login") => {
             Some(json!({ "username": format!("user-{user}"), "password": PASSWORD }))
@@ -148,10 +153,13 @@ async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
 /// Asks, and says what is wrong with the answer.
 async fn ask(service: &TestService, row: &Row, caller: usize, asking: Asking) -> Option<String> {
     let (method, path, _, statuses) = row;
-    let url = service.url(&path.replace("{id}", &asking.id));
+    let url = service.url(&path.replace("{id}", &asking.id).replace("{key}", "archive.run_hour"));
     let mut request = service.client.request(method.parse::<Method>().unwrap(), url);
     if let Some(token) = asking.token {
         request = request.bearer_auth(token);
+    }
+    if path.contains("/config/") {
+        request = request.header("if-match", "*");
     }
     request = match (*method, asking.body) {
         ("PATCH", Some(body)) => request

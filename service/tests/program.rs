@@ -103,6 +103,20 @@ fn secrets_that_are_too_short_are_refused() {
     assert!(variables.iter().all(|(name, secret)| said.contains(name) && !said.contains(secret)), "{said}");
 }
 
+/// The defaults of settings that are changed while the service runs obey the rules for these.
+#[test]
+fn defaults_that_no_rule_allows_are_refused() {
+    for (variables, words) in [
+        ([("AUTH_LOGIN_DELAY", "20m"), ("AUTH_LOGIN_MAX_DELAY", "15m")], "it may not be longer than"),
+        ([("AUTH_LOGIN_DELAY", "0"), ("AUTH_LOGIN_MAX_DELAY", "15m")], "expected a duration from 1ms to 7d"),
+    ] {
+        let refused = run(&["check-config"], &variables);
+        assert_eq!(refused.status.code(), Some(78));
+        let said = text(&refused.stderr);
+        assert!(said.contains("AUTH_LOGIN_DELAY") && said.contains(words), "{said}");
+    }
+}
+
 #[test]
 fn a_port_in_use_is_named_with_what_to_do() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -27,6 +27,7 @@ mod insert;
 mod listen;
 mod postgres;
 mod sqlite;
+mod standby;
 mod statement;
 mod stream;
 mod url;
@@ -38,6 +39,7 @@ use std::time::Duration;
 
 use self::postgres::PostgresPool;
 use self::sqlite::SqlitePool;
+use self::standby::Standby;
 use self::statement::Watch;
 use crate::settings::DatabaseSettings;
 
@@ -96,6 +98,7 @@ pub struct PoolStatus {
 #[derive(Clone)]
 pub struct Database {
     pool: Pool,
+    standby: Option<Standby>,
     watch: Arc<Watch>,
     /// How long a stream may make its reader wait for the next row.
     wait_limit: Duration,
@@ -123,14 +126,20 @@ impl Database {
         let pool = match url {
             DatabaseUrl::Postgres(url) => {
                 let pool = PostgresPool::new(url, settings, application_name)?;
-                if settings.max_overflow > 0 {
-                    tokio::spawn(trim_overflow(Arc::downgrade(&watch), pool.clone(), settings.clone()));
-                }
+                trim_overflow(&watch, &pool, settings);
                 Pool::Postgres(pool)
             }
             DatabaseUrl::Sqlite(path) => Pool::Sqlite(SqlitePool::new(path, settings)?),
         };
-        Ok(Self { pool, watch, wait_limit: settings.statement_timeout })
+        let standby = match (&settings.read_url, &pool) {
+            (Some(DatabaseUrl::Postgres(read_url)), Pool::Postgres(_)) => {
+                let standby = Standby::new(read_url, settings, application_name)?;
+                trim_overflow(&watch, standby.pool(), settings);
+                Some(standby)
+            }
+            _ => None,
+        };
+        Ok(Self { pool, standby, watch, wait_limit: settings.statement_timeout })
     }
 
     /// Which database this is.
@@ -149,7 +158,18 @@ impl Database {
                 let asked = pool.lanes().query(statement.sql(), values);
                 self.watch.statement(statement, |rows: &Vec<Row>| rows.len() as u64, asked).await
             }
-            _ => self.connection(statement.access).await?.query(statement, values).await,
+            _ => {
+                if let Some(standby) = self.standby_for(statement) {
+                    let read = match standby.connection(&self.watch).await {
+                        Ok(mut connection) => connection.query(statement, values).await,
+                        Err(error) => Err(error),
+                    };
+                    if let Some(answer) = standby.answer(read) {
+                        return answer;
+                    }
+                }
+                self.connection(statement.access).await?.query(statement, values).await
+            }
         }
     }
 
@@ -195,16 +215,9 @@ impl Database {
     /// The figures of the pool at this moment.
     #[must_use]
     pub fn pool_status(&self) -> PoolStatus {
-        macro_rules! figures {
-            ($status:expr) => {{
-                let status = $status;
-                let (size, available) = (status.size, status.available);
-                PoolStatus { size, available, waiting: status.waiting, maximum: status.max_size }
-            }};
-        }
         match &self.pool {
-            Pool::Postgres(pool) => figures!(pool.status()),
-            Pool::Sqlite(pool) => figures!(pool.status()),
+            Pool::Postgres(pool) => pool.status(),
+            Pool::Sqlite(pool) => pool.status(),
         }
     }
 
@@ -213,6 +226,9 @@ impl Database {
         match &self.pool {
             Pool::Postgres(pool) => pool.close(),
             Pool::Sqlite(pool) => pool.close(),
+        }
+        if let Some(standby) = &self.standby {
+            standby.close();
         }
     }
 }
@@ -228,11 +244,18 @@ impl Watch {
 }
 
 /// Closes what was opened above the pool's size and is idle, until the last handle of the pool is gone.
-async fn trim_overflow(alive: std::sync::Weak<Watch>, pool: PostgresPool, settings: DatabaseSettings) {
-    let keep = usize::try_from(settings.pool_size.get()).unwrap_or(usize::MAX);
-    let mut interval = tokio::time::interval(settings.idle_timeout.max(Duration::from_secs(1)));
-    while alive.upgrade().is_some() {
-        interval.tick().await;
-        pool.trim(keep, settings.idle_timeout);
+fn trim_overflow(watch: &Arc<Watch>, pool: &PostgresPool, settings: &DatabaseSettings) {
+    if settings.max_overflow == 0 {
+        return;
     }
+    let (alive, pool) = (Arc::downgrade(watch), pool.clone());
+    let keep = usize::try_from(settings.pool_size.get()).unwrap_or(usize::MAX);
+    let idle_timeout = settings.idle_timeout;
+    tokio::spawn(async move {
+        let mut interval = tokio::time::interval(idle_timeout.max(Duration::from_secs(1)));
+        while alive.upgrade().is_some() {
+            interval.tick().await;
+            pool.trim(keep, idle_timeout);
+        }
+    });
 }

@@ -10,7 +10,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::connection::Driver;
 use super::statement::Watched;
-use super::{Connection, Database, DatabaseError, DatabaseErrorKind, Row, Statement, Transaction, Value};
+use super::{
+    Access, Connection, Database, DatabaseError, DatabaseErrorKind, Row, Statement, Transaction, Value,
+};
 
 /// The rows of one answer, which a driver brings.
 pub(super) type Rows<'a> = Pin<Box<dyn Stream<Item = Result<Row, DatabaseError>> + Send + 'a>>;
@@ -166,8 +168,16 @@ impl Database {
         statement: &Statement,
         values: &[Value],
     ) -> Result<RowStream<'static>, DatabaseError> {
-        let connection = self.connection(super::Access::Read).await?;
-        connection.into_stream(statement, values, self.wait_limit).await
+        if let Some(standby) = self.standby_for(statement) {
+            let read = match standby.connection(&self.watch).await {
+                Ok(connection) => connection.into_stream(statement, values, self.wait_limit).await,
+                Err(error) => Err(error),
+            };
+            if let Some(answer) = standby.answer(read) {
+                return answer;
+            }
+        }
+        self.connection(Access::Read).await?.into_stream(statement, values, self.wait_limit).await
     }
 }
 

@@ -28,6 +28,10 @@ crate::settings! {
         /// The same database past a transaction pooler, for what a pooler loses: listening to changes. Not
         /// set: `DATABASE_URL`.
         direct_url: Option<DatabaseUrl> = "",
+        /// A standby of the same database, with a pool of its own: lists, searches and other reads that may
+        /// be a moment behind go there, and to `DATABASE_URL` while it is away. Not set: all go to
+        /// `DATABASE_URL`.
+        read_url: Option<DatabaseUrl> = "",
         /// How TLS is used when the URL does not say: `disable`, `prefer`, `require`, `verify-ca` or
         /// `verify-full`.
         ssl_mode: Option<SslMode> = "",
@@ -120,6 +124,8 @@ impl DatabaseSettings {
         self.complete("DATABASE_URL", &mut url, environment, application);
         self.direct_url =
             self.other("DATABASE_DIRECT_URL", self.direct_url.clone(), &url, environment, application);
+        self.read_url =
+            self.other("DATABASE_READ_URL", self.read_url.clone(), &url, environment, application);
         url
     }
 

@@ -51,6 +51,10 @@ permissions! {
     WriteUsers = "bearer users:write user", TokenRule::Scope(Scope::UsersWrite), admin: false;
     /// Changes accounts as only an administrator may.
     ManageUsers = "bearer users:write admin", TokenRule::Scope(Scope::UsersWrite), admin: true;
+    /// Reads the settings that are changed while the service runs.
+    ReadConfig = "bearer config:read admin", TokenRule::Scope(Scope::ConfigRead), admin: true;
+    /// Changes them.
+    WriteConfig = "bearer config:write admin", TokenRule::Scope(Scope::ConfigWrite), admin: true;
     /// Reads who did what.
     ReadAudit = "bearer audit:read admin", TokenRule::Scope(Scope::AuditRead), admin: true;
     /// Reads archive policies and what was done about them.

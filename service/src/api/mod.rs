@@ -7,6 +7,7 @@ pub mod archive_runs;
 pub mod audit_events;
 pub mod auth;
 pub mod authorize;
+pub mod config;
 pub mod conventions;
 pub mod docs;
 mod document;
@@ -33,6 +34,7 @@ use self::archive_policies::ArchivePoliciesApi;
 use self::archive_runs::ArchiveRunsApi;
 use self::audit_events::AuditEventsApi;
 use self::auth::AuthApi;
+use self::config::ConfigApi;
 use self::docs::Docs;
 use self::health::HealthApi;
 use self::routes::RoutesBuilder;
@@ -186,6 +188,7 @@ fn apis(parts: &Parts) -> impl OpenApi + use<> {
         UsersApi { actions: actions.clone() },
         AuthApi { actions: actions.clone() },
         ApiTokensApi { actions: actions.clone() },
+        ConfigApi { actions: actions.clone() },
         AuditEventsApi { actions: actions.clone() },
         ArchivePoliciesApi { actions: actions.clone(), can_archive: archiving.place.is_some() },
         ArchiveRunsApi { actions, archiving, lifecycle },

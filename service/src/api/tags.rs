@@ -15,4 +15,6 @@ pub enum Tag {
     Users,
     /// How long snapshots are kept, and where they are archived.
     Archive,
+    /// Settings that are changed while the service runs.
+    Config,
 }

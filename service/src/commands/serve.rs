@@ -25,7 +25,7 @@ use crate::archive::schedule::{self, run_daily};
 use crate::keys::Keys;
 use crate::leases::Leases;
 use crate::lifecycle::Lifecycle;
-use crate::live_settings::{Live, LiveSettings, poll_interval};
+use crate::live_settings::{LiveSettings, poll_interval};
 use crate::metrics::{HttpMetrics, Metrics};
 use crate::middleware::{CatchPanic, HeadAsGet, Problems};
 use crate::partitions::{Ahead, Partitions};
@@ -176,10 +176,7 @@ impl Serving {
             Box::pin(migrate(migrations, &clock, &entropy, stop)).await?;
         }
         let (url, database_settings) = (&settings.foundation.database_url, &settings.foundation.database);
-        let database = Database::open(url, database_settings, APPLICATION_NAME).map_err(|error| {
-            tracing::error!(%error, "the database cannot be used");
-            error.exit()
-        })?;
+        let database = open(&settings)?;
         let lifecycle = Lifecycle::default();
         let (probe, view) = Probe::new(url.clone(), database_settings.clone(), clock.clone());
         tokio::spawn(probe.run());
@@ -188,7 +185,8 @@ impl Serving {
         let query = SharedQuery::new(database.clone());
         let auth = Arc::new(settings.auth.clone());
         let gate = Gate::new(database.clone(), clock.clone(), auth.session_idle_lifetime);
-        let live = live_settings(&settings, &database, &lifecycle).await;
+        let (defaults, poll) = (settings.live_defaults(), poll_interval(database.backend()));
+        let live = LiveSettings::start(database.clone(), defaults, poll, lifecycle.clone()).await;
         let prune = Prune {
             database: database.clone(),
             clock: clock.clone(),
@@ -199,16 +197,7 @@ impl Serving {
         tokio::spawn(prune.run(lifecycle.clone()));
         let partitions = Partitions::new(database.clone(), settings.metrics.width());
         let leases = Leases::new(database.clone(), &clock, &entropy);
-        let archiving = Archiving {
-            database: database.clone(),
-            clock: clock.clone(),
-            entropy: entropy.clone(),
-            leases: leases.clone(),
-            live: live.clone(),
-            width: settings.metrics.width(),
-            settings: Arc::new(settings.archive.clone()),
-            place: settings.archive_place.clone(),
-        };
+        let archiving = archiving(&settings, &live, &leases, &clock, &entropy, &database);
         tokio::spawn(run_daily(archiving.clone(), schedule::POLL, lifecycle.clone()));
         let ahead = Ahead {
             partitions,
@@ -286,15 +275,34 @@ impl Serving {
     }
 }
 
-/// The settings that are changed while the service runs, with the environment's as their defaults.
-async fn live_settings(
+/// Sets the pool up; nothing is connected yet.
+fn open(settings: &ServiceSettings) -> Result<Database, Exit> {
+    let (url, pool) = (&settings.foundation.database_url, &settings.foundation.database);
+    Database::open(url, pool, APPLICATION_NAME).map_err(|error| {
+        tracing::error!(%error, "the database cannot be used");
+        error.exit()
+    })
+}
+
+/// What runs of the archive policies stand on.
+fn archiving(
     settings: &ServiceSettings,
+    live: &LiveSettings,
+    leases: &Leases,
+    clock: &Clock,
+    entropy: &Entropy,
     database: &Database,
-    lifecycle: &Lifecycle,
-) -> LiveSettings {
-    let defaults = Live::defaults(&settings.auth, None);
-    let poll = poll_interval(database.backend());
-    LiveSettings::start(database.clone(), defaults, poll, lifecycle.clone()).await
+) -> Archiving {
+    Archiving {
+        database: database.clone(),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        leases: leases.clone(),
+        live: live.clone(),
+        width: settings.metrics.width(),
+        settings: Arc::new(settings.archive.clone()),
+        place: settings.archive_place.clone(),
+    }
 }
 
 async fn bind(address: SocketAddr, variable: &str) -> Result<Listener, Exit> {

@@ -6,6 +6,8 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::config::Key;
+
 /// How whoever did something was known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActorKind {
@@ -78,6 +80,12 @@ impl Target {
     #[must_use]
     pub fn user(id: Uuid) -> Self {
         Self { kind: "user".to_owned(), id: Some(id.to_string()) }
+    }
+
+    /// A setting that is changed while the service runs.
+    #[must_use]
+    pub fn config(key: Key) -> Self {
+        Self { kind: "config".to_owned(), id: Some(key.name().to_owned()) }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use foundation::database::{Database, DatabaseError};
 use tokio::sync::{Notify, oneshot, watch};
 
+use super::CHANNEL;
 use crate::domain::config::{Key, Stored};
 use crate::domain::live::Live;
 use crate::store::config;
@@ -30,6 +31,7 @@ impl Follow {
     /// Looks at the table at once, when told of a change, when nudged, and each `poll`.
     pub(super) async fn run(mut self, poll: Duration, nudge: &Notify, first: oneshot::Sender<()>) {
         let mut first = Some(first);
+        let mut listener = self.database.listen(CHANNEL);
         loop {
             let read = config::all(&self.database).await;
             self.take(read);
@@ -38,6 +40,8 @@ impl Follow {
                 let _gone_on = first.send(());
             }
             tokio::select! {
+                // Whatever was said, or may have been said while nobody listened: the table knows.
+                _ = listener.next() => {}
                 () = nudge.notified() => {}
                 () = tokio::time::sleep(poll) => {}
             }
@@ -72,7 +76,7 @@ impl Follow {
             self.rows.get_or_insert(rows);
             return;
         }
-        tracing::info!(settings = changed.join(" "), "settings were changed");
+        tracing::info!(settings = changed.join(" "), "the settings in the database were changed");
         let before = Arc::clone(&self.live.borrow());
         let (live, problems) = Live::assemble(&rows, &self.defaults, &before);
         for (key, words) in problems.iter().filter(|it| !self.problems.contains(it)) {

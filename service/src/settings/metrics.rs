@@ -44,7 +44,8 @@ foundation::settings! {
     /// How metric snapshots are collected, taken and kept.
     pub struct MetricsSettings("METRICS_") {
         /// How often the figures of this host and of the service are written as snapshots; `off` for never.
-        /// Left empty it is 10s in development and off in production.
+        /// Left empty it is 10s in development and off in production. The default of the setting
+        /// `metrics.collect_interval`.
         collect_interval: Option<Interval> = "",
         /// The range of time that one partition of the snapshots has, on PostgreSQL: from 1h to 31d, in full
         /// minutes. What exists stays when it is changed.

@@ -7,5 +7,6 @@ use foundation::database::{Database, DatabaseError, Statement};
 /// # Errors
 /// The pool or the database has none to give.
 pub async fn ping(database: &Database) -> Result<(), DatabaseError> {
-    database.query(&Statement::read("health", "SELECT 1 AS one"), &[]).await.map(drop)
+    // A standby that answers says nothing of the server that is written to.
+    database.primary().query(&Statement::read("health", "SELECT 1 AS one"), &[]).await.map(drop)
 }

@@ -4,6 +4,7 @@
     clippy::panic,
     clippy::disallowed_methods,
     clippy::unwrap_used,
+    clippy::print_stderr,
     unreachable_pub,
     reason = "tests do what programs may not"
 )]

@@ -11,7 +11,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::listen::ListenTo;
 use super::{Cancel, Holder, Lanes, PostgresConnection, configured, hosts, not_connected, timed_out, tls};
 use crate::database::listen::Heard;
-use crate::database::{DatabaseError, DatabaseErrorKind, DatabaseUrl, PostgresUrl};
+use crate::database::{DatabaseError, DatabaseErrorKind, DatabaseUrl, PoolStatus, PostgresUrl};
 use crate::settings::DatabaseSettings;
 
 /// The connections of a service.
@@ -131,8 +131,10 @@ impl PostgresPool {
         }
     }
 
-    pub(in crate::database) fn status(&self) -> deadpool_postgres::Status {
-        self.pool.status()
+    pub(in crate::database) fn status(&self) -> PoolStatus {
+        let status = self.pool.status();
+        let (size, available) = (status.size, status.available);
+        PoolStatus { size, available, waiting: status.waiting, maximum: status.max_size }
     }
 
     /// Closes the connections above `keep` that have been idle for as long as `idle`.

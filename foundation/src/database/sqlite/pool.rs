@@ -6,7 +6,7 @@ use std::time::Duration;
 use deadpool_sqlite::{Config, Hook, HookError, Manager, Pool, PoolError, Runtime};
 
 use super::{Holder, SqliteConnection, configure, not_opened};
-use crate::database::{DatabaseError, DatabaseErrorKind};
+use crate::database::{DatabaseError, DatabaseErrorKind, PoolStatus};
 use crate::settings::DatabaseSettings;
 
 /// The connections of a service: one that writes and several that read.
@@ -56,10 +56,10 @@ impl SqlitePool {
     }
 
     /// The figures of the two pools together.
-    pub(in crate::database) fn status(&self) -> deadpool_sqlite::Status {
+    pub(in crate::database) fn status(&self) -> PoolStatus {
         let (writer, readers) = (self.writer.status(), self.readers.status());
-        deadpool_sqlite::Status {
-            max_size: writer.max_size + readers.max_size,
+        PoolStatus {
+            maximum: writer.max_size + readers.max_size,
             size: writer.size + readers.size,
             available: writer.available + readers.available,
             waiting: writer.waiting + readers.waiting,
