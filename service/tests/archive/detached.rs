@@ -1,11 +1,16 @@
 //! Partitions on PostgreSQL: taken out while others work, and finished after a run that was killed.
 
-use foundation::database::Backend;
-use foundation::testing::TestDatabase;
+use foundation::clock::Clock;
+use foundation::database::{Backend, Database};
+use foundation::entropy::Entropy;
+use foundation::settings::Environment;
+use foundation::testing::{TestDatabase, database_settings, maintenance, unique_name};
+use migrator::Migrator;
+use migrator::stop::Stop;
 use service::domain::archive_runs::{ArchiveRun, RunState};
 use time::Duration;
 
-use super::world::{Rows, World, days_ago};
+use super::world::{NOW, Rows, World, archiving, days_ago, run};
 
 async fn world() -> World {
     World::start(TestDatabase::new(Backend::Postgres).await).await
@@ -109,4 +114,60 @@ async fn a_partition_that_others_use_all_the_time_is_left_for_the_next_run() {
     reader.batch("COMMIT").await.unwrap();
     succeeded(&world.run(false).await);
     assert_eq!(world.table().await.len(), 0);
+}
+
+/// The address of the database for another role.
+fn address_as(address: &str, role: &str) -> String {
+    let (_, server) = address.rsplit_once('@').unwrap();
+    format!("postgresql://{role}:secret@{server}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_service_s_role_may_do_all_of_it() {
+    let world = world().await;
+    let role = unique_name("service");
+    maintenance(&format!("CREATE ROLE {role} LOGIN PASSWORD 'secret'")).await;
+    let variables = [
+        ("DATABASE_URL", world.test.address.as_str()),
+        ("ADMIN_PASSWORD", "a password of the test"),
+        ("MIGRATOR_GRANT_TO", role.as_str()),
+    ];
+    let mut environment = Environment::from_pairs(variables);
+    let settings = migrator::settings::Settings::read(&mut environment);
+    environment.finish().unwrap();
+    let (_nobody_stops_it, stop) = Stop::new();
+    Migrator::new(&settings, Clock::system(), Entropy::system(), stop).up(None).await.unwrap();
+
+    for name in ["archived", "deleted", "kept"] {
+        world.fill(name, [20], 30).await;
+    }
+    world.fill("archived", [21, 22], 30).await;
+    world.fill("deleted", [22], 30).await;
+    let all = world.table().await;
+    world.policy("archived", 5, "archive", true).await;
+    world.policy("deleted", 5, "delete", true).await;
+    let url = address_as(&world.test.address, &role).parse().unwrap();
+    let database = Database::open(&url, &database_settings([]), "test").unwrap();
+    let service = archiving(&world.test, &database, Clock::fixed(NOW), &[]);
+    let done = run(&service, false).await;
+    succeeded(&done);
+    assert_eq!(
+        (done.figures.partitions_dropped, done.figures.rows_archived, done.figures.rows_deleted),
+        (2, 90, 60)
+    );
+    // And what was taken out by this role is put back by it.
+    let mut transaction = database.begin().await.unwrap();
+    let range = service::domain::partitions::Range { lower: days_ago(20), upper: days_ago(19) };
+    let taken =
+        service::store::partitions::detach(&mut transaction, range, std::time::Duration::from_secs(1)).await;
+    assert!(taken.unwrap().is_some());
+    transaction.commit().await.unwrap();
+    assert_eq!(world.table().await.len(), 0);
+    succeeded(&run(&service, false).await);
+    let kept: Rows = all.into_iter().filter(|(_, row)| row.2 == "kept").collect();
+    assert_eq!(world.table().await, kept);
+    database.close();
+    drop((service, database));
+    world.test.connect().await.batch(&format!("DROP OWNED BY {role}")).await.unwrap();
+    maintenance(&format!("DROP ROLE IF EXISTS {role}")).await;
 }
