@@ -155,7 +155,8 @@ pub async fn stream(
         "SELECT id, timestamp, source, metric_type, metric_data FROM {table} WHERE metric_type = $1 {condition} \
          ORDER BY timestamp, id"
     );
-    database.query_stream(&READ.with_sql(sql), &values).await
+    // Whoever reads them has the next one wait as long as the archive takes, and watches the lease meanwhile.
+    Ok(database.query_stream(&READ.with_sql(sql), &values).await?.with_wait_limit(None))
 }
 
 /// A row as a file has it.

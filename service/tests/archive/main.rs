@@ -13,6 +13,8 @@
 mod accounts;
 mod api;
 mod clients;
+#[cfg(feature = "cloud-archive")]
+mod clouds;
 mod detached;
 mod kills;
 mod restores;
