@@ -20,7 +20,7 @@ RUN --mount=type=cache,id=bedplate-cargo,target=/usr/local/cargo/registry,sharin
     set -eu; \
     for crate in foundation migrator service; do mkdir $crate/src; touch $crate/src/lib.rs; done; \
     for file in migrator/src/main.rs service/src/main.rs migrator/build.rs service/build.rs; do echo 'fn main() {}' > $file; done; \
-    cargo build --release --locked --package migrator --package service --features service/cloud-archive; \
+    cargo build --release --locked --package migrator --package service; \
     cargo clean --release --locked --package foundation --package migrator --package service; \
     rm -r */src */build.rs
 
@@ -28,7 +28,7 @@ COPY foundation foundation
 COPY migrator migrator
 COPY service service
 RUN --mount=type=cache,id=bedplate-cargo,target=/usr/local/cargo/registry,sharing=locked \
-    cargo build --release --locked --package migrator --package service --features service/cloud-archive \
+    cargo build --release --locked --package migrator --package service \
     && mkdir -p /out/data \
     && cp target/release/migrator target/release/service /out/
 

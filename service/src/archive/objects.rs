@@ -82,7 +82,6 @@ impl Objects {
     }
 }
 
-#[cfg(feature = "cloud-archive")]
 fn cloud(place: &ArchivePlace, secret: Option<&Secret>) -> Result<Arc<dyn ObjectStore>, ArchiveError> {
     const SECRET: &str = "aws_secret_access_key";
     let given = place.options.iter().filter(|(name, _)| secret.is_none() || name != SECRET);
@@ -90,10 +89,4 @@ fn cloud(place: &ArchivePlace, secret: Option<&Secret>) -> Result<Arc<dyn Object
     let options = given.chain(secret.map(|it| (SECRET, it.expose())));
     let (store, prefix) = object_store::parse_url_opts(&place.url.0, options)?;
     Ok(Arc::new(object_store::prefix::PrefixStore::new(store, prefix)))
-}
-
-#[cfg(not(feature = "cloud-archive"))]
-fn cloud(_place: &ArchivePlace, _secret: Option<&Secret>) -> Result<Arc<dyn ObjectStore>, ArchiveError> {
-    // The settings let no such address through.
-    Err(ArchiveError::NoPlace)
 }

@@ -13,9 +13,6 @@ use url::Url;
 /// The folder that is archived to in development where nothing else is said.
 const DEFAULT_FOLDER: &str = "archive";
 
-/// Whether this build has the clients of clouds.
-const HAS_CLOUDS: bool = cfg!(feature = "cloud-archive");
-
 /// Where archives lie: `file:///path`, `s3://bucket/prefix`, `gs://bucket/prefix` or
 /// `az://container/prefix`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,11 +38,7 @@ impl Setting for ArchiveUrl {
             "file" if url.to_file_path().is_ok_and(|it| it.is_absolute()) => Ok(Self(url)),
             "file" => Err("the folder's path is not absolute: file: is followed by three slashes".to_owned()),
             "s3" | "gs" | "az" if url.host_str().is_none() => Err("it names no bucket".to_owned()),
-            "s3" | "gs" | "az" if HAS_CLOUDS => Ok(Self(url)),
-            "s3" | "gs" | "az" => {
-                Err("this program was built without the feature cloud-archive and knows folders only"
-                    .to_owned())
-            }
+            "s3" | "gs" | "az" => Ok(Self(url)),
             _ => Err("nothing can be archived to addresses of this kind".to_owned()),
         }
     }
@@ -172,7 +165,9 @@ mod tests {
         {
             assert!(ArchiveUrl::parse(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(ArchiveUrl::parse("s3://bucket/prefix").is_ok(), HAS_CLOUDS);
+        for cloud in ["s3://bucket/prefix", "gs://bucket", "az://container/a/b"] {
+            assert_eq!(ArchiveUrl::parse(cloud).unwrap().folder(), None, "{cloud}");
+        }
     }
 
     #[test]

@@ -13,7 +13,6 @@
 mod accounts;
 mod api;
 mod clients;
-#[cfg(feature = "cloud-archive")]
 mod clouds;
 mod detached;
 mod kills;

@@ -83,8 +83,7 @@ impl TestService {
 }
 
 pub fn client() -> reqwest::Client {
-    // With the clients of clouds this one knows TLS too, and asks for its provider; another test may have
-    // been first.
+    // It knows TLS, as the clients of clouds do, and asks for its provider; another test may have been first.
     let _already_there = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .timeout(DEADLINE)
