@@ -12,7 +12,7 @@ SCRIPTS = .ci/run $(shell find deploy -name '*.sh')
 # The tests choose their own settings: what the caller's shell holds for a running Bedplate stays out.
 NAMES := $(shell env | sed -n 's/^\([A-Z0-9_]*\)=.*/\1/p')
 CLEAN := $(addprefix -u ,$(filter-out HTTP_PROXY,$(filter BEDPLATE_% DATABASE_% POSTGRES_% HTTP_% LOG_% AUTH_% \
-	ADMIN_% METRICS_% TELEMETRY_% MIGRATOR_% OTEL_%,$(NAMES))))
+	ADMIN_% ARCHIVE_% METRICS_% TELEMETRY_% MIGRATOR_% OTEL_%,$(NAMES))))
 CARGO_TEST := cargo test --workspace --locked --all-features
 
 .PHONY: help

@@ -76,7 +76,9 @@ impl AsyncTransaction for Step<'_> {
         if queries.is_empty() {
             return Ok(0);
         }
-        match self.run(&queries).await {
+        // On the heap: each of the callers would have it in a frame of its own, and without optimisation all of
+        // them together fill the stack of a thread.
+        match Box::pin(self.run(&queries)).await {
             Ok(performed) => {
                 self.performed = performed;
                 Ok(queries.len())

@@ -8,6 +8,7 @@
 pub mod access;
 pub mod actions;
 pub mod api;
+pub mod archive;
 pub mod collector;
 pub mod commands;
 pub mod domain;

@@ -1,5 +1,6 @@
 //! The settings of the service.
 
+mod archive;
 mod metrics;
 
 use std::net::{IpAddr, SocketAddr};
@@ -14,6 +15,7 @@ use foundation::settings::{
 use ipnet::IpNet;
 use migrator::settings::{AdminSettings, MigratorSettings};
 
+pub use archive::{ArchivePlace, ArchiveSettings, ArchiveUrl};
 pub use metrics::{Interval, MetricsSettings};
 
 use crate::domain::live::Live;
@@ -207,6 +209,10 @@ pub struct ServiceSettings {
     pub auth: AuthSettings,
     /// How metric snapshots are collected, taken and kept.
     pub metrics: MetricsSettings,
+    /// How runs of the archive policies behave.
+    pub archive: ArchiveSettings,
+    /// Where snapshots are archived, if anywhere.
+    pub archive_place: Option<ArchivePlace>,
     /// Those of the migrator, whose work the service does itself on a SQLite file: no other program
     /// reaches it. Not read with PostgreSQL.
     pub migrations: Option<migrator::settings::Settings>,
@@ -223,6 +229,7 @@ impl ServiceSettings {
         auth.check_bounds(environment);
         let metrics = MetricsSettings::read(environment);
         metrics.check_bounds(environment);
+        let (archive, archive_place) = ArchiveSettings::read_with_place(environment, &foundation);
         let migrations =
             matches!(foundation.database_url, DatabaseUrl::Sqlite(_)).then(|| migrator::settings::Settings {
                 foundation: foundation.clone(),
@@ -233,7 +240,7 @@ impl ServiceSettings {
             migrations.migrator.check_bounds(environment);
             migrations.admin.check(environment);
         }
-        let settings = Self { foundation, http, auth, metrics, migrations };
+        let settings = Self { foundation, http, auth, metrics, archive, archive_place, migrations };
         settings.check_live_defaults(environment);
         settings
     }
@@ -266,6 +273,7 @@ impl ServiceSettings {
             HttpSettings::variables(),
             AuthSettings::variables(),
             MetricsSettings::variables(),
+            ArchiveSettings::variables(),
             MigratorSettings::variables(),
             AdminSettings::variables(),
         ]

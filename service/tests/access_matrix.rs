@@ -42,7 +42,7 @@ type Statuses = [u16; 9];
 type Row = (&'static str, &'static str, &'static str, Statuses);
 
 #[rustfmt::skip]
-const ROWS: [Row; 32] = [
+const ROWS: [Row; 40] = [
     //                                                nobody user other admin block expir -scope +scope user's
     ("GET", "/livez", "-",                             [200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/readyz", "-",                            [200, 200, 200, 200, 200, 200, 200, 200, 200]),
@@ -76,6 +76,14 @@ const ROWS: [Row; 32] = [
     ("GET", "/api/v1/metrics/series", "metrics:read",       [401, 200, 200, 200, 401, 401, 403, 200, 200]),
     ("GET", "/api/v1/metrics/latest", "metrics:read",       [401, 200, 200, 200, 401, 401, 403, 200, 200]),
     ("GET", "/api/v1/metrics/aggregate", "metrics:read",    [401, 200, 200, 200, 401, 401, 403, 200, 200]),
+    ("POST", "/api/v1/archive-policies", "archive:write",          [401, 403, 403, 201, 401, 401, 403, 201, 403]),
+    ("GET", "/api/v1/archive-policies", "archive:write",           [401, 403, 403, 200, 401, 401, 403, 200, 403]),
+    ("GET", "/api/v1/archive-policies/{id}", "archive:write",      [401, 403, 403, 200, 401, 401, 403, 200, 403]),
+    ("PATCH", "/api/v1/archive-policies/{id}", "archive:write",    [401, 403, 403, 200, 401, 401, 403, 200, 403]),
+    ("DELETE", "/api/v1/archive-policies/{id}", "archive:write",   [401, 403, 403, 204, 401, 401, 403, 204, 403]),
+    ("POST", "/api/v1/archive-policies/runs", "archive:write",     [401, 403, 403, 202, 401, 401, 403, 202, 403]),
+    ("GET", "/api/v1/archive-policies/runs", "archive:write",      [401, 403, 403, 200, 401, 401, 403, 200, 403]),
+    ("GET", "/api/v1/archive-policies/runs/{id}", "archive:write", [401, 403, 403, 200, 401, 401, 403, 200, 403]),
 ];
 
 /// Every scope there is, with a blank between two.
@@ -118,6 +126,8 @@ async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
         accounts.session_until(user, end).await.0
     } else if path.contains("/tokens/") {
         accounts.token_until(user, "users:read", end).await.0
+    } else if path.contains("/archive-policies") {
+        accounts.archive(path.contains("/runs")).await
     } else {
         user
     };
@@ -126,6 +136,11 @@ async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
         ("POST", "/api/v1/users") => Some(json!({
             "username": format!("new-{name}"), "user_type": "local", "password": "a new passphrase",
         })),
+        ("POST", "/api/v1/archive-policies") => {
+            Some(json!({ "metric_type": name, "retention_days": 30, "action": "delete" }))
+        }
+        ("POST", "/api/v1/archive-policies/runs") => Some(json!({ "dry_run": true })),
+        ("PATCH", "/api/v1/archive-policies/{id}") => Some(json!({ "retention_days": 31 })),
         ("PUT", "/api/v1/config/{key}") => Some(json!({ "value": 4 })),
         ("PATCH", _) => Some(json!({ "email": format!("{name}@example.org") })),
         (_, "/api/v1/auth/login") => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use super::{Effective, Origin, Problem, Setting, SettingsError, Variable, Warning};
+use super::{Effective, Origin, Problem, Secret, Setting, SettingsError, Variable, Warning};
 
 /// The longest time that PostgreSQL can be told: milliseconds in 31 bits.
 pub const LONGEST: Duration = Duration::from_hours(24 * 24);
@@ -182,6 +182,26 @@ impl Environment {
             },
             (None, None) => None,
         }
+    }
+
+    /// The variables under a prefix that is not ours, as whoever reads them wants them: the names that `NAME`
+    /// or, for one of `secrets`, `NAME_FILE` was given for. What stands there is not checked.
+    pub fn foreign(&mut self, prefix: &str, secrets: &[&str]) -> Vec<(String, Secret)> {
+        let is_file = |name: &str| name.strip_suffix("_FILE").is_some_and(|it| secrets.contains(&it));
+        let plain = self.values.iter().filter(|(name, _)| name.starts_with(prefix) && !is_file(name));
+        let mut found: Vec<_> = plain
+            .filter_map(|(name, (value, _))| Some((name.clone(), Secret::from(value.to_str()?.to_owned()))))
+            .collect();
+        for name in secrets {
+            let file_name = format!("{name}_FILE");
+            let Some((path, _)) = self.values.get(&file_name).cloned() else { continue };
+            if found.iter().any(|(it, _)| it == name) {
+                self.problem(*name, format!("both it and {file_name} are set; keep one of them"));
+            } else if let Some((text, _)) = self.secret_from(&file_name, PathBuf::from(path)) {
+                found.push(((*name).to_owned(), Secret::from(text)));
+            }
+        }
+        found
     }
 
     fn secret_from(&mut self, file_name: &str, path: PathBuf) -> Option<(String, Origin)> {

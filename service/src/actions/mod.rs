@@ -2,6 +2,8 @@
 //! audit event of it. Handlers and the command line call these; SQL is the store's.
 
 pub mod api_tokens;
+pub mod archive_policies;
+pub mod archive_runs;
 pub mod config;
 mod error;
 pub mod idempotency;

@@ -61,6 +61,10 @@ permissions! {
     ReadMetrics = "bearer metrics:read user", TokenRule::Scope(Scope::MetricsRead), admin: false;
     /// Writes metric snapshots.
     WriteMetrics = "bearer metrics:write user", TokenRule::Scope(Scope::MetricsWrite), admin: false;
+    /// Reads archive policies and what was done about them.
+    ReadArchive = "bearer archive:write admin", TokenRule::Scope(Scope::ArchiveWrite), admin: true;
+    /// Changes and runs archive policies.
+    WriteArchive = "bearer archive:write admin", TokenRule::Scope(Scope::ArchiveWrite), admin: true;
 }
 
 /// The caller, allowed to do what `P` stands for.

@@ -2,6 +2,8 @@
 //! one call, convert.
 
 pub mod api_tokens;
+pub mod archive_policies;
+pub mod archive_runs;
 mod assets;
 pub mod audit_events;
 pub mod auth;
@@ -35,6 +37,8 @@ use poem::{Endpoint, EndpointExt as _, Response};
 use poem_openapi::{ContactObject, ExtraHeader, LicenseObject, OpenApi, OpenApiService};
 
 use self::api_tokens::ApiTokensApi;
+use self::archive_policies::ArchivePoliciesApi;
+use self::archive_runs::ArchiveRunsApi;
 use self::audit_events::AuditEventsApi;
 use self::auth::AuthApi;
 use self::config::ConfigApi;
@@ -51,6 +55,7 @@ use self::users::UsersApi;
 use crate::access::Gate;
 use crate::actions::Actions;
 use crate::actions::metrics_snapshots::Snapshots;
+use crate::archive::Archiving;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::HttpMetrics;
 use crate::middleware::{
@@ -95,6 +100,8 @@ pub struct Parts {
     pub actions: Actions,
     /// What the routes of metrics call.
     pub snapshots: Snapshots,
+    /// What runs of the archive policies stand on.
+    pub archiving: Archiving,
 }
 
 /// The limits of every request.
@@ -202,17 +209,19 @@ fn open_api(parts: &Parts) -> OpenApiService<impl OpenApi + use<>, ()> {
 
 /// Every API that the documentation names, one for each noun.
 fn apis(parts: &Parts) -> impl OpenApi + use<> {
-    let Parts { lifecycle, probe, query, clock, actions, snapshots, .. } = parts.clone();
+    let Parts { lifecycle, probe, query, clock, actions, snapshots, archiving, .. } = parts.clone();
     (
-        HealthApi { lifecycle, probe, query, clock },
+        HealthApi { lifecycle: lifecycle.clone(), probe, query, clock },
         SchemaApi { database: actions.database.clone() },
         UsersApi { actions: actions.clone() },
         AuthApi { actions: actions.clone() },
         ApiTokensApi { actions: actions.clone() },
         ConfigApi { actions: actions.clone() },
-        AuditEventsApi { actions },
+        AuditEventsApi { actions: actions.clone() },
         MetricsSnapshotsApi { snapshots: snapshots.clone() },
         MetricsSeriesApi { snapshots: snapshots.clone() },
         MetricsAggregatesApi { snapshots },
+        ArchivePoliciesApi { actions: actions.clone(), can_archive: archiving.place.is_some() },
+        ArchiveRunsApi { actions, archiving, lifecycle },
     )
 }

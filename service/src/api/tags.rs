@@ -15,6 +15,8 @@ pub enum Tag {
     Users,
     /// Snapshots of what is measured, over time.
     Metrics,
+    /// How long snapshots are kept, and where they are archived.
+    Archive,
     /// Settings that are changed while the service runs.
     Config,
 }

@@ -1,7 +1,9 @@
 //! The commands of the program.
 
 mod admin;
+mod archive;
 mod check_config;
+mod duties;
 mod healthcheck;
 mod partitions;
 mod serve;
@@ -48,6 +50,11 @@ enum Command {
         #[command(subcommand)]
         command: partitions::PartitionsCommand,
     },
+    /// Runs the archive policies, and brings back what they archived.
+    Archive {
+        #[command(subcommand)]
+        command: archive::ArchiveCommand,
+    },
     /// Asks the service that runs at HTTP_ADDRESS whether it is well: exit 0, else 69.
     Healthcheck {
         /// Whether it is ready, instead of whether it is alive.
@@ -81,6 +88,7 @@ pub fn main() -> Exit {
         Command::CheckConfig { format } => check_config::run(environment, format),
         Command::Admin { command } => admin::run(environment, command),
         Command::Partitions { command } => partitions::run(environment, &command),
+        Command::Archive { command } => archive::run(environment, &command),
         Command::Healthcheck { ready } => healthcheck::run(environment, ready),
     }
 }

@@ -16,22 +16,20 @@ use migrator::settings::Settings;
 use migrator::stop::Stop;
 use poem::EndpointExt as _;
 
+use super::duties;
 use super::{refuse, tell};
 use crate::access::Gate;
 use crate::actions::Actions;
 use crate::actions::metrics_snapshots::Snapshots;
 use crate::api::{Application, Parts, RequestLimits};
-use crate::collector::Collector;
 use crate::keys::Keys;
-use crate::leases::Leases;
 use crate::lifecycle::Lifecycle;
 use crate::live_settings::{LiveSettings, poll_interval};
 use crate::metrics::{HttpMetrics, Metrics};
 use crate::middleware::{CatchPanic, HeadAsGet, Problems};
-use crate::partitions::{Ahead, Partitions};
+use crate::partitions::Partitions;
 use crate::passwords::Passwords;
 use crate::probe::{Probe, SharedQuery};
-use crate::prune::Prune;
 use crate::server::{ConnectionLimits, DrainEnd, DrainSettings, Listener, Server, Signals, drain};
 use crate::settings::ServiceSettings;
 use crate::store::together::Together;
@@ -145,38 +143,6 @@ async fn migrate(settings: &Settings, clock: &Clock, entropy: &Entropy, stop: St
     }
 }
 
-/// Starts what the process does behind the requests.
-fn start_duties(
-    settings: &ServiceSettings,
-    actions: &Actions,
-    partitions: &Partitions,
-    lifecycle: &Lifecycle,
-) {
-    let Actions { database, clock, entropy, live, .. } = actions;
-    let prune = Prune {
-        database: database.clone(),
-        clock: clock.clone(),
-        entropy: entropy.clone(),
-        settings: Arc::clone(&actions.settings),
-        live: live.clone(),
-    };
-    tokio::spawn(prune.run(lifecycle.clone()));
-    let ahead = Ahead {
-        partitions: partitions.clone(),
-        leases: Leases::new(database.clone(), clock, entropy),
-        clock: clock.clone(),
-        count: settings.metrics.partitions_ahead.get(),
-    };
-    tokio::spawn(ahead.run(lifecycle.clone()));
-    let collector = Collector {
-        database: database.clone(),
-        partitions: partitions.clone(),
-        clock: clock.clone(),
-        live: live.clone(),
-    };
-    tokio::spawn(collector.run(lifecycle.clone()));
-}
-
 /// The service, listening.
 pub struct Serving {
     settings: ServiceSettings,
@@ -206,13 +172,11 @@ impl Serving {
             Listen::At(address) => Some(bind(address, "TELEMETRY_PROMETHEUS_ADDRESS").await?),
         };
         if let Some(migrations) = &settings.migrations {
-            migrate(migrations, &clock, &entropy, stop).await?;
+            // On the heap: without optimisation it needs most of a thread's stack, and is over soon.
+            Box::pin(migrate(migrations, &clock, &entropy, stop)).await?;
         }
         let (url, database_settings) = (&settings.foundation.database_url, &settings.foundation.database);
-        let database = Database::open(url, database_settings, APPLICATION_NAME).map_err(|error| {
-            tracing::error!(%error, "the database cannot be used");
-            error.exit()
-        })?;
+        let database = open(&settings)?;
         let lifecycle = Lifecycle::default();
         let (probe, view) = Probe::new(url.clone(), database_settings.clone(), clock.clone());
         tokio::spawn(probe.run());
@@ -238,7 +202,8 @@ impl Serving {
             settings: auth,
             live,
         };
-        start_duties(&settings, &actions, &partitions, &lifecycle);
+        let archiving = duties::archiving(&settings, &actions);
+        duties::start(&settings, &actions, &partitions, &archiving, &lifecycle);
         let metrics_settings = Arc::new(settings.metrics.clone());
         let snapshots = Snapshots::new(actions.clone(), partitions, metrics_settings);
         let parts = Parts {
@@ -251,6 +216,7 @@ impl Serving {
             gate,
             actions,
             snapshots,
+            archiving,
         };
         let application = Application::new(parts, RequestLimits::new(&settings.http, &settings.metrics))
             .map_err(|error| {
@@ -296,6 +262,15 @@ impl Serving {
             }
         }
     }
+}
+
+/// Sets the pool up; nothing is connected yet.
+fn open(settings: &ServiceSettings) -> Result<Database, Exit> {
+    let (url, pool) = (&settings.foundation.database_url, &settings.foundation.database);
+    Database::open(url, pool, APPLICATION_NAME).map_err(|error| {
+        tracing::error!(%error, "the database cannot be used");
+        error.exit()
+    })
 }
 
 async fn bind(address: SocketAddr, variable: &str) -> Result<Listener, Exit> {

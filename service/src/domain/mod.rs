@@ -3,6 +3,11 @@
 pub mod access;
 pub mod aggregates;
 pub mod api_tokens;
+pub mod archive_files;
+pub mod archive_policies;
+pub mod archive_rows;
+pub mod archive_rules;
+pub mod archive_runs;
 pub mod audit;
 pub mod config;
 pub mod health;

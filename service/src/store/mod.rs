@@ -2,6 +2,10 @@
 
 pub mod aggregates;
 pub mod api_tokens;
+pub mod archive_files;
+pub mod archive_policies;
+pub mod archive_rows;
+pub mod archive_runs;
 pub mod audit_events;
 pub mod config;
 pub mod credentials;

@@ -59,6 +59,16 @@ const TOKEN: Statement = Statement::write(
     "INSERT INTO api_token (id, user_id, name, token_hash, scopes, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
 );
 
+const POLICY: Statement = Statement::write(
+    "archive_policy",
+    "INSERT INTO archive_policy (id, metric_type, retention_days, action) VALUES ($1, $2, 30, 'delete')",
+);
+const RUN: Statement = Statement::write(
+    "archive_run",
+    "INSERT INTO archive_run (id, reason, is_dry_run, state, fencing, started_at) VALUES ($1, 'request', $3, 'succeeded', 1, $2)",
+);
+const NO_LEASE: Statement = Statement::write("lease", "DELETE FROM lease WHERE name = 'archive'");
+
 impl Accounts {
     pub fn new(database: Database) -> Self {
         evidence::secret(PASSWORD);
@@ -123,5 +133,18 @@ impl Accounts {
     /// A token for programs that lasts.
     pub async fn token(&self, user: Uuid, scopes: &str) -> String {
         self.token_until(user, scopes, Clock::system().now() + Duration::HOUR).await.1
+    }
+
+    /// An archive policy, or a run of which nothing keeps the next one away.
+    pub async fn archive(&self, is_run: bool) -> Uuid {
+        let (id, now) = (self.id(), Clock::system().now());
+        if is_run {
+            let values: [Value; 3] = [id.into(), now.into(), false.into()];
+            self.insert(&RUN, &values).await;
+            self.insert(&NO_LEASE, &[]).await;
+        } else {
+            self.insert(&POLICY, &[id.into(), id.to_string().into()]).await;
+        }
+        id
     }
 }

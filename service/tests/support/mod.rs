@@ -88,6 +88,8 @@ impl TestService {
 }
 
 pub fn client() -> reqwest::Client {
+    // It knows TLS, as the clients of clouds do, and asks for its provider; another test may have been first.
+    let _already_there = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .timeout(DEADLINE)
         .redirect(reqwest::redirect::Policy::none())

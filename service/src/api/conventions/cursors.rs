@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use uuid::Uuid;
 
 use crate::api::problem::Failure;
 use crate::keys::Keys;
@@ -38,6 +39,14 @@ pub fn open(keys: &Keys, list: &str, cursor: &str) -> Result<String, Failure> {
         is_ours.then(|| String::from_utf8(position.to_vec()).ok()).flatten()
     };
     position().ok_or_else(wrong)
+}
+
+/// The id that [`seal`] was given as a position.
+///
+/// # Errors
+/// The cursor is not one of this list.
+pub fn open_id(keys: &Keys, list: &str, cursor: &str) -> Result<Uuid, Failure> {
+    Uuid::try_parse(&open(keys, list, cursor)?).map_err(|_| wrong())
 }
 
 /// What is told of a cursor that is none.

@@ -1,0 +1,156 @@
+//! Archive policies: made, changed, deleted.
+
+use foundation::database::{DatabaseError, DatabaseErrorKind, Transaction};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::users::Asker;
+use super::{ActionError, Actions};
+use crate::domain::archive_policies::{ArchivePolicy, ArchivePolicyPatch, NewArchivePolicy};
+use crate::domain::audit::{Change, Target};
+use crate::domain::idempotency::{Answer, KeyedRequest, Outcome};
+use crate::domain::versions::Expected;
+use crate::store::{archive_policies, audit_events};
+
+const NOT_FOUND: ActionError = ActionError::NotFound("archive policy");
+
+/// The policy with this id.
+///
+/// # Errors
+/// [`ActionError::NotFound`].
+pub async fn get(actions: &Actions, id: Uuid) -> Result<ArchivePolicy, ActionError> {
+    archive_policies::find(&actions.database, id).await?.ok_or(NOT_FOUND)
+}
+
+/// The policies behind the one with the id `after`, at most `limit` of them.
+///
+/// # Errors
+/// What the database says.
+pub async fn list(
+    actions: &Actions,
+    after: Option<Uuid>,
+    limit: u32,
+) -> Result<Vec<ArchivePolicy>, ActionError> {
+    Ok(archive_policies::page(&actions.database, after, limit).await?)
+}
+
+fn check(policy: &ArchivePolicy, can_archive: bool) -> Result<(), ActionError> {
+    let broken = policy.broken_rules(can_archive);
+    if broken.is_empty() { Ok(()) } else { Err(ActionError::Invalid(broken)) }
+}
+
+/// Makes a policy. `render` writes the answer, which is kept where the request has a key.
+///
+/// # Errors
+/// [`ActionError::Invalid`], [`ActionError::Conflict`] or [`ActionError::IdempotencyMismatch`].
+pub async fn create(
+    actions: &Actions,
+    asker: Asker<'_>,
+    new: NewArchivePolicy,
+    can_archive: bool,
+    keyed: Option<&KeyedRequest>,
+    render: impl Fn(&ArchivePolicy) -> serde_json::Result<Answer>,
+) -> Result<Outcome, ActionError> {
+    if let Some(answer) = actions.replay(keyed).await? {
+        return Ok(Outcome::Replayed(answer));
+    }
+    let now = actions.clock.now();
+    let policy = new.policy(actions.entropy.uuid_v7(now), now);
+    check(&policy, can_archive)?;
+    let answer = render(&policy)?;
+    let mut transaction = actions.database.begin().await?;
+    if actions.keep(&mut transaction, keyed, &answer).await? {
+        drop(transaction);
+        let answer = actions.replay(keyed).await?.ok_or_else(|| ActionError::Conflict {
+            pointer: "/header/idempotency-key",
+            detail: "the same request was done and forgotten at this moment; send it again".to_owned(),
+        })?;
+        return Ok(Outcome::Replayed(answer));
+    }
+    archive_policies::insert(&mut transaction, &policy).await.map_err(taken)?;
+    record(actions, asker, &mut transaction, "archive_policy.created", None, Some(&policy)).await?;
+    transaction.commit().await?;
+    Ok(Outcome::Done(answer))
+}
+
+/// Changes a policy.
+///
+/// # Errors
+/// [`ActionError::NotFound`], [`ActionError::Stale`] or [`ActionError::Invalid`].
+pub async fn patch(
+    actions: &Actions,
+    asker: Asker<'_>,
+    id: Uuid,
+    expected: &Expected,
+    patch: &ArchivePolicyPatch,
+    can_archive: bool,
+) -> Result<ArchivePolicy, ActionError> {
+    let mut transaction = actions.database.begin().await?;
+    let before = archive_policies::lock(&mut transaction, id).await?.ok_or(NOT_FOUND)?;
+    if !expected.contains(before.version) {
+        return Err(ActionError::Stale);
+    }
+    let mut after = patch.apply(&before);
+    check(&after, can_archive)?;
+    if after == before {
+        return Ok(before);
+    }
+    after.version += 1;
+    after.updated_at = actions.clock.now();
+    archive_policies::update(&mut transaction, &after).await?;
+    record(actions, asker, &mut transaction, "archive_policy.updated", Some(&before), Some(&after)).await?;
+    transaction.commit().await?;
+    Ok(after)
+}
+
+/// Deletes a policy: what it governed is kept for ever, unless the policy for all others has it now.
+///
+/// # Errors
+/// [`ActionError::NotFound`] or [`ActionError::Stale`].
+pub async fn delete(
+    actions: &Actions,
+    asker: Asker<'_>,
+    id: Uuid,
+    expected: &Expected,
+) -> Result<(), ActionError> {
+    let mut transaction = actions.database.begin().await?;
+    let policy = archive_policies::lock(&mut transaction, id).await?.ok_or(NOT_FOUND)?;
+    if !expected.contains(policy.version) {
+        return Err(ActionError::Stale);
+    }
+    archive_policies::delete(&mut transaction, id).await?;
+    record(actions, asker, &mut transaction, "archive_policy.deleted", Some(&policy), None).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Writes the event of a change: what is different, before and after.
+async fn record(
+    actions: &Actions,
+    asker: Asker<'_>,
+    transaction: &mut Transaction,
+    action: &'static str,
+    before: Option<&ArchivePolicy>,
+    after: Option<&ArchivePolicy>,
+) -> Result<(), ActionError> {
+    let Some(policy) = after.or(before) else { return Ok(()) };
+    let facts = |policy: Option<&ArchivePolicy>, other: Option<&ArchivePolicy>| {
+        let other = other.map(ArchivePolicy::facts);
+        let is_new = |index: usize, value: &Value| other.as_ref().is_none_or(|it| it[index].1 != *value);
+        let facts = policy?.facts().into_iter().enumerate();
+        let facts = facts.filter(|(index, (_, value))| is_new(*index, value));
+        Some(Value::Object(facts.map(|(_, (name, value))| (name.to_owned(), value)).collect::<Map<_, _>>()))
+    };
+    let change = Change { before: facts(before, after), after: facts(after, before) };
+    let target = Target { kind: "archive_policy".to_owned(), id: Some(policy.id.to_string()) };
+    let event = actions.event(action, asker.caller.into(), target, change, asker.origin);
+    Ok(audit_events::insert(transaction, &event).await?)
+}
+
+/// A type has one policy.
+fn taken(error: DatabaseError) -> ActionError {
+    if error.kind() != DatabaseErrorKind::UniqueViolation {
+        return error.into();
+    }
+    let detail = "this type has a policy; change that one".to_owned();
+    ActionError::Conflict { pointer: "/body/metric_type", detail }
+}

@@ -1,0 +1,68 @@
+//! Runs of the archive policies: begun, and looked at.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use super::users::Asker;
+use super::{ActionError, Actions};
+use crate::archive::{ArchiveError, Archiving, Asked, Run};
+use crate::domain::archive_runs::{ArchiveRun, RunReason};
+use crate::domain::audit::{Change, Target};
+use crate::leases::LeaseError;
+use crate::store::archive_runs;
+
+/// Begins a run, which does nothing before it is told to work.
+///
+/// # Errors
+/// [`ActionError::Conflict`]: there is one under way.
+pub async fn begin(
+    actions: &Actions,
+    archiving: &Archiving,
+    asker: Asker<'_>,
+    is_dry_run: bool,
+) -> Result<Run, ActionError> {
+    let event = |id: Uuid| {
+        let target = Target { kind: "archive_run".to_owned(), id: Some(id.to_string()) };
+        let change = Change { before: None, after: Some(json!({ "is_dry_run": is_dry_run })) };
+        Some(actions.event("archive_run.started", asker.caller.into(), target, change, asker.origin))
+    };
+    let asked = Asked {
+        reason: RunReason::Request,
+        requested_by: Some(asker.caller.user.id),
+        is_dry_run,
+        unless_since: None,
+    };
+    let under_way = || ActionError::Conflict {
+        pointer: "/body",
+        detail: "a run is under way, or something is being restored; wait for its end".to_owned(),
+    };
+    match archiving.begin(&asked, event).await {
+        Ok(Some(run)) => Ok(run),
+        Ok(None) | Err(ArchiveError::Lease(LeaseError::Lost(_))) => Err(under_way()),
+        Err(ArchiveError::Database(error) | ArchiveError::Lease(LeaseError::Database(error))) => {
+            Err(error.into())
+        }
+        // Before it works, a run asks the database and nothing else.
+        Err(_) => Err(under_way()),
+    }
+}
+
+/// The run with this id.
+///
+/// # Errors
+/// [`ActionError::NotFound`].
+pub async fn get(actions: &Actions, id: Uuid) -> Result<ArchiveRun, ActionError> {
+    archive_runs::find(&actions.database, id).await?.ok_or(ActionError::NotFound("archive run"))
+}
+
+/// The runs before the one with the id `before`, the newest first, at most `limit`.
+///
+/// # Errors
+/// What the database says.
+pub async fn list(
+    actions: &Actions,
+    before: Option<Uuid>,
+    limit: u32,
+) -> Result<Vec<ArchiveRun>, ActionError> {
+    Ok(archive_runs::page(&actions.database, before, limit).await?)
+}

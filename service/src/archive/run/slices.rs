@@ -1,0 +1,115 @@
+//! Rows of types with a shorter life than others of their partition, and all rows on SQLite: a day of a type at a
+//! time, deleted in small batches.
+
+use time::{Duration, OffsetDateTime, Time};
+
+use super::work::{BATCH, Patience, Work};
+use crate::archive::ArchiveError;
+use crate::domain::archive_policies::ArchiveAction;
+use crate::domain::archive_rules::Rule;
+use crate::domain::partitions::Range;
+use crate::store::{archive_files, archive_rows};
+
+impl Work<'_> {
+    /// Deletes what is expired in the table, or archives it; a dry run says how much that is.
+    pub(super) async fn delete_slices(&mut self) -> Result<(), ArchiveError> {
+        for name in archive_rows::types(self.database()).await? {
+            let Some(rule) = self.rules.of(&name) else { continue };
+            let needs_place = !self.is_dry_run && rule.action == ArchiveAction::Archive;
+            let mut from = OffsetDateTime::UNIX_EPOCH;
+            while (self.can_archive() || !needs_place)
+                && let Some(slice) = self.next_slice(&name, Range { lower: from, upper: rule.cutoff }).await?
+            {
+                let done = self.delete_slice(&name, rule, slice).await;
+                self.tolerate(done)?;
+                from = slice.upper;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next day, or part of one, that has rows of the type and that nothing keeps.
+    async fn next_slice(&self, name: &str, range: Range) -> Result<Option<Range>, ArchiveError> {
+        let mut from = range.lower;
+        'search: loop {
+            let left = Range { lower: from, upper: range.upper };
+            if left.lower >= left.upper {
+                return Ok(None);
+            }
+            let Some(first) = archive_rows::first(self.database(), name, left).await? else {
+                return Ok(None);
+            };
+            let day = first.replace_time(Time::MIDNIGHT);
+            let end = day.checked_add(Duration::DAY).unwrap_or(range.upper);
+            let mut slice = Range { lower: day.max(from), upper: end.min(range.upper) };
+            while let Some(kept) = self.obstacle(name, slice).await? {
+                if kept.lower <= slice.lower {
+                    from = kept.upper;
+                    continue 'search;
+                }
+                slice.upper = kept.lower;
+            }
+            return Ok(Some(slice));
+        }
+    }
+
+    /// A range that overlaps the slice and is left alone: what was restored, and partitions of which this run
+    /// is done.
+    async fn obstacle(&self, name: &str, slice: Range) -> Result<Option<Range>, ArchiveError> {
+        if let Some(range) = self.left_alone.iter().find(|range| range.overlaps(&slice)) {
+            return Ok(Some(*range));
+        }
+        Ok(archive_files::held(self.database(), Some(name), slice).await?)
+    }
+
+    async fn delete_slice(&mut self, name: &str, rule: Rule, slice: Range) -> Result<(), ArchiveError> {
+        let rows = if self.is_dry_run {
+            let rows = archive_rows::count(self.database(), name, slice).await?;
+            self.figures.count(rule.action, rows);
+            rows
+        } else if rule.action == ArchiveAction::Archive {
+            match Box::pin(self.archive(name, slice, None)).await? {
+                Some(file) => Box::pin(self.delete_rows_of(&file, true)).await?,
+                None => 0,
+            }
+        } else {
+            self.delete_in_batches(name, slice).await?
+        };
+        if rows > 0 {
+            self.note(Some(name), rule.action.name(), slice, rows, 0);
+        }
+        Ok(())
+    }
+
+    async fn delete_in_batches(&mut self, name: &str, slice: Range) -> Result<u64, ArchiveError> {
+        let (mut left, mut deleted) = (slice, 0);
+        loop {
+            let mut patience = Patience::default();
+            let (gone, lower) = loop {
+                match self.delete_oldest(name, left).await {
+                    Ok(gone) => break gone,
+                    Err(error) => patience.bear(error).await?,
+                }
+            };
+            deleted += gone;
+            left.lower = lower;
+            if gone < u64::from(BATCH) {
+                return Ok(deleted);
+            }
+        }
+    }
+
+    async fn delete_oldest(
+        &mut self,
+        name: &str,
+        range: Range,
+    ) -> Result<(u64, OffsetDateTime), ArchiveError> {
+        let mut transaction = self.begin().await?;
+        let backend = self.backend();
+        let gone = archive_rows::delete_oldest(&mut transaction, backend, name, range, BATCH).await?;
+        let mut figures = self.figures;
+        figures.rows_deleted += gone.0;
+        self.commit_with(transaction, figures).await?;
+        Ok(gone)
+    }
+}

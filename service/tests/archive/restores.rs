@@ -1,0 +1,105 @@
+//! What comes back, and goes again.
+
+use foundation::clock::Clock;
+use foundation::entropy::Entropy;
+use foundation::on_both_databases;
+use service::archive::{Restore, Restored};
+use service::domain::archive_runs::RunState;
+use service::domain::audit::{Actor, AuditEvent, Change, Target};
+use service::domain::partitions::Range;
+use time::Duration;
+
+use super::world::{NOW, Rows, World, days_ago, run};
+
+/// The event of a restore.
+pub fn restored_event() -> AuditEvent {
+    AuditEvent {
+        id: Entropy::system().uuid_v7(Clock::system().now()),
+        occurred_at: NOW,
+        action: "archive.restored".to_owned(),
+        actor: Actor::COMMAND_LINE,
+        target: Target { kind: "archive".to_owned(), id: None },
+        address: None,
+        request_id: None,
+        change: Change::default(),
+    }
+}
+
+async fn restore(world: &World, metric_type: &str, days: std::ops::Range<i64>) -> Restored {
+    let range = Range { lower: days_ago(days.end - 1), upper: days_ago(days.start - 1) };
+    let asked = Restore { metric_type: metric_type.to_owned(), range, until: NOW + Duration::days(2) };
+    world.archiving.restore(&asked, &restored_event()).await.unwrap().expect("nobody else has the duty")
+}
+
+fn of_days(rows: &Rows, metric_type: &str, days: std::ops::Range<i64>) -> Rows {
+    let (from, to) = (days_ago(days.end - 1), days_ago(days.start - 1));
+    let wanted = |row: &(time::OffsetDateTime, String, String, String)| {
+        row.2 == metric_type && row.0 >= from && row.0 < to
+    };
+    rows.clone().into_iter().filter(|(_, row)| wanted(row)).collect()
+}
+
+on_both_databases! {
+    async fn exactly_the_rows_come_back_and_go_again(test: TestDatabase) {
+        let world = World::start(test).await;
+        world.fill("cpu", 20..26, 1203).await;
+        world.fill("disk", 20..26, 5).await;
+        world.fill("kept", [22, 23], 5).await;
+        let all = world.table().await;
+        for name in ["cpu", "disk"] {
+            world.policy(name, 10, "archive", true).await;
+        }
+        assert_eq!(world.run(false).await.state, RunState::Succeeded);
+        let kept = world.table().await;
+        assert!(kept.values().all(|row| row.2 == "kept"), "only that is left");
+
+        let wanted = of_days(&all, "cpu", 21..24);
+        let rows = wanted.len() as u64;
+        let with_wanted: Rows = kept.clone().into_iter().chain(wanted.clone()).collect();
+        let done = restore(&world, "cpu", 21..24).await;
+        assert_eq!(done, Restored { files: 3, rows, inserted: rows });
+        assert_eq!(world.table().await, with_wanted);
+        let again = restore(&world, "cpu", 21..24).await;
+        assert_eq!(again, Restored { files: 3, rows, inserted: 0 });
+        assert_eq!(world.table().await, with_wanted, "twice is the same");
+        assert_eq!(restore(&world, "net", 21..24).await, Restored::default());
+
+        // Rows that come late into what is held wait with it.
+        world.fill("cpu", [22], 4).await;
+        let held = world.table().await;
+        let quiet = run(&world.at(NOW + Duration::days(1)), false).await;
+        assert_eq!((quiet.state, quiet.figures), (RunState::Succeeded, Default::default()), "{quiet:?}");
+        assert_eq!(world.table().await, held);
+
+        let files = world.query("SELECT id FROM archive_file", &[]).await.len();
+        let done = run(&world.at(NOW + Duration::days(2)), false).await;
+        assert_eq!((done.state, done.figures.rows_archived), (RunState::Succeeded, 4), "{done:?}");
+        assert_eq!(world.table().await, kept);
+        assert_eq!(world.query("SELECT id FROM archive_file", &[]).await.len(), files + 1, "of the late rows alone");
+        let late = held.keys().filter(|id| !all.contains_key(id)).count();
+        assert_eq!(late, 4);
+        let archived = world.archived(&["archived"]).await;
+        let expected: Rows =
+            held.into_iter().chain(all).filter(|(_, row)| row.2 != "kept").collect();
+        assert_eq!(archived, expected);
+    }
+
+    async fn a_damaged_file_brings_nothing_back(test: TestDatabase) {
+        let world = World::start(test).await;
+        world.fill("cpu", [20], 500).await;
+        world.policy("cpu", 10, "archive", true).await;
+        assert_eq!(world.run(false).await.state, RunState::Succeeded);
+        let row = world.query("SELECT location FROM archive_file", &[]).await.remove(0);
+        let path = world.test.folder.path().join("archive").join(row.get::<String>("location").unwrap());
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let range = Range { lower: days_ago(21), upper: days_ago(19) };
+        let asked = Restore { metric_type: "cpu".to_owned(), range, until: NOW + Duration::days(2) };
+        let error = world.archiving.restore(&asked, &restored_event()).await.unwrap_err();
+        assert!(error.to_string().contains("damaged"), "{error}");
+        assert_eq!(world.table().await, Rows::new());
+        assert_eq!(world.states().await.into_iter().collect::<Vec<_>>(), ["archived"]);
+    }
+}
