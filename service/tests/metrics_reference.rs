@@ -104,9 +104,12 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
 fn questions() -> impl Strategy<Value = Question> {
     let source = prop::option::of(select(&SOURCES[..]));
     let step = select(vec![(7, "7s"), (60, "1m"), (3600, "3600s"), (86_400, "1d"), (25_200, "7h")]);
+    // Finer than what is kept.
+    let from = (times(), select(vec![0_i64, 0, 1, 999]));
+    let from = from.prop_map(|(time, nano)| time + Duration::nanoseconds(nano));
     (
         source,
-        times(),
+        from,
         prop_oneof![0_i64..20_000, 0..200_000_000_i64],
         offsets(),
         step,

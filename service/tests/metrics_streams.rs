@@ -85,7 +85,8 @@ on_both_databases! {
         let answer = world.send("?atomic=true", "gzip", gzip(good.join("\n").as_bytes())).await;
         assert_eq!(body_of(answer).await["accepted"], 12_000);
         assert_eq!(world.stored().await, 12_000);
-        let large = format!("{}\n", line(1)).repeat(17 * 1024 * 1024 / 100);
+        let large = json!({"timestamp": "", "source": "", "metric_type": "", "metric_data": {"text": "x".repeat(60_000)}});
+        let large = format!("{large}\n").repeat(17 * 1024 * 1024 / 60_000);
         let answer = world.send("?atomic=true", "zstd", zstd(large.as_bytes())).await;
         assert_eq!(answer.status(), 413);
         assert_eq!(world.stored().await, 12_000);

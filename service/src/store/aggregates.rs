@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use crate::domain::aggregates::numbers::{Counting, finite, rate};
 use crate::domain::aggregates::{Aggregation, Bucket, Figure, Found, Path};
+use crate::domain::metrics_snapshots::first_kept;
 
 const SELECT: Statement = Statement::read("metrics_snapshot", "");
 
@@ -54,7 +55,7 @@ impl Sql {
     fn snapshots(&mut self, columns: &str, asked: &Aggregation) -> String {
         let metric_type = self.bind(asked.metric_type.as_str());
         let source = asked.source.as_deref().map(|it| format!(" AND source = {}", self.bind(it)));
-        let (from, to) = (self.bind(asked.from), self.bind(asked.to));
+        let (from, to) = (self.bind(first_kept(asked.from)), self.bind(first_kept(asked.to)));
         format!(
             "SELECT {columns} FROM metrics_snapshot WHERE metric_type = {metric_type}{} \
              AND timestamp >= {from} AND timestamp < {to}",

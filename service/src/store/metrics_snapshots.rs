@@ -4,7 +4,7 @@ use foundation::database::{
     Database, DatabaseError, Row, RowStream, Statement, Transaction, Value, ValueType,
 };
 
-use crate::domain::metrics_snapshots::{NewSnapshot, Order, Position, Snapshot, SnapshotFilter};
+use crate::domain::metrics_snapshots::{NewSnapshot, Order, Position, Snapshot, SnapshotFilter, first_kept};
 
 const COLUMNS: [&str; 4] = ["timestamp", "source", "metric_type", "metric_data"];
 
@@ -70,10 +70,10 @@ impl Query {
             demand(&format!("timestamp {behind}="), after.timestamp.into());
         }
         if let Some(from) = from {
-            demand("timestamp >=", from.into());
+            demand("timestamp >=", first_kept(from).into());
         }
         if let Some(to) = to {
-            demand("timestamp <", to.into());
+            demand("timestamp <", first_kept(to).into());
         }
         if let Some(after) = after {
             values.push(after.timestamp.into());

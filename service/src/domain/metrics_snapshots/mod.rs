@@ -160,6 +160,14 @@ pub fn is_name(text: &str, most: usize) -> bool {
     !text.is_empty() && (text.len() <= most || text.chars().count() <= most) && !text.contains('\0')
 }
 
+/// The first time that a snapshot can have which is not before this one: what is asked may be finer than what
+/// is kept.
+#[must_use]
+pub fn first_kept(time: OffsetDateTime) -> OffsetDateTime {
+    let cut = truncate_to_microseconds(time);
+    if cut < time { cut.checked_add(time::Duration::MICROSECOND).unwrap_or(cut) } else { cut }
+}
+
 /// Which snapshots are asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotFilter {

@@ -133,6 +133,14 @@ fn paths_lead_to_numbers_alone() {
 }
 
 #[test]
+fn what_is_asked_may_be_finer_than_what_is_kept() {
+    let kept = datetime!(1969-12-31 23:59:59.999_999 UTC);
+    assert_eq!(first_kept(kept), kept);
+    assert_eq!(first_kept(kept - time::Duration::NANOSECOND), kept);
+    assert_eq!(first_kept(kept + time::Duration::NANOSECOND), datetime!(1970-01-01 00:00 UTC));
+}
+
+#[test]
 fn positions_are_read_as_they_were_written() {
     for timestamp in [datetime!(2024-02-29 23:59:59.999_999 UTC), datetime!(1969-12-31 23:59 UTC)] {
         let position = Position { timestamp, id: 7 };
