@@ -13,7 +13,7 @@
 #   PEERS            a folder of peer servers to compare with; default ../shared/peers beside the
 #                    repository. It holds `axum-sqlx` (Rust) and `fastapi` (Python), which keep the same
 #                    routes; one that is missing or cannot be built is left out. Its `seed.sql` fills the
-#                    databases for the routes of accounts, which are left out without it.
+#                    databases for the routes of accounts and snapshots, which are left out without it.
 #
 # Needs Linux, bash 5, wrk, and what deploy/development/throwaway-postgres.sh needs.
 set -euo pipefail
@@ -27,7 +27,7 @@ RUNS=${RUNS:-15}
 ROUNDS=${ROUNDS:-3}
 SECONDS_EACH=${SECONDS_EACH:-4}
 TRIES=${TRIES:-200}
-LIMIT=${LIMIT:-$((300 + RUNS * 8 + ROUNDS * SECONDS_EACH * 23 + TRIES / 2))}
+LIMIT=${LIMIT:-$((300 + RUNS * 8 + ROUNDS * SECONDS_EACH * 35 + TRIES / 2))}
 CONNECTIONS=32
 POOL=16
 IDLE_SECONDS=5
@@ -62,8 +62,8 @@ done
 . "$bench/servers.sh"
 # shellcheck source=deploy/bench/starts.sh
 . "$bench/starts.sh"
-# shellcheck source=deploy/bench/accounts.sh
-. "$bench/accounts.sh"
+# shellcheck source=deploy/bench/routes.sh
+. "$bench/routes.sh"
 # shellcheck source=deploy/bench/load.sh
 . "$bench/load.sh"
 # shellcheck source=deploy/bench/logins.sh

@@ -28,7 +28,7 @@ launch() {
   case $name in
     postgresql | sqlite | logins)
       DATABASE_URL=${database_url[$name]} HTTP_ADDRESS=127.0.0.1:${port[$name]} HTTP_DRAIN_DELAY=0s \
-        TELEMETRY_PROMETHEUS_ADDRESS=127.0.0.1:0 DATABASE_POOL_SIZE=$POOL DATABASE_MAX_OVERFLOW=0 \
+        TELEMETRY_PROMETHEUS_ADDRESS=127.0.0.1:0 METRICS_COLLECT_INTERVAL=off DATABASE_POOL_SIZE=$POOL DATABASE_MAX_OVERFLOW=0 \
         "$release/service" </dev/null >"$log" 2>&1 &
       ;;
     axum)

@@ -306,7 +306,7 @@ mod tests {
             "AUTH_IDEMPOTENCY_RETENTION",
         ] {
             assert_eq!(problems(&[(name, "1000000y")]), [name]);
-            assert_eq!(problems(&[(name, "10m")]), [""; 0]);
+            assert_eq!(problems(&[(name, "15m")]), [""; 0]);
         }
         for name in ["AUTH_SESSION_IDLE_LIFETIME", "AUTH_AUDIT_RETENTION"] {
             assert_eq!(problems(&[(name, "0s")]), [name]);
