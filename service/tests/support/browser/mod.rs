@@ -260,6 +260,8 @@ async fn connect(address: &str, chromium_port: u16) -> WebDriver {
         .and_then(|()| capabilities.set_logging_prefs("performance", LoggingPrefsLogLevel::All));
     set.expect("they are known");
     // What the surroundings say about proxies is not meant for this machine.
+    // The client asks for a provider of TLS although it speaks plain HTTP.
+    let _already_there = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().timeout(LIMIT).build().expect("a client");
     let driver = WebDriver::builder(address, capabilities).client(client).connect().await;
     driver.expect("chromedriver reaches Chromium")
