@@ -46,7 +46,8 @@ JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
 CROSS JOIN LATERAL (
     SELECT regexp_match(pg_get_expr(child.relpartbound, child.oid), 'FROM \(''(.+)''\) TO \(''(.+)''\)')
 ) AS bounds (of_range)
-WHERE pg_inherits.inhparent = 'metrics_snapshot'::regclass;
+-- One that somebody attached without bounds is none of ours.
+WHERE pg_inherits.inhparent = 'metrics_snapshot'::regclass AND bounds.of_range IS NOT NULL;
 
 -- What the service has to do as the owner of the table, and nothing else.
 
@@ -102,6 +103,8 @@ CREATE FUNCTION metrics_snapshot_detach_partition(
 RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER
 SET lock_timeout = '2s'
+SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
 AS $function$
 DECLARE
     partition text;

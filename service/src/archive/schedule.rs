@@ -9,7 +9,7 @@ use crate::domain::archive_runs::RunReason;
 use crate::lifecycle::{Lifecycle, Stage};
 
 /// How often it is looked whether the hour has come.
-pub const POLL: Duration = Duration::from_secs(30);
+pub const POLL: Duration = Duration::from_secs(3);
 
 /// Runs the policies once a day, in the hour of `archive.run_hour`, until the process is on its way out. A run
 /// that cannot begin is tried again as long as the hour lasts.

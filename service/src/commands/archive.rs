@@ -118,7 +118,8 @@ async fn perform(settings: &Settings, command: &ArchiveCommand) -> Result<Exit, 
         width: settings.metrics.width(),
         settings: Arc::new(settings.archive.clone()),
         place: settings.place.clone(),
-        database: database.clone(),
+        // What a run decides by must not be behind.
+        database: database.primary(),
         clock,
         entropy,
     };

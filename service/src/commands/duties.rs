@@ -16,7 +16,8 @@ use crate::settings::ServiceSettings;
 pub(super) fn archiving(settings: &ServiceSettings, actions: &Actions) -> Archiving {
     let Actions { database, clock, entropy, live, .. } = actions;
     Archiving {
-        database: database.clone(),
+        // What a run decides by must not be behind.
+        database: database.primary(),
         clock: clock.clone(),
         entropy: entropy.clone(),
         leases: Leases::new(database.clone(), clock, entropy),

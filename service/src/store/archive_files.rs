@@ -141,6 +141,23 @@ pub async fn restored(
     Ok(transaction.execute(&RESTORED, &[id.into(), until.into(), now.into()]).await? == 1)
 }
 
+const IS_BEING_WRITTEN: Statement = Statement::write(
+    "archive_file",
+    "UPDATE archive_file SET updated_at = $2 WHERE id = $1 AND state = 'writing'",
+);
+
+/// Whether the file is one that was never verified.
+///
+/// # Errors
+/// What the database says.
+pub async fn is_being_written(
+    transaction: &mut Transaction,
+    id: Uuid,
+    now: OffsetDateTime,
+) -> Result<bool, DatabaseError> {
+    Ok(transaction.execute(&IS_BEING_WRITTEN, &[id.into(), now.into()]).await? == 1)
+}
+
 const FORGET: Statement =
     Statement::write("archive_file", "DELETE FROM archive_file WHERE id = $1 AND state = 'writing'");
 

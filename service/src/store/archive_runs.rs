@@ -73,10 +73,12 @@ pub async fn page(
 
 const LAST_SCHEDULED: Statement = Statement::read(
     "archive_run",
-    "SELECT started_at FROM archive_run WHERE reason = 'schedule' AND id >= $1 ORDER BY id DESC LIMIT 1",
+    "SELECT started_at FROM archive_run WHERE reason = 'schedule' AND state IN ('succeeded', 'failed') \
+       AND id >= $1 ORDER BY id DESC LIMIT 1",
 );
 
-/// Whether a run was begun by its hour at this time or later.
+/// Whether a run that was begun by its hour, at this time or later, came to its end. One that is under way has
+/// the lease, and one that was killed is to be made up for.
 ///
 /// # Errors
 /// What the database says.

@@ -175,4 +175,21 @@ on_both_databases! {
         assert!(done.error.as_deref().is_some_and(|it| it.contains("damaged")), "{done:?}");
         assert_eq!(world.table().await, all);
     }
+
+    /// As for a run that reads of it late: what was verified meanwhile is all there is of its rows.
+    async fn a_file_that_was_verified_is_not_removed(test: TestDatabase) {
+        let world = World::start(test).await;
+        world.fill("cpu", [5], 5).await;
+        world.policy("cpu", 1, "archive", true).await;
+        succeeded(&world.run(false).await);
+        let mut transaction = world.database.begin().await.unwrap();
+        let row = world.query("SELECT id FROM archive_file", &[]).await.remove(0);
+        let id = row.get("id").unwrap();
+        let is_being_written = service::store::archive_files::is_being_written;
+        assert!(!is_being_written(&mut transaction, id, super::world::NOW).await.unwrap());
+        drop(transaction);
+        world.execute("UPDATE archive_file SET state = 'writing'", &[]).await;
+        let mut transaction = world.database.begin().await.unwrap();
+        assert!(is_being_written(&mut transaction, id, super::world::NOW).await.unwrap());
+    }
 }

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use foundation::clock::Clock;
+use foundation::database::Backend;
 use foundation::on_both_databases;
-use foundation::testing::eventually;
+use foundation::testing::{TestDatabase, eventually};
+use service::archive::Asked;
 use service::archive::schedule::run_daily;
+use service::domain::archive_runs::{RunReason, RunState};
 use service::lifecycle::{Lifecycle, Stage};
 use time::macros::datetime;
 
@@ -41,4 +44,48 @@ on_both_databases! {
             replica.await.unwrap();
         }
     }
+
+    async fn a_scheduled_run_that_was_killed_is_made_up_for(test: TestDatabase) {
+        let world = World::start(test).await;
+        world.fill("cpu", [20], 10).await;
+        world.policy("cpu", 5, "delete", true).await;
+        let now = datetime!(2026-03-31 3:10 UTC);
+        let begun = foundation::entropy::Entropy::system().uuid_v7(datetime!(2026-03-31 3:00 UTC));
+        let killed = "INSERT INTO archive_run (id, reason, is_dry_run, state, fencing, started_at) \
+                      VALUES ($1, 'schedule', $2, 'running', 0, $3)";
+        world.execute(killed, &[begun.into(), false.into(), now.into()]).await;
+        let lifecycle = Lifecycle::default();
+        let archiving = archiving(&world.test, &world.test.open(), Clock::fixed(now), &[]);
+        let replica = tokio::spawn(run_daily(archiving, Duration::from_millis(10), lifecycle.clone()));
+        let states = async || {
+            let rows = world.query("SELECT state FROM archive_run ORDER BY id", &[]).await;
+            rows.iter().map(|row| row.get::<String>("state").unwrap()).collect::<Vec<_>>()
+        };
+        eventually(Duration::from_secs(20), "another run", async || states().await == ["abandoned", "succeeded"]).await;
+        assert_eq!(world.table().await.len(), 0);
+        lifecycle.advance(Stage::Draining);
+        replica.await.unwrap();
+    }
+}
+
+/// The renewal of the lease holds its row until it is on the disk, which may take longer than a run waits for
+/// rows that others use.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_renewal_of_the_lease_is_waited_for() {
+    let test = TestDatabase::new(Backend::Postgres).await;
+    let world = World::with(test, &[("ARCHIVE_LOCK_TIMEOUT", "20ms")]).await;
+    world.fill("cpu", [20], 10).await;
+    world.fill("kept", [20], 1).await;
+    world.policy("cpu", 5, "archive", true).await;
+    let asked =
+        Asked { reason: RunReason::CommandLine, requested_by: None, is_dry_run: false, unless_since: None };
+    let run = world.archiving.begin(&asked, |_| None).await.unwrap().unwrap();
+    let mut renewal = world.test.connect().await;
+    renewal.batch("BEGIN; UPDATE lease SET fencing = fencing").await.unwrap();
+    let work = tokio::spawn(async move { run.work(&Lifecycle::default()).await });
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    renewal.batch("COMMIT").await.unwrap();
+    let done = work.await.unwrap();
+    assert_eq!((done.state, done.error), (RunState::Succeeded, None));
+    assert_eq!(world.table().await.len(), 1);
 }

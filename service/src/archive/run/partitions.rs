@@ -19,6 +19,7 @@ impl Work<'_> {
             if partition.range.upper > latest {
                 break;
             }
+            self.refresh_rules().await?;
             let types = archive_rows::types_in(self.database(), partition.range).await?;
             if !self.goes(&partition, &types).await? {
                 continue;
@@ -85,11 +86,11 @@ impl Work<'_> {
     async fn try_to_detach(&self, range: Range) -> Result<Option<Detached>, ArchiveError> {
         let lock_timeout = self.archiving.settings.lock_timeout;
         let mut transaction = self.database().begin().await?;
-        self.guard.confirm(&mut transaction).await?;
         let whole = Some(lock_timeout.max(LEAST_TIME));
         archive_rows::bound_waiting(&mut transaction, self.backend(), lock_timeout, whole).await?;
         let name = partitions::detach(&mut transaction, range, lock_timeout).await?;
-        transaction.commit().await?;
+        // Confirmed last: the renewal of the lease waits for a transaction that has confirmed it.
+        self.commit(transaction).await?;
         Ok(name.map(|name| Detached { name, range }))
     }
 }

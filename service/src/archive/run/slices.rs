@@ -14,12 +14,16 @@ impl Work<'_> {
     /// Deletes what is expired in the table, or archives it; a dry run says how much that is.
     pub(super) async fn delete_slices(&mut self) -> Result<(), ArchiveError> {
         for name in archive_rows::types(self.database()).await? {
-            let Some(rule) = self.rules.of(&name) else { continue };
-            let needs_place = !self.is_dry_run && rule.action == ArchiveAction::Archive;
             let mut from = OffsetDateTime::UNIX_EPOCH;
-            while (self.can_archive() || !needs_place)
-                && let Some(slice) = self.next_slice(&name, Range { lower: from, upper: rule.cutoff }).await?
-            {
+            loop {
+                self.refresh_rules().await?;
+                let Some(rule) = self.rules.of(&name) else { break };
+                let needs_place = !self.is_dry_run && rule.action == ArchiveAction::Archive;
+                if needs_place && !self.can_archive() {
+                    break;
+                }
+                let range = Range { lower: from, upper: rule.cutoff };
+                let Some(slice) = self.next_slice(&name, range).await? else { break };
                 let done = self.delete_slice(&name, rule, slice).await;
                 self.tolerate(done)?;
                 from = slice.upper;

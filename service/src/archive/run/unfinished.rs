@@ -53,7 +53,7 @@ impl Work<'_> {
             }
             FileState::Verified if file.detached.is_some() => {
                 // Its partition is gone, and nothing else had the rows.
-                let mut transaction = self.begin().await?;
+                let mut transaction = self.begin_record().await?;
                 archive_files::archived(&mut transaction, file.id, self.now).await?;
                 self.commit(transaction).await
             }

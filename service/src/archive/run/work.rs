@@ -78,8 +78,7 @@ impl<'a> Work<'a> {
     /// Does everything, and says what went wrong first. The steps lie on the heap: all of them in one value would
     /// be large for a stack.
     pub(super) async fn everything(&mut self) -> Result<(), ArchiveError> {
-        let policies = archive_policies::all(self.database()).await?;
-        self.rules = Rules::new(&policies, self.now);
+        self.refresh_rules().await?;
         if !self.is_dry_run {
             if self.rules.archive() {
                 // Better known before anything is taken apart.
@@ -101,13 +100,20 @@ impl<'a> Work<'a> {
         self.problem.take().map_or(Ok(()), Err)
     }
 
+    /// Reads the policies again: a run may take long, and one that was disabled meanwhile is obeyed no more.
+    pub(super) async fn refresh_rules(&mut self) -> Result<(), ArchiveError> {
+        let policies = archive_policies::all(self.database()).await?;
+        self.rules = Rules::new(&policies, self.now);
+        Ok(())
+    }
+
     async fn probe(&mut self) -> Result<(), ArchiveError> {
         self.objects().await?.probe().await?;
         self.can_archive = true;
         Ok(())
     }
 
-    /// What the archive says does not keep the rest from being done; what the database says does.
+    /// What the archive says, and what the database says of one piece, does not keep the rest from being done.
     pub(super) fn tolerate<T>(&mut self, result: Result<T, ArchiveError>) -> Result<Option<T>, ArchiveError> {
         match result {
             Ok(value) => Ok(Some(value)),
@@ -120,6 +126,12 @@ impl<'a> Work<'a> {
             ) => {
                 tracing::warn!(run = %self.run_id, error = &error as &dyn std::error::Error, "archive run: a part is left for the next");
                 self.can_archive &= !matches!(error, ArchiveError::Storage(_) | ArchiveError::Io(_));
+                self.problem.get_or_insert(error);
+                Ok(None)
+            }
+            Err(ArchiveError::Database(error)) if is_of_one_piece(error.kind()) => {
+                let error = ArchiveError::Database(error);
+                tracing::warn!(run = %self.run_id, error = &error as &dyn std::error::Error, "archive run: a part is left for the next");
                 self.problem.get_or_insert(error);
                 Ok(None)
             }
@@ -149,6 +161,11 @@ impl<'a> Work<'a> {
         let lock_timeout = self.archiving.settings.lock_timeout;
         archive_rows::bound_waiting(&mut transaction, self.backend(), lock_timeout, None).await?;
         Ok(transaction)
+    }
+
+    /// A transaction that only writes down how far the run is: it is in nobody's way, and may wait.
+    pub(super) async fn begin_record(&self) -> Result<Transaction, ArchiveError> {
+        Ok(self.database().begin().await?)
     }
 
     /// Makes permanent what the transaction did, if this process still has the duty.
@@ -210,7 +227,7 @@ impl<'a> Work<'a> {
             state: FileState::Writing,
             contents: None,
         };
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin_record().await?;
         archive_files::insert(&mut transaction, &file, now).await?;
         self.commit(transaction).await?;
         let contents = Box::pin(self.write(&objects, &file)).await?;
@@ -220,7 +237,7 @@ impl<'a> Work<'a> {
         }
         Box::pin(verify(&objects, &file.location, &contents)).await?;
         write_manifest(&objects, &file, &contents).await?;
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin_record().await?;
         let now = self.archiving.clock.now();
         if !archive_files::verified(&mut transaction, id, &contents, now).await? {
             return Err(LeaseError::Lost(super::LEASE).into());
@@ -243,10 +260,17 @@ impl<'a> Work<'a> {
         writer.finish().await
     }
 
-    /// Removes a file that was never verified, and forgets it.
+    /// Removes a file that was never verified, and forgets it. That it is none that was, and that this process
+    /// has the duty, is made sure of before: a file may be all there is of its rows.
     pub(super) async fn forget(&self, objects: &Objects, file: &ArchiveFile) -> Result<(), ArchiveError> {
+        let mut transaction = self.begin_record().await?;
+        let now = self.archiving.clock.now();
+        if !archive_files::is_being_written(&mut transaction, file.id, now).await? {
+            return Err(LeaseError::Lost(super::LEASE).into());
+        }
+        self.commit(transaction).await?;
         objects.remove(&file.location).await?;
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin_record().await?;
         archive_files::forget(&mut transaction, file.id).await?;
         self.commit(transaction).await
     }
@@ -280,7 +304,7 @@ impl<'a> Work<'a> {
             let detail = format!("it holds {read} rows, not as many as were written");
             return Err(ArchiveError::Damaged { location: file.location.clone(), detail });
         }
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin_record().await?;
         archive_files::archived(&mut transaction, file.id, self.archiving.clock.now()).await?;
         self.commit(transaction).await?;
         Ok(deleted)
@@ -303,8 +327,10 @@ impl<'a> Work<'a> {
 
     /// Notes that the policies were obeyed, and forgets the runs of long ago.
     async fn close(&mut self) -> Result<(), ArchiveError> {
-        let mut transaction = self.begin().await?;
-        archive_policies::obeyed(&mut transaction, self.now).await?;
+        let mut transaction = self.begin_record().await?;
+        if self.problem.is_none() {
+            archive_policies::obeyed(&mut transaction, self.now).await?;
+        }
         let kept = time::Duration::try_from(self.archiving.settings.run_retention).ok();
         if let Some(before) = kept.and_then(|it| self.now.checked_sub(it)) {
             archive_runs::prune(&mut transaction, before, PRUNED_RUNS).await?;
@@ -324,7 +350,9 @@ impl Patience {
     /// [`ArchiveError::InUse`] when they stayed there, else the error itself.
     pub(super) async fn bear(&mut self, error: ArchiveError) -> Result<(), ArchiveError> {
         match error {
-            ArchiveError::Database(error) if is_in_use(error.kind()) => {
+            ArchiveError::Database(error) | ArchiveError::Lease(LeaseError::Database(error))
+                if is_in_use(error.kind()) =>
+            {
                 self.0 += 1;
                 if self.0 >= ATTEMPTS {
                     return Err(ArchiveError::InUse(error));
@@ -340,4 +368,17 @@ impl Patience {
 const fn is_in_use(kind: DatabaseErrorKind) -> bool {
     use DatabaseErrorKind as Kind;
     matches!(kind, Kind::LockNotAvailable | Kind::QueryCanceled | Kind::Timeout | Kind::SerializationFailure)
+}
+
+/// Whether the error is one of a single partition or row, and not of the database as a whole.
+const fn is_of_one_piece(kind: DatabaseErrorKind) -> bool {
+    use DatabaseErrorKind as Kind;
+    matches!(
+        kind,
+        Kind::QueryCanceled
+            | Kind::Timeout
+            | Kind::Conversion
+            | Kind::UndefinedTable
+            | Kind::InsufficientPrivilege
+    )
 }
