@@ -182,9 +182,8 @@ on_both_databases! {
         world.fill("cpu", [5], 5).await;
         world.policy("cpu", 1, "archive", true).await;
         succeeded(&world.run(false).await);
+        let id = world.query("SELECT id FROM archive_file", &[]).await.remove(0).get("id").unwrap();
         let mut transaction = world.database.begin().await.unwrap();
-        let row = world.query("SELECT id FROM archive_file", &[]).await.remove(0);
-        let id = row.get("id").unwrap();
         let is_being_written = service::store::archive_files::is_being_written;
         assert!(!is_being_written(&mut transaction, id, super::world::NOW).await.unwrap());
         drop(transaction);
