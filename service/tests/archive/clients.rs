@@ -27,7 +27,8 @@ const WRITE: Statement = Statement::write(
 );
 const READ: Statement = Statement::read(
     "metrics_snapshot",
-    "SELECT COUNT(*) AS count FROM metrics_snapshot WHERE metric_type = 'now' AND timestamp >= $1 AND timestamp < $2",
+    "SELECT id FROM metrics_snapshot WHERE metric_type = 'now' AND timestamp >= $1 AND timestamp < $2 \
+     ORDER BY timestamp DESC LIMIT 100",
 );
 
 /// What the clients met.
