@@ -27,7 +27,7 @@ const SHORTEST: usize = 12;
 
 /// Everything of ours and of what knows statements and requests; the clients of the tests are not watched.
 const WATCHED: &str = "debug,service=trace,migrator=trace,foundation=trace,poem=trace,tokio_postgres=trace,\
-                       h2=info,hyper=info,hyper_util=info,reqwest=info";
+                       h2=info,hyper=info,hyper_util=info,reqwest=info,thirtyfour=off";
 
 static FOLDER: LazyLock<Option<PathBuf>> =
     LazyLock::new(|| std::env::var_os("BEDPLATE_TEST_EVIDENCE").map(PathBuf::from));
