@@ -117,21 +117,9 @@ impl<'a> Work<'a> {
     pub(super) fn tolerate<T>(&mut self, result: Result<T, ArchiveError>) -> Result<Option<T>, ArchiveError> {
         match result {
             Ok(value) => Ok(Some(value)),
-            Err(
-                error @ (ArchiveError::Storage(_)
-                | ArchiveError::Io(_)
-                | ArchiveError::Damaged { .. }
-                | ArchiveError::NoPlace
-                | ArchiveError::InUse(_)),
-            ) => {
+            Err(error) if is_of_one_piece(&error) => {
                 tracing::warn!(run = %self.run_id, error = &error as &dyn std::error::Error, "archive run: a part is left for the next");
                 self.can_archive &= !matches!(error, ArchiveError::Storage(_) | ArchiveError::Io(_));
-                self.problem.get_or_insert(error);
-                Ok(None)
-            }
-            Err(ArchiveError::Database(error)) if is_of_one_piece(error.kind()) => {
-                let error = ArchiveError::Database(error);
-                tracing::warn!(run = %self.run_id, error = &error as &dyn std::error::Error, "archive run: a part is left for the next");
                 self.problem.get_or_insert(error);
                 Ok(None)
             }
@@ -370,15 +358,23 @@ const fn is_in_use(kind: DatabaseErrorKind) -> bool {
     matches!(kind, Kind::LockNotAvailable | Kind::QueryCanceled | Kind::Timeout | Kind::SerializationFailure)
 }
 
-/// Whether the error is one of a single partition or row, and not of the database as a whole.
-const fn is_of_one_piece(kind: DatabaseErrorKind) -> bool {
+/// Whether the error is one of a single partition, file or row, and not of the database as a whole.
+fn is_of_one_piece(error: &ArchiveError) -> bool {
     use DatabaseErrorKind as Kind;
-    matches!(
-        kind,
-        Kind::QueryCanceled
-            | Kind::Timeout
-            | Kind::Conversion
-            | Kind::UndefinedTable
-            | Kind::InsufficientPrivilege
-    )
+    match error {
+        ArchiveError::Storage(_)
+        | ArchiveError::Io(_)
+        | ArchiveError::Damaged { .. }
+        | ArchiveError::NoPlace
+        | ArchiveError::InUse(_) => true,
+        ArchiveError::Database(error) => matches!(
+            error.kind(),
+            Kind::QueryCanceled
+                | Kind::Timeout
+                | Kind::Conversion
+                | Kind::UndefinedTable
+                | Kind::InsufficientPrivilege
+        ),
+        _ => false,
+    }
 }
