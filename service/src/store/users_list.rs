@@ -77,14 +77,13 @@ fn count(rows: usize) -> Value {
     Value::Integer(i64::try_from(rows).unwrap_or(i64::MAX))
 }
 
-/// In the order of ids; the blocked ones, few, in that of their names, which their index has. PostgreSQL takes
-/// a limit that it does not know for a tenth of the table, and would plan the statement anew each time, for
-/// longer than it takes to run: the most that a page can have stands in the text.
+/// In the order of ids; the blocked ones, few, in that of their names, which their index has.
+///
+/// PostgreSQL takes a limit that it does not know for a tenth of the table, and would plan the statement anew
+/// each time, which takes longer than to run it. So the most that a page can have stands in the text, and what
+/// is outside of it only cuts off an end of what is in order already; SQLite would sort it again if told to.
 fn in_order(sql: &mut Sql, filter: &UserFilter, after: Option<&Position>, rows: usize) -> String {
-    let (order, key) = match filter.is_blocked {
-        Some(true) => ("username_key", ", users.username_key"),
-        _ => ("id", ""),
-    };
+    let order = if filter.is_blocked == Some(true) { "username_key" } else { "id" };
     let after = after.map(|after| match after {
         Position::Id(id) => Value::from(*id),
         Position::Name(key) | Position::Email(key) => Value::from(key.as_str()),
@@ -93,8 +92,8 @@ fn in_order(sql: &mut Sql, filter: &UserFilter, after: Option<&Position>, rows: 
     let conditions = sql.conditions(filter);
     let limit = sql.bind(count(rows));
     format!(
-        "SELECT * FROM (SELECT {COLUMNS}{key} FROM users WHERE {begin}{conditions} \
-         ORDER BY users.{order} LIMIT {MAX_ROWS}) AS page ORDER BY {order} LIMIT {limit}"
+        "SELECT * FROM (SELECT {COLUMNS} FROM users WHERE {begin}{conditions} \
+         ORDER BY users.{order} LIMIT {MAX_ROWS}) AS page LIMIT {limit}"
     )
 }
 
