@@ -163,30 +163,58 @@ impl Row {
     /// # Errors
     /// [`DatabaseErrorKind::Conversion`] when there is no such column, or its value is of another type.
     pub fn get<T: FromValue>(&self, name: &str) -> Result<T, DatabaseError> {
-        let index = self.index_of(name).ok_or_else(|| {
-            DatabaseError::new(DatabaseErrorKind::Conversion, format!("the answer has no column {name}"))
-        })?;
+        let index = self.index_of(name)?;
         let value = match &self.cells {
             Cells::Postgres(row) => row.value(index)?,
             Cells::Values { values, .. } => values[index].clone(),
         };
-        T::from_value(value).map_err(|_| {
-            let wanted = std::any::type_name::<T>();
-            let message = format!("the column {name} does not hold a value of type {wanted}");
-            DatabaseError::new(DatabaseErrorKind::Conversion, message)
-        })
+        T::from_value(value).map_err(|_| not_of_type::<T>(name))
     }
 
-    fn index_of(&self, name: &str) -> Option<usize> {
-        let (count, is_called): (_, &dyn Fn(usize) -> bool) = match &self.cells {
-            Cells::Postgres(row) => (row.columns(), &|index| row.name(index) == name),
-            Cells::Values { columns, .. } => (columns.len(), &|index| columns[index] == name),
-        };
-        let next = self.next.load(Ordering::Relaxed);
-        let index = (next..count).chain(0..next.min(count)).find(|index| is_called(*index))?;
-        self.next.store(index + 1, Ordering::Relaxed);
-        Some(index)
+    /// The text in the column of that name, as it stands there.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn text(&self, name: &str) -> Result<&str, DatabaseError> {
+        let index = self.index_of(name)?;
+        match &self.cells {
+            Cells::Postgres(row) => row.text(index),
+            Cells::Values { values, .. } => match &values[index] {
+                Value::Text(text) => Ok(text),
+                _ => Err(not_of_type::<&str>(name)),
+            },
+        }
     }
+
+    fn index_of(&self, name: &str) -> Result<usize, DatabaseError> {
+        let (count, next) = (self.columns(), self.next.load(Ordering::Relaxed));
+        let mut places = (next..count).chain(0..next.min(count));
+        let index = places.find(|index| self.name(*index) == name).ok_or_else(|| {
+            DatabaseError::new(DatabaseErrorKind::Conversion, format!("the answer has no column {name}"))
+        })?;
+        self.next.store(index + 1, Ordering::Relaxed);
+        Ok(index)
+    }
+
+    fn columns(&self) -> usize {
+        match &self.cells {
+            Cells::Postgres(row) => row.columns(),
+            Cells::Values { columns, .. } => columns.len(),
+        }
+    }
+
+    fn name(&self, index: usize) -> &str {
+        match &self.cells {
+            Cells::Postgres(row) => row.name(index),
+            Cells::Values { columns, .. } => &columns[index],
+        }
+    }
+}
+
+fn not_of_type<T>(column: &str) -> DatabaseError {
+    let wanted = std::any::type_name::<T>();
+    let message = format!("the column {column} does not hold a value of type {wanted}");
+    DatabaseError::new(DatabaseErrorKind::Conversion, message)
 }
 
 #[cfg(test)]
@@ -217,6 +245,7 @@ mod tests {
             assert_eq!(row.get::<i64>(name).unwrap(), value, "{name}");
         }
         assert!(row.get::<i64>("d").is_err());
+        assert!(row.text("a").is_err());
         assert_eq!(row.get::<i64>("b").unwrap(), 2);
     }
 

@@ -173,11 +173,17 @@ const LINE_CAPACITY: usize = 640;
 
 /// The fields of an event or a span, in their order, each value as JSON. The values share one text, because
 /// every request has a dozen of them.
-#[derive(Default)]
 struct Fields {
     message: Option<String>,
     values: Vec<(&'static str, Range<usize>)>,
     text: String,
+}
+
+impl Default for Fields {
+    /// None yet, and room for those of a request.
+    fn default() -> Self {
+        Self { message: None, values: Vec::with_capacity(16), text: String::with_capacity(512) }
+    }
 }
 
 impl Fields {
@@ -262,7 +268,11 @@ impl Visit for Fields {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.record_str(field, &format!("{value:?}"));
+        if field.name() == "message" {
+            self.message = Some(format!("{value:?}"));
+        } else {
+            self.set(field, |text| push_debug(text, value));
+        }
     }
 }
 
@@ -270,9 +280,26 @@ fn push(text: &mut String, what: fmt::Arguments<'_>) {
     let _infallible = text.write_fmt(what);
 }
 
+/// Adds the text of a value in JSON.
+fn push_debug(line: &mut String, value: &dyn fmt::Debug) {
+    let begin = line.len();
+    push(line, format_args!("\"{value:?}"));
+    if line[begin + 1..].bytes().any(is_escaped) {
+        let text = line.split_off(begin);
+        push_json(line, &text[1..]);
+    } else {
+        line.push('"');
+    }
+}
+
+/// Whether JSON writes the byte in another way.
+fn is_escaped(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0..=0x1f)
+}
+
 /// Adds a text in JSON. Most have nothing in them that JSON writes in another way.
 fn push_json(line: &mut String, text: &str) {
-    if text.bytes().any(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
+    if text.bytes().any(is_escaped) {
         line.push_str(&serde_json::Value::from(text).to_string());
     } else {
         line.push('"');

@@ -16,9 +16,10 @@ use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 use self::touches::Touches;
-use crate::domain::access::{Caller, Credential};
+use crate::domain::access::Credential;
 use crate::store::credentials::{Found, TokenHash, Tokens};
 use crate::store::together::Together;
+use crate::store::users::ById;
 
 /// The longest token that is looked at, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 512;
@@ -41,6 +42,7 @@ pub struct Gate(Arc<Shared>);
 
 struct Shared {
     tokens: Together<Tokens>,
+    users: Together<ById>,
     touches: Touches,
     clock: Clock,
     idle_lifetime: Duration,
@@ -51,8 +53,15 @@ impl Gate {
     #[must_use]
     pub fn new(database: Database, clock: Clock, idle_lifetime: Duration) -> Self {
         let tokens = Together::new(database.clone());
+        let users = Together::new(database.clone());
         let touches = Touches::new(database);
-        Self(Arc::new(Shared { tokens, touches, clock, idle_lifetime }))
+        Self(Arc::new(Shared { tokens, users, touches, clock, idle_lifetime }))
+    }
+
+    /// The accounts, looked up together. What is found is for callers who may see it.
+    #[must_use]
+    pub fn users(&self) -> &Together<ById> {
+        &self.0.users
     }
 
     /// Who the token stands for at this moment; nobody when it is unknown or over, or when its user is
@@ -60,7 +69,7 @@ impl Gate {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn admit(&self, token: &str) -> Result<Option<Caller>, DatabaseError> {
+    pub async fn admit(&self, token: &str) -> Result<Option<Arc<Found>>, DatabaseError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Ok(None);
         }
@@ -70,7 +79,7 @@ impl Gate {
             return Ok(None);
         }
         self.0.touches.touch(&found, now);
-        Ok(Some(found.caller))
+        Ok(Some(found))
     }
 }
 

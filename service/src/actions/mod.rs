@@ -30,16 +30,12 @@ use crate::keys::Keys;
 use crate::live_settings::LiveSettings;
 use crate::passwords::Passwords;
 use crate::settings::AuthSettings;
-use crate::store::together::Together;
-use crate::store::users::ById;
 
 /// What actions stand on. Cheap to clone.
 #[derive(Clone)]
 pub struct Actions {
     /// The pool.
     pub database: Database,
-    /// Where single accounts are read.
-    pub users: Together<ById>,
     /// The time.
     pub clock: Clock,
     /// Randomness.

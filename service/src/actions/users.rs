@@ -35,11 +35,15 @@ impl Asker<'_> {
     }
 }
 
-/// The account with this id.
+/// The account with this id, which `find` finds.
 ///
 /// # Errors
 /// [`ActionError::NotFound`]: there is none, or none that the caller may know of.
-pub async fn get(actions: &Actions, caller: &Caller, id: Uuid) -> Result<User, ActionError> {
+pub async fn get(
+    caller: &Caller,
+    id: Uuid,
+    find: impl Future<Output = Result<Option<User>, DatabaseError>>,
+) -> Result<User, ActionError> {
     if caller.is(id) {
         // The door has just read it.
         return Ok(caller.user.clone());
@@ -47,7 +51,7 @@ pub async fn get(actions: &Actions, caller: &Caller, id: Uuid) -> Result<User, A
     if !caller.user.is_admin {
         return Err(NOT_FOUND);
     }
-    actions.users.find(id).await?.ok_or(NOT_FOUND)
+    find.await?.ok_or(NOT_FOUND)
 }
 
 /// A page of accounts.

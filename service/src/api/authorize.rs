@@ -5,6 +5,7 @@
 
 use std::marker::PhantomData;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use poem::http::header::AUTHORIZATION;
 use poem::{Request, RequestBody, Result};
@@ -14,6 +15,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use super::problem::Failure;
 use crate::access::Gate;
 use crate::domain::access::{Caller, Requirement, Scope, TokenRule};
+use crate::store::credentials::Found;
 
 /// What an operation asks of its caller.
 pub trait Permission: Send + Sync + 'static {
@@ -69,7 +71,7 @@ permissions! {
 
 /// The caller, allowed to do what `P` stands for.
 pub struct Authorized<P> {
-    caller: Caller,
+    found: Arc<Found>,
     permission: PhantomData<P>,
 }
 
@@ -77,7 +79,7 @@ impl<P> Deref for Authorized<P> {
     type Target = Caller;
 
     fn deref(&self) -> &Caller {
-        &self.caller
+        &self.found.caller
     }
 }
 
@@ -122,8 +124,8 @@ impl<'a, P: Permission> ApiExtractor<'a> for Authorized<P> {
     ) -> Result<Self> {
         let gate = request.data::<Gate>().ok_or(Failure::NoGate)?;
         let token = bearer(request).ok_or(Failure::Unauthenticated)?;
-        let caller = gate.admit(token).await.map_err(Failure::Database)?.ok_or(Failure::Unauthenticated)?;
-        caller.check(P::REQUIREMENT).map_err(Failure::Forbidden)?;
-        Ok(Self { caller, permission: PhantomData })
+        let found = gate.admit(token).await.map_err(Failure::Database)?.ok_or(Failure::Unauthenticated)?;
+        found.caller.check(P::REQUIREMENT).map_err(Failure::Forbidden)?;
+        Ok(Self { found, permission: PhantomData })
     }
 }

@@ -19,6 +19,7 @@ pub mod metrics_snapshots;
 mod origin;
 pub mod page;
 pub mod payload;
+mod probes;
 pub mod problem;
 pub mod problem_json;
 mod routes;
@@ -48,6 +49,7 @@ use self::metrics_aggregates::MetricsAggregatesApi;
 use self::metrics_series::MetricsSeriesApi;
 use self::metrics_snapshots::MetricsSnapshotsApi;
 use self::page::Page;
+use self::probes::Probes;
 use self::routes::RoutesBuilder;
 pub use self::routes::{RouteFacts, RouteTable};
 use self::schema::SchemaApi;
@@ -180,9 +182,11 @@ impl Application {
     pub fn into_endpoint(self) -> impl Endpoint<Output = Response> + 'static {
         let Self { parts, limits, routes } = self;
         let (routes, table) = routes.finish();
+        let probes = Probes::new(health_api(&parts));
         routes
             // `Authorized` finds it there.
             .data(parts.gate)
+            .with(probes)
             .with(BodyLimit::new(limits.body_bytes, limits.stream_bytes).less_at(LOGIN, LOGIN_BODY))
             .with(RequestTimeout::new(limits.timeout))
             .with(CatchPanic)
@@ -207,11 +211,16 @@ fn open_api(parts: &Parts) -> OpenApiService<impl OpenApi + use<>, ()> {
         .contact(ContactObject::new().name("Bedplate").url("https://github.com/bedplate/bedplate"))
 }
 
+fn health_api(parts: &Parts) -> HealthApi {
+    let Parts { lifecycle, probe, query, clock, .. } = parts.clone();
+    HealthApi { lifecycle, probe, query, clock }
+}
+
 /// Every API that the documentation names, one for each noun.
 fn apis(parts: &Parts) -> impl OpenApi + use<> {
-    let Parts { lifecycle, probe, query, clock, actions, snapshots, archiving, .. } = parts.clone();
+    let Parts { lifecycle, actions, snapshots, archiving, .. } = parts.clone();
     (
-        HealthApi { lifecycle: lifecycle.clone(), probe, query, clock },
+        health_api(parts),
         SchemaApi { database: actions.database.clone() },
         UsersApi { actions: actions.clone() },
         AuthApi { actions: actions.clone() },

@@ -11,6 +11,9 @@ use poem_openapi::registry::{MetaSchemaRef, Registry};
 use poem_openapi::types::Type;
 use serde::Serialize;
 
+/// How long most answers are at most, in bytes.
+const CAPACITY: usize = 512;
+
 /// The bytes of a `T` in JSON.
 #[derive(Debug)]
 pub struct JsonBytes<T> {
@@ -46,7 +49,16 @@ impl<T: Serialize> JsonBytes<T> {
     /// # Errors
     /// The type has no form in JSON: a defect, answered as an internal error.
     pub fn of(value: &T) -> poem::Result<Self> {
-        let json = serde_json::to_vec(value).map_err(poem::error::InternalServerError)?;
+        Self::with_capacity(value, CAPACITY)
+    }
+
+    /// The JSON of `value`, which is about so many bytes long: a large text is not moved while it grows.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn with_capacity(value: &T, bytes: usize) -> poem::Result<Self> {
+        let mut json = Vec::with_capacity(bytes);
+        serde_json::to_writer(&mut json, value).map_err(poem::error::InternalServerError)?;
         Ok(Self { bytes: json.into(), of: PhantomData })
     }
 }

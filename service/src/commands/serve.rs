@@ -32,7 +32,6 @@ use crate::passwords::Passwords;
 use crate::probe::{Probe, SharedQuery};
 use crate::server::{ConnectionLimits, DrainEnd, DrainSettings, Listener, Server, Signals, drain};
 use crate::settings::ServiceSettings;
-use crate::store::together::Together;
 
 /// The name that the database shows for the connections of this program.
 const APPLICATION_NAME: &str = "bedplate-service";
@@ -194,7 +193,6 @@ impl Serving {
         })?;
         let actions = Actions {
             database: database.clone(),
-            users: Together::new(database.clone()),
             clock: clock.clone(),
             entropy: entropy.clone(),
             keys: Keys::new(&auth, &entropy),

@@ -26,6 +26,10 @@ const LAST_REQUEST: Duration = Duration::from_millis(500);
 /// How large the head of a request may be, in bytes.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 
+/// How much of what a client sends is read at once, in bytes. A connection keeps that much memory after a large
+/// body.
+const MAX_READ_BYTES: usize = 64 * 1024;
+
 /// How many headers a request may have.
 const MAX_HEADERS: usize = 100;
 
@@ -66,6 +70,7 @@ pub(super) async fn serve<E: Endpoint<Output = Response> + 'static>(
         .header_read_timeout(limits.idle_timeout)
         .max_headers(MAX_HEADERS)
         .max_header_size(MAX_HEAD_BYTES)
+        .max_buf_size(MAX_READ_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
 

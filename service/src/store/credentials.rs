@@ -1,7 +1,7 @@
 //! The SQL that finds who a token stands for: a session's or an API token's, with the user, in one question.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use foundation::database::{Database, DatabaseError, DatabaseErrorKind, Row, Statement, Value};
 use time::OffsetDateTime;
@@ -53,12 +53,13 @@ pub enum Tokens {}
 
 impl LookUp for Tokens {
     type Key = TokenHash;
-    type Found = Found;
+    // Many who wait for the same token share the answer.
+    type Found = Arc<Found>;
 
     async fn find(
         database: &Database,
         hashes: &[TokenHash],
-    ) -> Result<HashMap<TokenHash, Found>, DatabaseError> {
+    ) -> Result<HashMap<TokenHash, Arc<Found>>, DatabaseError> {
         let (statement, places) = find_statement(hashes.len());
         let values: Vec<Value> = fill(hashes, places).map(|hash| hash.to_vec().into()).collect();
         Ok(database.query(statement, &values).await?.iter().filter_map(readable).collect())
@@ -67,13 +68,13 @@ impl LookUp for Tokens {
 
 /// A row that this release does not understand, perhaps one of a newer release, stands for nobody. It must
 /// not keep those out who are looked up together with it.
-fn readable(row: &Row) -> Option<(TokenHash, Found)> {
+fn readable(row: &Row) -> Option<(TokenHash, Arc<Found>)> {
     from_row(row)
         .inspect_err(|error| tracing::warn!(%error, "a session or token is none of this release"))
         .ok()
 }
 
-fn from_row(row: &Row) -> Result<(TokenHash, Found), DatabaseError> {
+fn from_row(row: &Row) -> Result<(TokenHash, Arc<Found>), DatabaseError> {
     let malformed = |what: String| DatabaseError::new(DatabaseErrorKind::Conversion, what);
     let hash: Vec<u8> = row.get("token_hash")?;
     let hash = TokenHash::try_from(hash).map_err(|_| malformed("the column token_hash".to_owned()))?;
@@ -87,5 +88,5 @@ fn from_row(row: &Row) -> Result<(TokenHash, Found), DatabaseError> {
     };
     let caller = Caller { user: users::from_row(row)?, credential };
     let (expires_at, last_used_at) = (row.get("expires_at")?, row.get("last_used_at")?);
-    Ok((hash, Found { caller, expires_at, last_used_at }))
+    Ok((hash, Arc::new(Found { caller, expires_at, last_used_at })))
 }

@@ -10,9 +10,10 @@ use foundation::database::{Database, DatabaseError, DatabaseErrorKind};
 use tokio::sync::oneshot;
 
 /// How many keys one statement looks up, at most.
-pub const AT_ONCE: usize = 16;
+pub const AT_ONCE: usize = 32;
 
-/// How many statements are under way at the same time, at most. What comes meanwhile waits for the next.
+/// How many statements are under way at the same time, at most. A second one begins when as many wait as one
+/// looks up: fewer statements, each for more, are what spares the database and this program most.
 const UNDER_WAY: usize = 2;
 
 /// How many look-ups wait at most: as many as there are connections, where the settings do not say another
@@ -22,7 +23,7 @@ const WAITING: usize = 4096;
 /// What can be looked up, several at once.
 pub trait LookUp: Send + Sync + 'static {
     /// What it is found by, unique.
-    type Key: Copy + Ord + Hash + Send + Sync;
+    type Key: Copy + Eq + Hash + Send + Sync;
     /// What is found.
     type Found: Clone + Send + Sync;
 
@@ -74,23 +75,36 @@ impl<L: LookUp> State<L> {
             return None;
         }
         self.waiting.push_back(waiting);
-        let begin = self.under_way < UNDER_WAY;
+        let begin = self.under_way == 0 || (self.waiting.len() >= AT_ONCE && self.under_way < UNDER_WAY);
         self.under_way += usize::from(begin);
         Some(begin)
     }
 
-    /// The next that are looked up together; none when nobody waits.
-    fn take(&mut self) -> Vec<Waiting<L>> {
-        let mut batch = Vec::new();
-        while batch.len() < AT_ONCE
-            && let Some(next) = self.waiting.pop_front()
-        {
-            if !next.1.is_closed() {
-                batch.push(next);
+    /// The next that are looked up together; none when nobody waits. A program sends many requests with one
+    /// token: all who wait for the same are one place.
+    fn take(&mut self) -> Batch<L> {
+        let mut batch = Batch { keys: Vec::new(), waiting: Vec::new() };
+        while let Some((key, sender)) = self.waiting.pop_front() {
+            if sender.is_closed() {
+                continue;
             }
+            if !batch.keys.contains(&key) {
+                if batch.keys.len() == AT_ONCE {
+                    self.waiting.push_front((key, sender));
+                    break;
+                }
+                batch.keys.push(key);
+            }
+            batch.waiting.push((key, sender));
         }
         batch
     }
+}
+
+/// Those that are looked up together, each key once.
+struct Batch<L: LookUp> {
+    keys: Vec<L::Key>,
+    waiting: Vec<Waiting<L>>,
 }
 
 /// Somebody who works. When they end in the middle, by a panic, another one can begin.
@@ -98,17 +112,17 @@ struct Worker<'a, L: LookUp>(&'a Shared<L>);
 
 impl<L: LookUp> Worker<'_, L> {
     /// The next that are looked up together. None: whoever asks has no more work, and ends.
-    fn take(self) -> Option<(Self, Vec<Waiting<L>>)> {
+    fn take(self) -> Option<(Self, Batch<L>)> {
         let batch = {
             let mut state = self.0.state();
             let batch = state.take();
-            if batch.is_empty() {
+            if batch.keys.is_empty() {
                 // Under the same lock, so that nobody adds one between the look and the end.
                 state.under_way -= 1;
             }
             batch
         };
-        if batch.is_empty() {
+        if batch.keys.is_empty() {
             std::mem::forget(self);
             return None;
         }
@@ -134,14 +148,34 @@ impl<L: LookUp> Together<L> {
     /// # Errors
     /// What the database says.
     pub async fn find(&self, key: L::Key) -> Result<Option<L::Found>, DatabaseError> {
+        self.ask(key).answer().await
+    }
+
+    /// Asks at once for what is found by the key. Who does not wait for the answer any more drops it.
+    #[must_use]
+    pub fn ask(&self, key: L::Key) -> Asked<L> {
         let (sender, answer) = oneshot::channel();
-        let unavailable = |message: &str| DatabaseError::new(DatabaseErrorKind::Unreachable, message);
         let begin = self.0.state().add((key, sender));
-        if begin.ok_or_else(|| unavailable("too many look-ups wait for the database"))? {
+        if begin == Some(true) {
             let shared = Arc::clone(&self.0);
             // A task of its own: the others' look-ups go on when the first who asked goes away.
             tokio::spawn(async move { shared.work().await });
         }
+        Asked(begin.map(|_| answer))
+    }
+}
+
+/// What was asked for and may be under way. Nothing: too many wait already.
+pub struct Asked<L: LookUp>(Option<oneshot::Receiver<Answer<L>>>);
+
+impl<L: LookUp> Asked<L> {
+    /// What was found, if anything.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn answer(self) -> Result<Option<L::Found>, DatabaseError> {
+        let unavailable = |message: &str| DatabaseError::new(DatabaseErrorKind::Unreachable, message);
+        let answer = self.0.ok_or_else(|| unavailable("too many look-ups wait for the database"))?;
         match answer.await {
             Ok(answer) => answer.map_err(|(kind, message)| DatabaseError::new(kind, message)),
             Err(_) => Err(unavailable("the look-up ended without an answer")),
@@ -159,18 +193,14 @@ impl<L: LookUp> Shared<L> {
         let mut worker = Worker(self);
         while let Some((goes_on, batch)) = worker.take() {
             worker = goes_on;
-            let mut keys: Vec<L::Key> = batch.iter().map(|(key, _)| *key).collect();
-            // A program sends many requests with one token.
-            keys.sort_unstable();
-            keys.dedup();
-            let found = L::find(&self.database, &keys).await;
-            answer::<L>(batch, &found.map_err(|error| (error.kind(), error.to_string())));
+            let found = L::find(&self.database, &batch.keys).await;
+            answer::<L>(batch.waiting, &found.map_err(|error| (error.kind(), error.to_string())));
         }
     }
 }
 
-fn answer<L: LookUp>(batch: Vec<Waiting<L>>, found: &Result<HashMap<L::Key, L::Found>, Failure>) {
-    for (key, sender) in batch {
+fn answer<L: LookUp>(waiting: Vec<Waiting<L>>, found: &Result<HashMap<L::Key, L::Found>, Failure>) {
+    for (key, sender) in waiting {
         let answer = match found {
             Ok(found) => Ok(found.get(&key).cloned()),
             Err(error) => Err(error.clone()),
@@ -212,12 +242,10 @@ mod tests {
             answers.push(answer);
             begin
         };
-        assert_eq!(
-            [add(&mut state), add(&mut state), add(&mut state)],
-            [Some(true), Some(true), Some(false)]
-        );
-        for _ in 3..WAITING {
-            assert_eq!(add(&mut state), Some(false));
+        assert_eq!(add(&mut state), Some(true));
+        for waiting in 2..=WAITING {
+            // The second begins when a whole statement's worth waits, and there is no third.
+            assert_eq!(add(&mut state), Some(waiting == AT_ONCE), "{waiting}");
         }
         assert_eq!(add(&mut state), None);
         // All but the last who waits give up.
@@ -225,7 +253,25 @@ mod tests {
         drop(answers.drain(..WAITING - 1));
         let (sender, _answer) = oneshot::channel();
         assert_eq!(state.add((1, sender)), Some(false));
-        assert_eq!(state.take().len(), 2);
-        assert_eq!(state.take().len(), 0);
+        assert_eq!(state.take().keys, [0, 1]);
+        assert_eq!(state.take().keys.len(), 0);
+    }
+
+    #[test]
+    fn who_wants_the_same_has_one_place() {
+        let mut state = State::<Nothing>::default();
+        let places = u8::try_from(AT_ONCE).unwrap();
+        let keys: Vec<u8> = (0..places).flat_map(|key| [key, 0]).chain([places, 0]).collect();
+        let mut answers = Vec::new();
+        for key in &keys {
+            let (sender, answer) = oneshot::channel();
+            state.add((*key, sender));
+            answers.push(answer);
+        }
+        let batch = state.take();
+        assert_eq!(batch.keys, (0..places).collect::<Vec<_>>());
+        assert_eq!(batch.waiting.len(), 2 * AT_ONCE);
+        // The others keep their turn.
+        assert_eq!(state.take().keys, [places, 0]);
     }
 }

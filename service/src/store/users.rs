@@ -21,14 +21,15 @@ pub const COLUMNS: &str = "users.id, users.username, users.email, users.user_typ
 /// # Errors
 /// [`DatabaseErrorKind::Conversion`]: the row is not one of this release.
 pub fn from_row(row: &Row) -> Result<User, DatabaseError> {
-    let user_type: String = row.get("user_type")?;
     Ok(User {
         id: row.get("id")?,
         username: row.get("username")?,
         email: row.get("email")?,
-        user_type: user_type.parse().map_err(|error: crate::domain::users::UnknownUserType| {
-            DatabaseError::new(DatabaseErrorKind::Conversion, format!("the column user_type: {error}"))
-        })?,
+        user_type: row.text("user_type")?.parse().map_err(
+            |error: crate::domain::users::UnknownUserType| {
+                DatabaseError::new(DatabaseErrorKind::Conversion, format!("the column user_type: {error}"))
+            },
+        )?,
         eve_character_id: row.get("eve_character_id")?,
         is_active: row.get("is_active")?,
         is_blocked: row.get("is_blocked")?,

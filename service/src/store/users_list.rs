@@ -7,6 +7,9 @@ use super::users::{COLUMNS, from_row};
 use crate::domain::users::User;
 use crate::domain::users_list::{Position, UserFilter, UserPage, end_of_prefix, fold};
 
+/// The most rows that a page is made of: those that the API allows, and one that tells whether there are more.
+const MAX_ROWS: usize = 201;
+
 /// What is asked for a page, and how many rows at most answer it.
 #[derive(Clone, Debug)]
 pub struct Query {
@@ -75,6 +78,10 @@ fn count(rows: usize) -> Value {
 }
 
 /// In the order of ids; the blocked ones, few, in that of their names, which their index has.
+///
+/// PostgreSQL takes a limit that it does not know for a tenth of the table, and would plan the statement anew
+/// each time, which takes longer than to run it. So the most that a page can have stands in the text, and what
+/// is outside of it only cuts off an end of what is in order already; SQLite would sort it again if told to.
 fn in_order(sql: &mut Sql, filter: &UserFilter, after: Option<&Position>, rows: usize) -> String {
     let order = if filter.is_blocked == Some(true) { "username_key" } else { "id" };
     let after = after.map(|after| match after {
@@ -84,7 +91,10 @@ fn in_order(sql: &mut Sql, filter: &UserFilter, after: Option<&Position>, rows: 
     let begin = after.map_or_else(|| "1 = 1".to_owned(), |it| format!("users.{order} > {}", sql.bind(it)));
     let conditions = sql.conditions(filter);
     let limit = sql.bind(count(rows));
-    format!("SELECT {COLUMNS} FROM users WHERE {begin}{conditions} ORDER BY users.{order} LIMIT {limit}")
+    format!(
+        "SELECT * FROM (SELECT {COLUMNS} FROM users WHERE {begin}{conditions} \
+         ORDER BY users.{order} LIMIT {MAX_ROWS}) AS page LIMIT {limit}"
+    )
 }
 
 /// Those whose name begins so and those whose mail address does: a range of one index each, merged in the

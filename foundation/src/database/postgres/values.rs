@@ -127,6 +127,11 @@ impl PostgresRow {
         self.0.columns()[index].name()
     }
 
+    /// The text that stands in a column.
+    pub(in crate::database) fn text(&self, index: usize) -> Result<&str, DatabaseError> {
+        Ok(self.0.try_get(index)?)
+    }
+
     /// What stands in a column.
     pub(in crate::database) fn value(&self, index: usize) -> Result<Value, DatabaseError> {
         Ok(self.0.try_get(index)?)

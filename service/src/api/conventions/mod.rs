@@ -6,6 +6,7 @@ pub mod cursors;
 pub mod idempotency;
 pub mod nullable;
 pub mod refused;
+pub mod times;
 pub mod versions;
 
 pub use bodies::{JsonBody, MergePatch};

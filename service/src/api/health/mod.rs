@@ -75,7 +75,8 @@ pub enum DatabaseReportResponse {
     Problem(StatusCode, ProblemJson),
 }
 
-/// The health routes.
+/// The health routes. Cheap to clone.
+#[derive(Clone)]
 pub struct HealthApi {
     /// The stage of the process.
     pub lifecycle: Lifecycle,
@@ -94,7 +95,7 @@ impl HealthApi {
     /// Looks at nothing else, the database in particular: a liveness probe that fails makes an
     /// orchestrator start the process again, and that mends no database.
     #[oai(path = "/livez", method = "get", operation_id = "livez")]
-    async fn livez(&self) -> LivezResponse {
+    pub(super) async fn livez(&self) -> LivezResponse {
         LivezResponse::Alive(JsonBytes::from_static(r#"{"status":"ok"}"#))
     }
 
@@ -112,7 +113,7 @@ impl HealthApi {
     /// knows is applied as it knows it, and no newer one that it is not compatible with. Answered at once
     /// from what a probe found, which looks once a second.
     #[oai(path = "/readyz", method = "get", operation_id = "readyz")]
-    async fn readyz(&self) -> poem::Result<ReadyzResponse> {
+    pub(super) async fn readyz(&self) -> poem::Result<ReadyzResponse> {
         let draining = self.lifecycle.is_draining();
         if !draining && self.probe.is_good() {
             return Ok(ReadyzResponse::Ready(JsonBytes::from_static(r#"{"status":"ready"}"#)));

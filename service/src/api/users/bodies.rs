@@ -10,6 +10,7 @@ use uuid::{Uuid, uuid};
 
 use crate::api::conventions::bodies::given;
 use crate::api::conventions::nullable::Nullable;
+use crate::api::conventions::times::{rfc3339, rfc3339_or_null};
 use crate::domain::users::{NewUser, User, UserPatch, UserType};
 use foundation::settings::Secret;
 
@@ -69,20 +70,16 @@ pub struct UserBody {
     /// Whether the account is for tests.
     pub is_test_user: bool,
     /// When it was made.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(serialize_with = "rfc3339")]
     pub created_at: OffsetDateTime,
     /// When it was edited last.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(serialize_with = "rfc3339")]
     pub updated_at: OffsetDateTime,
     /// When the user signed in last.
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "rfc3339_or_null")]
     pub last_login: Nullable<OffsetDateTime>,
     /// Raised by each edit: what the `ETag` says.
     pub version: i64,
-}
-
-fn rfc3339<S: serde::Serializer>(time: &Nullable<OffsetDateTime>, serializer: S) -> Result<S::Ok, S::Error> {
-    time::serde::rfc3339::option::serialize(&time.0, serializer)
 }
 
 impl From<User> for UserBody {

@@ -2,6 +2,7 @@
 
 mod answers;
 mod bodies;
+mod sought;
 
 use poem::Request;
 use poem_openapi::OpenApi;
@@ -11,6 +12,7 @@ use uuid::Uuid;
 use self::answers::{OfBlock, OfCreate, OfDelete, OfGet, OfList, OfPatch};
 pub use self::answers::{OneUser, UserCreated, UserDeleted, UserList};
 pub use self::bodies::{NewUserBody, UserBody, UserPageBody, UserPatchBody, UserTypeName};
+use self::sought::Sought;
 use super::authorize::{Authorized, ListUsers, ManageUsers, ReadUsers, WriteUsers};
 use super::conventions::{JsonBody, MergePatch, Nullable, Refused, cursors, idempotency, versions};
 use super::payload::JsonBytes;
@@ -90,9 +92,10 @@ impl UsersApi {
         let after = cursor.0.map(|it| self.position(&list, &it)).transpose()?;
         let page = users::list(&self.actions, &filter, after.as_ref(), limit.0.into()).await?;
         let next_cursor = page.next.map(|it| cursors::seal(&self.actions.keys, &list, &it.encode()));
-        let items = page.users.into_iter().map(UserBody::from).collect();
+        let items: Vec<_> = page.users.into_iter().map(UserBody::from).collect();
+        let bytes = 128 + items.len() * USER_BYTES;
         let body = UserPageBody { items, next_cursor: Nullable(next_cursor) };
-        Ok(UserList::Page(JsonBytes::of(&body)?))
+        Ok(UserList::Page(JsonBytes::with_capacity(&body, bytes)?))
     }
 
     /// Shows an account
@@ -101,11 +104,12 @@ impl UsersApi {
     #[oai(path = "/api/v1/users/:id", method = "get", operation_id = "get_user")]
     async fn get(
         &self,
+        sought: Sought,
         caller: Authorized<ReadUsers>,
         /// The account.
         id: Path<Uuid>,
     ) -> Result<OneUser, Refused<OfGet>> {
-        Ok(OneUser::of(users::get(&self.actions, &caller, id.0).await?)?)
+        Ok(OneUser::of(users::get(&caller, id.0, sought.find(id.0)).await?)?)
     }
 
     /// Changes an account
@@ -189,6 +193,9 @@ impl UsersApi {
         Position::decode(&position).ok_or_else(cursors::wrong)
     }
 }
+
+/// How long the JSON of most accounts is at most, in bytes.
+const USER_BYTES: usize = 400;
 
 /// How many accounts a page has when it is not said.
 fn default_limit() -> u16 {
