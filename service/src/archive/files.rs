@@ -14,6 +14,9 @@ use super::upload::Upload;
 use crate::domain::archive_files::{ArchiveFile, Contents, Manifest, manifest_location};
 use crate::domain::archive_rows::ArchivedRow;
 
+/// How much text is compressed at a time, in bytes: a line comes in many small pieces.
+const LINES: usize = 64 * 1024;
+
 /// How much is compressed before it is handed on, in bytes.
 const PIECE: usize = 256 * 1024;
 
@@ -22,6 +25,8 @@ const LEVEL: i32 = 3;
 
 /// A file that is being written. Dropped unfinished it is none, and what was sent of it is taken back.
 pub struct FileWriter {
+    /// Lines that are not compressed yet.
+    lines: Vec<u8>,
     encoder: zstd::stream::write::Encoder<'static, Vec<u8>>,
     upload: Upload,
     hash: Sha256,
@@ -41,6 +46,7 @@ impl FileWriter {
         let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), LEVEL)?;
         encoder.include_checksum(true)?;
         Ok(Self {
+            lines: Vec::with_capacity(LINES),
             encoder,
             upload: Upload::begin(objects, path),
             hash: Sha256::new(),
@@ -56,8 +62,11 @@ impl FileWriter {
     /// # Errors
     /// The place cannot be written.
     pub async fn write(&mut self, row: &ArchivedRow) -> Result<(), ArchiveError> {
-        serde_json::to_writer(&mut self.encoder, row).map_err(std::io::Error::from)?;
-        self.encoder.write_all(b"\n")?;
+        serde_json::to_writer(&mut self.lines, row).map_err(std::io::Error::from)?;
+        self.lines.push(b'\n');
+        if self.lines.len() >= LINES {
+            self.compress()?;
+        }
         self.rows += 1;
         self.first_at = Some(self.first_at.map_or(row.timestamp, |it| it.min(row.timestamp)));
         self.last_at = Some(self.last_at.map_or(row.timestamp, |it| it.max(row.timestamp)));
@@ -65,6 +74,12 @@ impl FileWriter {
             let piece = std::mem::take(self.encoder.get_mut());
             self.send(&piece).await?;
         }
+        Ok(())
+    }
+
+    fn compress(&mut self) -> std::io::Result<()> {
+        self.encoder.write_all(&self.lines)?;
+        self.lines.clear();
         Ok(())
     }
 
@@ -79,6 +94,7 @@ impl FileWriter {
     /// # Errors
     /// The place cannot be written.
     pub async fn finish(mut self) -> Result<Contents, ArchiveError> {
+        self.compress()?;
         self.encoder.do_finish()?;
         let piece = std::mem::take(self.encoder.get_mut());
         self.send(&piece).await?;

@@ -180,7 +180,10 @@ mod tests {
         let range = Range { lower: datetime!(2026-01-31 0:00 UTC), upper: datetime!(2026-02-01 0:00 UTC) };
         for (metric_type, folder) in [("cpu", "cpu"), ("..", "__"), ("a/b\\c d", "a_b_c_d"), ("ä*", "__")] {
             let found = location("d0", metric_type, range, Uuid::nil());
-            assert_eq!(found, format!("d0/{folder}/20260131T0000Z-20260201T0000Z-{}.ndjson.zst", Uuid::nil()));
+            assert_eq!(
+                found,
+                format!("d0/{folder}/20260131T0000Z-20260201T0000Z-{}.ndjson.zst", Uuid::nil())
+            );
         }
     }
 }

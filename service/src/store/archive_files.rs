@@ -191,7 +191,12 @@ pub async fn unfinished(
     after: Uuid,
     limit: u32,
 ) -> Result<Vec<ArchiveFile>, DatabaseError> {
-    database.query(&UNFINISHED, &[now.into(), after.into(), limit.into()]).await?.iter().map(from_row).collect()
+    database
+        .query(&UNFINISHED, &[now.into(), after.into(), limit.into()])
+        .await?
+        .iter()
+        .map(from_row)
+        .collect()
 }
 
 const OF_DETACHED: Statement = Statement::read(

@@ -37,11 +37,7 @@ pub async fn types(database: &Database, name: &str) -> Result<Vec<String>, Datab
 ///
 /// # Errors
 /// What the database says.
-pub async fn count(
-    database: &Database,
-    name: &str,
-    metric_type: &str,
-) -> Result<u64, DatabaseError> {
+pub async fn count(database: &Database, name: &str, metric_type: &str) -> Result<u64, DatabaseError> {
     let table = detached_table(name)?;
     let sql = format!("SELECT COUNT(*) AS count FROM {table} WHERE metric_type = $1");
     count_in(database.query_optional(&READ.with_sql(sql), &[metric_type.into()]).await?)

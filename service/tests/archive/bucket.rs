@@ -143,9 +143,8 @@ impl Bucket {
 
     /// Answers as S3 does to those requests that this program sends.
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let header = |name: &str| {
-            request.headers().get(name).and_then(|it| it.to_str().ok()).map(str::to_owned)
-        };
+        let header =
+            |name: &str| request.headers().get(name).and_then(|it| it.to_str().ok()).map(str::to_owned);
         let signature = header("authorization").unwrap_or_default();
         let asked = Asked {
             method: request.method().clone(),
@@ -179,9 +178,8 @@ impl Bucket {
         if asked.if_match.as_ref().is_some_and(|it| *it != etag) {
             return refused(412);
         }
-        let response = Response::builder()
-            .header("etag", etag)
-            .header("last-modified", "Sat, 31 Jan 2026 12:00:00 GMT");
+        let response =
+            Response::builder().header("etag", etag).header("last-modified", "Sat, 31 Jan 2026 12:00:00 GMT");
         let size = bytes.len();
         if asked.method == Method::HEAD {
             return response.header("content-length", size).body(Full::default()).unwrap();
@@ -216,7 +214,8 @@ impl Bucket {
                 let parts = uploads.remove(&upload).expect("an upload that was begun");
                 let whole = parts.into_values().collect::<Vec<_>>().concat();
                 objects.insert(asked.path.clone(), (self.next(), whole.into()));
-                answer = "<CompleteMultipartUploadResult><ETag>\"1\"</ETag></CompleteMultipartUploadResult>".to_owned();
+                answer = "<CompleteMultipartUploadResult><ETag>\"1\"</ETag></CompleteMultipartUploadResult>"
+                    .to_owned();
             }
             (&Method::DELETE, Some(upload)) => {
                 uploads.remove(&upload);

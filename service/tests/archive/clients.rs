@@ -21,6 +21,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long a statement may take beside that, on a machine that compiles other things at the same time.
 const MARGIN: Duration = Duration::from_millis(800);
 
+/// What a client does nothing between two rounds: twenty of them leave the machine to the run.
+const PAUSE: Duration = Duration::from_millis(20);
+
 const WRITE: Statement = Statement::write(
     "metrics_snapshot",
     "INSERT INTO metrics_snapshot (timestamp, source, metric_type, metric_data) VALUES ($1, 'client', 'now', $2)",
@@ -67,7 +70,7 @@ async fn client(database: Database, met: Arc<Met>, number: i64) {
         database.query(&READ, &[days_ago(0).into(), days_ago(-1).into()]).await.expect("no read fails");
         met.took(begun);
         met.read.fetch_add(1, Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -109,7 +112,9 @@ async fn clients_notice_nothing_of_a_run() {
     while met.read.load(Ordering::Relaxed) < CLIENTS {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    let begun = Instant::now();
     let done = world.run(false).await;
+    let took = begun.elapsed();
     met.stop.store(true, Ordering::Relaxed);
     for client in clients {
         client.await.unwrap();
@@ -120,7 +125,9 @@ async fn clients_notice_nothing_of_a_run() {
     assert!(done.figures.bytes_freed > 0);
     let (slowest, written) = (met.slowest.load(Ordering::Relaxed), met.written.load(Ordering::Relaxed));
     eprintln!(
-        "{written} writes, the slowest statement took {slowest} ms, {} bytes freed",
+        "{total} rows archived in {took:?}; {written} writes, {} reads, none failed, the slowest statement took {slowest} ms, {} \
+         bytes freed",
+        met.read.load(Ordering::Relaxed),
         done.figures.bytes_freed
     );
     assert!(Duration::from_millis(slowest) <= LOCK_TIMEOUT + MARGIN, "a client waited {slowest} ms");
@@ -136,11 +143,13 @@ async fn clients_notice_nothing_of_a_run() {
         assert_eq!(world.archived(&["archived"]).await, archived);
     }
 
+    let begun = Instant::now();
     for name in ["cpu", "disk"] {
         let range = Range { lower: days_ago(30), upper: days_ago(10) };
         let asked = Restore { metric_type: name.to_owned(), range, until: NOW + time::Duration::DAY };
         world.archiving.restore(&asked, &restored_event()).await.unwrap().expect("nobody has the duty");
     }
+    eprintln!("{total} rows restored in {:?}", begun.elapsed());
     assert_eq!(checksum(&world).await, sum, "exactly those rows are back");
 }
 

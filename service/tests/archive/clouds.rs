@@ -45,7 +45,8 @@ async fn fill_large(world: &World, day: i64) {
     for index in 0..18_u8 {
         // Each half a mebibyte, and like none before it.
         let noise: Vec<u8> = noise.iter().map(|byte| byte ^ index.wrapping_mul(31)).collect();
-        let noise: Vec<u8> = noise.iter().zip(noise.iter().skip(usize::from(index) + 1)).map(|(a, b)| a ^ b).collect();
+        let noise: Vec<u8> =
+            noise.iter().zip(noise.iter().skip(usize::from(index) + 1)).map(|(a, b)| a ^ b).collect();
         let text = base64::engine::general_purpose::STANDARD.encode(noise);
         let time = from + time::Duration::minutes(i64::from(index));
         let document = Value::Json(json!({ "noise": text }).to_string());
@@ -274,7 +275,9 @@ on_both_databases! {
 /// What a stopped program leaves behind it takes back before it ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_dropped_in_the_middle_is_taken_back() {
-    let (world, bucket) = Bucket::world(foundation::testing::TestDatabase::new(foundation::database::Backend::Sqlite).await).await;
+    let (world, bucket) =
+        Bucket::world(foundation::testing::TestDatabase::new(foundation::database::Backend::Sqlite).await)
+            .await;
     fill_large(&world, 20).await;
     let objects = world.objects().await;
     let mut writer = service::archive::files::FileWriter::begin(&objects, "a/file").unwrap();

@@ -126,7 +126,8 @@ async fn a_partition_that_others_use_all_the_time_is_left_for_the_next_run() {
 /// waited for any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_lease_is_not_held_while_others_are_waited_for() {
-    let world = World::with(TestDatabase::new(Backend::Postgres).await, &[("ARCHIVE_LOCK_TIMEOUT", "10s")]).await;
+    let world =
+        World::with(TestDatabase::new(Backend::Postgres).await, &[("ARCHIVE_LOCK_TIMEOUT", "10s")]).await;
     world.fill("cpu", [20], 30).await;
     world.policy("cpu", 5, "delete", true).await;
     let mut reader = world.test.connect().await;
@@ -135,7 +136,8 @@ async fn the_lease_is_not_held_while_others_are_waited_for() {
     let work = tokio::spawn(async move { run(&archiving, false).await });
     let waits = "SELECT 1 AS one FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' \
                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    eventually(DEADLINE, "the run waits for the reader", async || !world.query(waits, &[]).await.is_empty()).await;
+    eventually(DEADLINE, "the run waits for the reader", async || !world.query(waits, &[]).await.is_empty())
+        .await;
     world.query("SELECT fencing FROM lease FOR UPDATE NOWAIT", &[]).await;
     assert!(!world.query(waits, &[]).await.is_empty(), "it still waited then");
     reader.batch("COMMIT").await.unwrap();
@@ -242,8 +244,7 @@ async fn the_service_s_role_may_do_all_of_it() {
     // And what was taken out by this role is put back by another of its kind.
     let mut transaction = database.begin().await.unwrap();
     let range = service::domain::partitions::Range { lower: days_ago(20), upper: days_ago(19) };
-    let taken =
-        service::store::partitions::detach(&mut transaction, range, std::time::Duration::from_secs(1)).await;
+    let taken = store::partitions::detach(&mut transaction, range, std::time::Duration::from_secs(1)).await;
     assert!(taken.unwrap().is_some());
     transaction.commit().await.unwrap();
     assert_eq!(world.table().await.len(), 0);

@@ -1,10 +1,12 @@
 //! Whole programs on one database: one at a time has a duty, another takes over from one that was killed, and a
 //! command begins with the settings that are in the database.
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use foundation::database::Backend;
 use foundation::testing::{TestDatabase, eventually};
+use serde_json::Value;
 use service::store::partitions;
 use time::OffsetDateTime;
 
@@ -18,8 +20,6 @@ const TAKEN_OVER: Duration = Duration::from_secs(10);
 /// How long anything else may take before a test calls it broken.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-const BEGUN: &str = "archive run: begun";
-
 fn serve(world: &World) -> Program {
     let place = format!("file://{}", world.test.folder.path().join("archive").display());
     let mut program = Program::serve(&[
@@ -32,18 +32,37 @@ fn serve(world: &World) -> Program {
     program
 }
 
-/// Those that make partitions.
-fn with_partitions(programs: &mut [Program]) -> Vec<usize> {
-    let has = |it: &mut Program| it.has_logged(|line| line["message"] == "has the duty" && line["lease"] == "partitions");
-    let has = programs.iter_mut().enumerate().filter_map(|(index, it)| has(it).then_some(index));
-    has.collect()
-}
+/// Three programs on one database.
+struct Programs(Mutex<[Program; 3]>);
 
-/// Those that began a run.
-fn with_run(programs: &mut [Program]) -> Vec<usize> {
-    let has = |it: &mut Program| it.has_logged(|line| line["message"] == BEGUN);
-    let has = programs.iter_mut().enumerate().filter_map(|(index, it)| has(it).then_some(index));
-    has.collect()
+impl Programs {
+    fn start(world: &World) -> Self {
+        Self(Mutex::new([(); 3].map(|()| serve(world))))
+    }
+
+    /// Those that logged such a line.
+    fn that_logged(&self, is_it: impl Fn(&Value) -> bool) -> Vec<usize> {
+        let mut programs = self.0.lock().unwrap();
+        (0..programs.len()).filter(|index| programs[*index].has_logged(&is_it)).collect()
+    }
+
+    /// Those that had the duty of making partitions.
+    fn with_partitions(&self) -> Vec<usize> {
+        self.that_logged(|line| line["message"] == "has the duty" && line["lease"] == "partitions")
+    }
+
+    /// Those that began a run.
+    fn with_run(&self) -> Vec<usize> {
+        self.that_logged(|line| line["message"] == "archive run: begun")
+    }
+
+    fn kill(&self, index: usize) -> Instant {
+        let mut programs = self.0.lock().unwrap();
+        programs[index].signal("KILL");
+        let since = Instant::now();
+        programs[index].ended();
+        since
+    }
 }
 
 /// Has the daily run begin now, whatever hour it is.
@@ -59,16 +78,14 @@ async fn now_is_its_hour(world: &World) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_three_processes_one_makes_partitions_and_another_takes_over() {
     let world = World::start(TestDatabase::new(Backend::Postgres).await).await;
-    let mut programs = [(); 3].map(|()| serve(&world));
-    eventually(DEADLINE, "one has the duty", async || !with_partitions(&mut programs).is_empty()).await;
+    let programs = Programs::start(&world);
+    eventually(DEADLINE, "one has the duty", async || !programs.with_partitions().is_empty()).await;
     // The others have asked for it more than once meanwhile.
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let [killed] = with_partitions(&mut programs)[..] else { panic!("one at a time has the duty") };
+    let [killed] = programs.with_partitions()[..] else { panic!("one at a time has the duty") };
     let made = partitions::list(&world.database).await.unwrap();
     assert!(made.len() > 1, "{made:?}");
-    programs[killed].signal("KILL");
-    let since = Instant::now();
-    programs[killed].ended();
+    let since = programs.kill(killed);
     let last = made.last().unwrap().range;
     let mut transaction = world.database.begin().await.unwrap();
     let name = partitions::detach(&mut transaction, last, Duration::from_secs(1)).await.unwrap().unwrap();
@@ -79,7 +96,7 @@ async fn of_three_processes_one_makes_partitions_and_another_takes_over() {
     })
     .await;
     assert!(since.elapsed() < TAKEN_OVER, "{:?}", since.elapsed());
-    assert_eq!(with_partitions(&mut programs).len(), 2, "the one that was killed, and one more");
+    assert_eq!(programs.with_partitions().len(), 2, "the one that was killed, and one more");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -89,7 +106,7 @@ async fn of_three_processes_one_runs_the_policies_and_another_takes_over() {
     world.fill("kept", [40, 41], 1).await;
     world.policy("cpu", 5, "archive", true).await;
     let all = world.table().await;
-    let mut programs = [(); 3].map(|()| serve(&world));
+    let programs = Programs::start(&world);
     // The run cannot delete before it is killed.
     let mut user = world.test.connect().await;
     user.batch("BEGIN; SELECT id FROM metrics_snapshot WHERE metric_type = 'cpu' FOR UPDATE").await.unwrap();
@@ -98,14 +115,12 @@ async fn of_three_processes_one_runs_the_policies_and_another_takes_over() {
         world.states().await.contains("verified")
     })
     .await;
-    let [killed] = with_run(&mut programs)[..] else { panic!("one at a time runs the policies") };
-    programs[killed].signal("KILL");
-    let since = Instant::now();
-    programs[killed].ended();
+    let [killed] = programs.with_run()[..] else { panic!("one at a time runs the policies") };
+    let since = programs.kill(killed);
     user.batch("COMMIT").await.unwrap();
     eventually(TAKEN_OVER, "another begins a run", async || {
         now_is_its_hour(&world).await;
-        with_run(&mut programs).len() == 2
+        programs.with_run().len() == 2
     })
     .await;
     assert!(since.elapsed() < TAKEN_OVER, "{:?}", since.elapsed());

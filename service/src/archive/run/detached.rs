@@ -125,7 +125,8 @@ impl Work<'_> {
         from: OffsetDateTime,
     ) -> Result<(u64, OffsetDateTime), ArchiveError> {
         let mut transaction = self.begin().await?;
-        let moved = detached_rows::put_back(&mut transaction, &detached.name, metric_type, from, BATCH).await?;
+        let moved =
+            detached_rows::put_back(&mut transaction, &detached.name, metric_type, from, BATCH).await?;
         self.commit(transaction).await?;
         Ok(moved)
     }

@@ -27,7 +27,9 @@ pub const MAX_SORTED: u64 = 1_000_000;
 
 /// A bucket has too many numbers to tell a percentile of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a bucket has more than {0} numbers, of which no percentile is told: take a shorter step, or one source")]
+#[error(
+    "a bucket has more than {0} numbers, of which no percentile is told: take a shorter step, or one source"
+)]
 pub struct TooManyNumbers(pub u64);
 
 /// What is told of the numbers of a bucket.
