@@ -90,3 +90,16 @@ CREATE TABLE archive_file (
 -- What is not finished, few; and what a range of time was archived to.
 CREATE INDEX idx_archive_file_unfinished ON archive_file (state) WHERE state <> 'archived';
 CREATE INDEX idx_archive_file_range ON archive_file (metric_type, lower_bound);
+
+-- Which of those that archive to one place this is: its files lie in a folder of this name.
+CREATE TABLE deployment (
+    -- There is one row.
+    singleton boolean NOT NULL DEFAULT true,
+    -- 32 hexadecimal digits, made here at random.
+    id        text    NOT NULL DEFAULT replace(gen_random_uuid()::text, '-', ''),
+
+    CONSTRAINT deployment_pkey PRIMARY KEY (singleton),
+    CONSTRAINT deployment_singleton_true CHECK (singleton),
+    CONSTRAINT deployment_id_plain CHECK (id ~ '^[0-9a-f]{32}$')
+);
+INSERT INTO deployment DEFAULT VALUES;

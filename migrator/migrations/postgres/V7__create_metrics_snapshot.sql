@@ -35,12 +35,15 @@ CREATE TABLE metrics_snapshot_detached (
     CONSTRAINT metrics_snapshot_detached_bounds CHECK (lower_bound < upper_bound)
 );
 
--- The partitions as the catalog has them, with what each takes on the disk, its indexes included.
+-- The partitions as the catalog has them, with what each takes on the disk, its indexes included, and when it
+-- was made, where the comment that it was given then says so.
 CREATE VIEW metrics_snapshot_partition AS
 SELECT child.relname::text AS name,
        (bounds.of_range)[1]::timestamptz AS lower_bound,
        (bounds.of_range)[2]::timestamptz AS upper_bound,
-       pg_total_relation_size(child.oid) AS bytes
+       pg_total_relation_size(child.oid) AS bytes,
+       CAST(substring(obj_description(child.oid, 'pg_class') FROM '^made at ([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z)$')
+            AS timestamptz) AS made_at
 FROM pg_inherits
 JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
 CROSS JOIN LATERAL (
@@ -86,6 +89,9 @@ BEGIN
                 to_char(begins_at, '"metrics_snapshot_"YYYYMMDD"t"HH24MI'));
             EXECUTE format('ALTER TABLE metrics_snapshot ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
                 to_char(begins_at, '"metrics_snapshot_"YYYYMMDD"t"HH24MI'), begins_at, existing.begins);
+            -- The catalog does not know it, and an empty one that is new may be there for a load of old data.
+            EXECUTE format('COMMENT ON TABLE %I IS %L', to_char(begins_at, '"metrics_snapshot_"YYYYMMDD"t"HH24MI'),
+                to_char(clock_timestamp(), '"made at "YYYY-MM-DD"T"HH24:MI:SS.US"Z"'));
             made := made + 1;
         END IF;
         begins_at := greatest(begins_at, existing.ends);
@@ -94,8 +100,8 @@ BEGIN
 END
 $function$;
 
--- Takes the partition with exactly these bounds out of the table and gives whoever asked the right to read
--- it. Says how it is called now; nothing when there is no such partition. It waits for its lock, which
+-- Takes the partition with exactly these bounds out of the table and gives everybody the rights in it that
+-- they have in the table, whoever asked. Says how it is called now; nothing when there is no such partition. It waits for its lock, which
 -- everybody else waits behind, no longer than lock_timeout_ms, and fails with lock_not_available then.
 CREATE FUNCTION metrics_snapshot_detach_partition(
     lower_bound timestamptz, upper_bound timestamptz, lock_timeout_ms integer
@@ -109,6 +115,7 @@ AS $function$
 DECLARE
     partition text;
     detached text;
+    granted record;
 BEGIN
     IF $3 IS NULL OR $3 NOT BETWEEN 1 AND 60000 THEN
         RAISE EXCEPTION 'lock_timeout_ms is between 1 and 60000' USING ERRCODE = 'invalid_parameter_value';
@@ -125,7 +132,14 @@ BEGIN
     EXECUTE format('ALTER TABLE metrics_snapshot DETACH PARTITION %I', partition);
     EXECUTE format('ALTER TABLE %I RENAME TO %I', partition, detached);
     INSERT INTO metrics_snapshot_detached (name, lower_bound, upper_bound) VALUES (detached, $1, $2);
-    EXECUTE format('GRANT SELECT ON %I TO %I', detached, session_user);
+    FOR granted IN
+        SELECT a.privilege_type AS privilege,
+               CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS grantee
+        FROM pg_class AS c CROSS JOIN LATERAL aclexplode(c.relacl) AS a
+        WHERE c.oid = 'metrics_snapshot'::regclass AND a.grantee <> c.relowner
+    LOOP
+        EXECUTE format('GRANT %s ON %I TO %s', granted.privilege, detached, granted.grantee);
+    END LOOP;
     RETURN detached;
 END
 $function$;

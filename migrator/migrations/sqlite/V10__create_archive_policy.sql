@@ -92,3 +92,16 @@ CREATE TABLE archive_file (
 -- What is not finished, few; and what a range of time was archived to.
 CREATE INDEX idx_archive_file_unfinished ON archive_file (state) WHERE state <> 'archived';
 CREATE INDEX idx_archive_file_range ON archive_file (metric_type, lower_bound);
+
+-- Which of those that archive to one place this is: its files lie in a folder of this name.
+CREATE TABLE deployment (
+    -- There is one row.
+    singleton INTEGER NOT NULL DEFAULT 1,
+    -- 32 hexadecimal digits, made here at random.
+    id        TEXT    NOT NULL DEFAULT (lower(hex(randomblob(16)))),
+
+    CONSTRAINT deployment_pkey PRIMARY KEY (singleton),
+    CONSTRAINT deployment_singleton_true CHECK (singleton = 1),
+    CONSTRAINT deployment_id_plain CHECK (length(id) = 32 AND id NOT GLOB '*[^0-9a-f]*')
+) STRICT;
+INSERT INTO deployment DEFAULT VALUES;

@@ -1,3 +1,4 @@
+DROP TABLE deployment;
 DROP TABLE archive_file;
 DROP TABLE archive_run;
 DROP TABLE archive_policy;

@@ -17,9 +17,11 @@ use super::problem::Failure;
 use super::tags::Tag;
 use crate::actions::ActionError;
 use crate::actions::metrics_snapshots::Snapshots;
-use crate::domain::aggregates::{Aggregation, Bucket, Figure, Found, MAX_BUCKETS, MAX_PATHS, Path, Step};
+use crate::domain::aggregates::{
+    Aggregation, Bucket, Figure, Found, MAX_BUCKETS, MAX_PATHS, MAX_SORTED, Path, Step,
+};
 use crate::domain::metrics_snapshots::is_name;
-use crate::store::aggregates;
+use crate::store::aggregates::{self, AggregateError};
 
 /// What is told of the numbers at a path: what was asked for.
 #[derive(Default, Object)]
@@ -97,7 +99,8 @@ impl MetricsAggregatesApi {
     /// Buckets begin at multiples of `step` since 1970-01-01T00:00:00Z; the first and the last have what lies in
     /// the range. What is no number at the path does not count. A figure of no numbers, or one that no double
     /// precision float holds, is null. `rate` is the difference of the last and the first number, divided by the
-    /// seconds between them: negative where a counter began anew, and of use for one `source`.
+    /// seconds between them: negative where a counter began anew, and of use for one `source`. Percentiles are
+    /// told of a million numbers in a bucket at most.
     #[oai(path = "/api/v1/metrics/aggregate", method = "get", operation_id = "aggregate_metrics")]
     #[expect(clippy::too_many_arguments, reason = "each is a parameter of the query")]
     async fn aggregate(
@@ -152,8 +155,15 @@ impl MetricsAggregatesApi {
             );
             return Err(ActionError::Invalid(vec![("/query/step".to_owned(), rule)]).into());
         }
-        let found = aggregates::buckets(&self.snapshots.actions.database, &aggregation).await;
-        let mut buckets = found.map_err(Failure::Database)?;
+        let found = aggregates::buckets(&self.snapshots.actions.database, &aggregation, MAX_SORTED).await;
+        let mut buckets = match found {
+            Ok(buckets) => buckets,
+            Err(AggregateError::Database(error)) => return Err(Failure::Database(error).into()),
+            Err(AggregateError::TooManyNumbers(error)) => {
+                let rule = ("/query/step".to_owned(), error.to_string());
+                return Err(ActionError::Invalid(vec![rule]).into());
+            }
+        };
         if fill.0.unwrap_or(false) {
             buckets = filled(buckets, &aggregation);
         }

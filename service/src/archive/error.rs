@@ -34,6 +34,9 @@ pub enum ArchiveError {
     /// There is nowhere to archive to.
     #[error("there is no place to archive to: set ARCHIVE_URL")]
     NoPlace,
+    /// The place could not be used a moment ago.
+    #[error("the archive could not be used before; the next run tries again")]
+    Away,
     /// The process is on its way out.
     #[error("the process is on its way out")]
     Stopped,
@@ -47,7 +50,7 @@ impl ArchiveError {
             Self::Database(error) | Self::Lease(LeaseError::Database(error)) => error.exit(),
             Self::Lease(LeaseError::Lost(_)) | Self::Stopped | Self::InUse(_) => Exit::Interrupted,
             Self::NoPlace => Exit::Configuration,
-            Self::Storage(_) | Self::Io(_) | Self::Damaged { .. } => Exit::Migration,
+            Self::Storage(_) | Self::Io(_) | Self::Away | Self::Damaged { .. } => Exit::Migration,
         }
     }
 }

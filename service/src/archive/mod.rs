@@ -3,9 +3,11 @@
 mod error;
 pub mod files;
 pub mod objects;
+pub mod reader;
 mod restore;
 mod run;
 pub mod schedule;
+mod upload;
 
 pub use error::ArchiveError;
 pub use restore::{Restore, Restored};

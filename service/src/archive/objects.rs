@@ -2,18 +2,21 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use foundation::settings::Secret;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt as _, PutPayload};
+use tokio_util::task::TaskTracker;
 
 use super::ArchiveError;
 use crate::domain::archive_files::manifest_location;
 use crate::settings::ArchivePlace;
 
-/// What is written and removed again to find out whether the place can be written.
-const PROBE: &str = "bedplate-probe";
+/// How long the end of a run waits until what was sent of an unfinished file is taken back.
+const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The place that archives lie at, open. Cheap to clone.
 #[derive(Clone)]
@@ -21,6 +24,8 @@ pub struct Objects {
     pub(super) store: Arc<dyn ObjectStore>,
     /// The folder, where it is one of this machine.
     folder: Option<PathBuf>,
+    /// What was sent of files that were not finished, on its way back.
+    pub(super) taken_back: TaskTracker,
 }
 
 impl Objects {
@@ -34,21 +39,30 @@ impl Objects {
         secret_access_key: Option<&Secret>,
     ) -> Result<Self, ArchiveError> {
         let Some(folder) = place.url.folder() else {
-            return Ok(Self { store: cloud(place, secret_access_key)?, folder: None });
+            let store = cloud(place, secret_access_key)?;
+            return Ok(Self { store, folder: None, taken_back: TaskTracker::new() });
         };
         tokio::fs::create_dir_all(&folder).await?;
         let store = LocalFileSystem::new_with_prefix(&folder)?.with_fsync(true);
-        Ok(Self { store: Arc::new(store), folder: Some(folder) })
+        Ok(Self { store: Arc::new(store), folder: Some(folder), taken_back: TaskTracker::new() })
     }
 
-    /// Writes something small and removes it again.
+    /// Writes something small and removes it again. Nobody else's probe has this `location`.
     ///
     /// # Errors
     /// The place cannot be written.
-    pub async fn probe(&self) -> Result<(), ArchiveError> {
-        let path = Path::from(PROBE);
+    pub async fn probe(&self, location: &str) -> Result<(), ArchiveError> {
+        let path = Path::parse(location).map_err(StoreError::from)?;
         self.store.put(&path, PutPayload::from_static(b"writable?\n")).await?;
         Ok(self.store.delete(&path).await?)
+    }
+
+    /// Waits a moment until what was sent of files that were not finished is taken back.
+    pub async fn settle(&self) {
+        self.taken_back.close();
+        if tokio::time::timeout(SETTLED_WITHIN, self.taken_back.wait()).await.is_err() {
+            tracing::warn!("what was sent of an unfinished file is still in the archive");
+        }
     }
 
     /// Writes something small whole.
@@ -58,6 +72,18 @@ impl Objects {
     pub async fn put(&self, location: &str, bytes: Vec<u8>) -> Result<(), ArchiveError> {
         self.store.put(&Path::parse(location).map_err(StoreError::from)?, bytes.into()).await?;
         Ok(())
+    }
+
+    /// Reads something small; nothing when it is not there.
+    ///
+    /// # Errors
+    /// The place cannot be read.
+    pub async fn get(&self, location: &str) -> Result<Option<Bytes>, ArchiveError> {
+        match self.store.get(&Path::parse(location).map_err(StoreError::from)?).await {
+            Ok(found) => Ok(Some(found.bytes().await?)),
+            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Removes a file and its manifest, as far as they are there, whole or in part.

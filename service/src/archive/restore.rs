@@ -3,8 +3,8 @@
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::files::{FileReader, verify};
 use super::objects::Objects;
+use super::reader::{FileReader, verify};
 use super::{ArchiveError, Archiving, LEASE};
 use crate::domain::archive_files::{ArchiveFile, Contents};
 use crate::domain::audit::AuditEvent;
@@ -103,7 +103,7 @@ impl Archiving {
         contents: &Contents,
         until: OffsetDateTime,
     ) -> Result<u64, ArchiveError> {
-        verify(objects, &file.location, contents).await?;
+        let verified = verify(objects, &file.location, contents).await?;
         if let (Some(first), Some(last)) = (contents.first_at, contents.last_at) {
             // What was known of partitions may be out of date: runs drop them.
             let partitions = Partitions::new(self.database.clone(), self.width);
@@ -114,7 +114,7 @@ impl Archiving {
         archive_files::restored(&mut transaction, file.id, until, self.clock.now()).await?;
         guard.confirm(&mut transaction).await?;
         transaction.commit().await?;
-        let mut reader = FileReader::open(objects, &file.location).await?;
+        let mut reader = FileReader::open(objects, &verified)?;
         let mut inserted = 0;
         loop {
             let rows = reader.next_rows(INSERTED_AT_ONCE * STATEMENTS).await?;

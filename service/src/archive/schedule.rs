@@ -36,7 +36,7 @@ pub async fn run_daily(archiving: Archiving, poll: Duration, lifecycle: Lifecycl
 }
 
 async fn run_if_due(archiving: &Archiving, lifecycle: &Lifecycle) -> Result<(), ArchiveError> {
-    let now = archiving.clock.now();
+    let now = archiving.now().await?;
     let Some(since) = begin_of_hour(now, archiving.live.current().archive_run_hour) else { return Ok(()) };
     if crate::store::archive_runs::was_scheduled_since(&archiving.database, since).await? {
         return Ok(());

@@ -114,7 +114,8 @@ async fn perform(settings: &Settings, command: &ArchiveCommand) -> Result<Exit, 
     let poll = poll_interval(database.backend());
     let archiving = Archiving {
         leases: Leases::new(database.clone(), &clock, &entropy),
-        live: LiveSettings::start(database.clone(), live, poll, lifecycle.clone()).await,
+        // Credentials may be among them: nothing is begun before they are read.
+        live: LiveSettings::start_read(database.primary(), live, poll, lifecycle.clone()).await?,
         width: settings.metrics.width(),
         settings: Arc::new(settings.archive.clone()),
         place: settings.place.clone(),

@@ -85,15 +85,22 @@ pub struct ArchiveFile {
     pub contents: Option<Contents>,
 }
 
-/// Where a file with this id lies. Whatever a type is called, this is a plain path: the manifest has the name.
+/// Where a file with this id lies, in the folder of its deployment. Whatever a type is called, this is a plain
+/// path: the manifest has the name.
 #[must_use]
-pub fn location(metric_type: &str, range: Range, id: Uuid) -> String {
+pub fn location(deployment: &str, metric_type: &str, range: Range, id: Uuid) -> String {
     let plain = |it: char| if it.is_ascii_alphanumeric() || it == '-' || it == '_' { it } else { '_' };
     let folder: String = metric_type.chars().map(plain).collect();
     let minute = format_description!("[year][month][day]T[hour][minute]Z");
     // A time has all these parts, so that it can always be written.
     let text = |time: OffsetDateTime| time.format(minute).unwrap_or_default();
-    format!("{folder}/{}-{}-{id}.ndjson.zst", text(range.lower), text(range.upper))
+    format!("{deployment}/{folder}/{}-{}-{id}.ndjson.zst", text(range.lower), text(range.upper))
+}
+
+/// Where a run tries whether the place can be written.
+#[must_use]
+pub fn probe_location(deployment: &str, run_id: Uuid) -> String {
+    format!("{deployment}/probe-{run_id}")
 }
 
 /// Where the manifest of a file lies.
@@ -132,6 +139,17 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// What the file holds by this, if it is the manifest of this file; nothing for a form that is not known.
+    #[must_use]
+    pub fn contents_of(&self, file: &ArchiveFile) -> Option<Contents> {
+        let digits = |at: usize| u8::from_str_radix(self.sha256.get(at * 2..at * 2 + 2)?, 16).ok();
+        let sha256: Vec<u8> = (0..32).map_while(digits).collect();
+        let sha256 = sha256.try_into().ok().filter(|_| self.sha256.len() == 64)?;
+        let is_its = self.schema == 1 && self.id == file.id && self.metric_type == file.metric_type;
+        let (rows, bytes, first_at, last_at) = (self.rows, self.bytes, self.first_at, self.last_at);
+        is_its.then_some(Contents { rows, bytes, sha256, first_at, last_at })
+    }
+
     /// The manifest of a file that holds this.
     #[must_use]
     pub fn new(file: &ArchiveFile, contents: &Contents) -> Self {
@@ -161,8 +179,11 @@ mod tests {
     fn whatever_a_type_is_called_its_files_lie_below_the_root() {
         let range = Range { lower: datetime!(2026-01-31 0:00 UTC), upper: datetime!(2026-02-01 0:00 UTC) };
         for (metric_type, folder) in [("cpu", "cpu"), ("..", "__"), ("a/b\\c d", "a_b_c_d"), ("ä*", "__")] {
-            let found = location(metric_type, range, Uuid::nil());
-            assert_eq!(found, format!("{folder}/20260131T0000Z-20260201T0000Z-{}.ndjson.zst", Uuid::nil()));
+            let found = location("d0", metric_type, range, Uuid::nil());
+            assert_eq!(
+                found,
+                format!("d0/{folder}/20260131T0000Z-20260201T0000Z-{}.ndjson.zst", Uuid::nil())
+            );
         }
     }
 }

@@ -65,6 +65,19 @@ pub struct Partition {
     pub range: Range,
     /// What it takes on the disk, with its indexes.
     pub bytes: u64,
+    /// When it was made, where that is known.
+    pub made_at: Option<OffsetDateTime>,
+}
+
+/// How long a partition without rows is left alone after it was made: it may be there for a load of old data.
+const NEW_FOR: time::Duration = time::Duration::days(7);
+
+impl Partition {
+    /// Whether it was made so short a time before `now` that it may not have its rows yet.
+    #[must_use]
+    pub fn is_new(&self, now: OffsetDateTime) -> bool {
+        self.made_at.is_some_and(|made_at| now - made_at < NEW_FOR)
+    }
 }
 
 /// A partition that was taken out of the table and is not dropped yet.
@@ -96,6 +109,19 @@ mod tests {
             let next = Width::DAY.range(slot + 1).unwrap();
             assert_eq!(range.upper, next.lower);
             assert!(!range.overlaps(&next));
+        }
+    }
+
+    #[test]
+    fn a_partition_is_new_for_a_week() {
+        let (now, range) = (datetime!(2026-03-31 12:00 UTC), Width::DAY.range(0).unwrap());
+        for (made_at, is_new) in [
+            (Some(datetime!(2026-03-24 12:00 UTC)), false),
+            (Some(datetime!(2026-03-24 12:00:01 UTC)), true),
+            (None, false),
+        ] {
+            let partition = Partition { name: String::new(), range, bytes: 0, made_at };
+            assert_eq!(partition.is_new(now), is_new, "{made_at:?}");
         }
     }
 

@@ -28,6 +28,13 @@ impl Follow {
         Self { database, defaults, live, rows: None, problems: Vec::new(), is_failing: false }
     }
 
+    /// Looks at the table once.
+    pub(super) async fn read(&mut self) -> Result<(), DatabaseError> {
+        let rows = config::all(&self.database).await?;
+        self.take(Ok(rows));
+        Ok(())
+    }
+
     /// Looks at the table at once, when told of a change, when nudged, and each `poll`.
     pub(super) async fn run(mut self, poll: Duration, nudge: &Notify, first: oneshot::Sender<()>) {
         let mut first = Some(first);

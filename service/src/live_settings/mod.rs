@@ -6,7 +6,7 @@ mod follow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use foundation::database::{Backend, Database};
+use foundation::database::{Backend, Database, DatabaseError};
 use tokio::sync::{Notify, oneshot, watch};
 
 use self::follow::Follow;
@@ -46,21 +46,47 @@ impl LiveSettings {
     /// Follows the table, looking at it each `poll`, until the process closes. The defaults hold until it
     /// can be read for the first time, for which the start waits a moment.
     pub async fn start(database: Database, defaults: Live, poll: Duration, lifecycle: Lifecycle) -> Self {
+        let (settings, follow) = Self::new(database, defaults);
+        let was_read = settings.follow(follow, poll, lifecycle);
+        // Whether there was an answer in this time or not, the service starts.
+        let _in_time = tokio::time::timeout(FIRST_READ, was_read).await;
+        settings
+    }
+
+    /// The same, for a command that does its work once: what is in the table holds from the beginning.
+    ///
+    /// # Errors
+    /// What the database says: the table cannot be read.
+    pub async fn start_read(
+        database: Database,
+        defaults: Live,
+        poll: Duration,
+        lifecycle: Lifecycle,
+    ) -> Result<Self, DatabaseError> {
+        let (settings, mut follow) = Self::new(database, defaults);
+        follow.read().await?;
+        let _was_read = settings.follow(follow, poll, lifecycle);
+        Ok(settings)
+    }
+
+    fn new(database: Database, defaults: Live) -> (Self, Follow) {
         let defaults = Arc::new(defaults);
         let (sender, live) = watch::channel(Arc::clone(&defaults));
-        let nudge = Arc::new(Notify::new());
         let follow = Follow::new(database, Arc::clone(&defaults), sender);
+        (Self { live, defaults, nudge: Arc::new(Notify::new()) }, follow)
+    }
+
+    /// Follows in the background; told when the table was looked at.
+    fn follow(&self, follow: Follow, poll: Duration, lifecycle: Lifecycle) -> oneshot::Receiver<()> {
         let (first, was_read) = oneshot::channel();
-        let nudged = Arc::clone(&nudge);
+        let nudged = Arc::clone(&self.nudge);
         tokio::spawn(async move {
             tokio::select! {
                 () = lifecycle.reached(Stage::Closing) => {}
                 () = follow.run(poll, &nudged, first) => {}
             }
         });
-        // Whether there was an answer in this time or not, the service starts.
-        let _in_time = tokio::time::timeout(FIRST_READ, was_read).await;
-        Self { live, defaults, nudge }
+        was_read
     }
 
     /// Settings that nothing changes.

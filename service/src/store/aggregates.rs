@@ -7,21 +7,37 @@ use futures_util::StreamExt as _;
 use time::OffsetDateTime;
 
 use crate::domain::aggregates::numbers::{Counting, finite, rate};
-use crate::domain::aggregates::{Aggregation, Bucket, Figure, Found, Path};
+use crate::domain::aggregates::{Aggregation, Bucket, Figure, Found, Path, TooManyNumbers};
 use crate::domain::metrics_snapshots::first_kept;
 
 const SELECT: Statement = Statement::read("metrics_snapshot", "");
 
-/// The buckets that have snapshots, in the order of time.
+/// Why there are no figures.
+#[derive(Debug, thiserror::Error)]
+pub enum AggregateError {
+    /// What the database says.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// A percentile of too many numbers is asked for.
+    #[error(transparent)]
+    TooManyNumbers(#[from] TooManyNumbers),
+}
+
+/// The buckets that have snapshots, in the order of time. Percentiles are told of at most `most` numbers of a
+/// bucket and path, on both databases alike.
 ///
 /// # Errors
-/// What the database says.
-pub async fn buckets(database: &Database, aggregation: &Aggregation) -> Result<Vec<Bucket>, DatabaseError> {
+/// There are more of them, or what the database says.
+pub async fn buckets(
+    database: &Database,
+    aggregation: &Aggregation,
+    most: u64,
+) -> Result<Vec<Bucket>, AggregateError> {
     match database.backend() {
         Backend::Postgres => {
             let (statement, values) = postgres(aggregation);
             let rows = database.query(&statement, &values).await?;
-            rows.iter().map(|row| bucket(row, aggregation)).collect()
+            rows.iter().map(|row| bucket(row, aggregation, most)).collect()
         }
         // It has neither percentiles nor a sum that keeps to 15 digits; its rows come at once, and only the
         // numbers of one bucket are kept.
@@ -30,10 +46,10 @@ pub async fn buckets(database: &Database, aggregation: &Aggregation) -> Result<V
             let snapshots = sql.snapshots("timestamp, metric_data", aggregation);
             let statement = SELECT.with_sql(format!("{snapshots} ORDER BY timestamp, id"));
             let mut rows = database.query_stream(&statement, &sql.values).await?;
-            let mut counting = Counting::new(aggregation);
+            let mut counting = Counting::new(aggregation, most);
             while let Some(row) = rows.next().await {
                 let row = row?;
-                counting.add(row.get("timestamp")?, &row.get::<String>("metric_data")?);
+                counting.add(row.get("timestamp")?, &row.get::<String>("metric_data")?)?;
             }
             Ok(counting.finish())
         }
@@ -132,6 +148,9 @@ fn columns(asked: &Aggregation, place: usize) -> Vec<(&'static str, String)> {
             columns.push((name, expression));
         }
     };
+    if asked.sorts() {
+        add("count", format!("count({value})"));
+    }
     for figure in &asked.figures {
         let name = figure.name();
         match figure {
@@ -157,7 +176,12 @@ fn columns(asked: &Aggregation, place: usize) -> Vec<(&'static str, String)> {
     columns
 }
 
-fn bucket(row: &Row, asked: &Aggregation) -> Result<Bucket, DatabaseError> {
+fn bucket(row: &Row, asked: &Aggregation, most: u64) -> Result<Bucket, AggregateError> {
+    for place in 0..asked.paths.len() {
+        if asked.sorts() && row.get::<i64>(&format!("count{place}"))?.unsigned_abs() > most {
+            return Err(TooManyNumbers(most).into());
+        }
+    }
     let number = |name: &str, place: usize| row.get::<Option<f64>>(&format!("{name}{place}"));
     let time = |name: &str, place: usize| row.get::<Option<i64>>(&format!("{name}{place}"));
     let found = |figure: Figure, place: usize| {

@@ -175,21 +175,28 @@ const UNFINISHED: Statement = Statement::read(
         "SELECT ",
         columns!(),
         " FROM archive_file WHERE state <> 'archived' AND (state IN ('writing', 'verified') OR restored_until <= $1) \
-         ORDER BY id LIMIT $2"
+         AND id > $2 ORDER BY id LIMIT $3"
     ),
 );
 
 /// Files whose rows are not where they belong: those that are being written, those whose rows are being
-/// deleted, and those that were restored until before `now`. The oldest `limit`.
+/// deleted, and those that were restored until before `now`; behind the one with the id `after`, at most
+/// `limit`.
 ///
 /// # Errors
 /// What the database says.
 pub async fn unfinished(
     database: &Database,
     now: OffsetDateTime,
+    after: Uuid,
     limit: u32,
 ) -> Result<Vec<ArchiveFile>, DatabaseError> {
-    database.query(&UNFINISHED, &[now.into(), limit.into()]).await?.iter().map(from_row).collect()
+    database
+        .query(&UNFINISHED, &[now.into(), after.into(), limit.into()])
+        .await?
+        .iter()
+        .map(from_row)
+        .collect()
 }
 
 const OF_DETACHED: Statement = Statement::read(

@@ -14,22 +14,8 @@ use crate::domain::partitions::Range;
 const READ: Statement = Statement::read("metrics_snapshot", "");
 const WRITE: Statement = Statement::write("metrics_snapshot", "");
 
-/// The name of a detached partition as it stands in SQL.
-///
-/// # Errors
-/// It is not the name of one.
-fn detached_table(name: &str) -> Result<&str, DatabaseError> {
-    let number = name.strip_prefix("metrics_snapshot_detached_");
-    if number.is_some_and(|it| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit())) {
-        Ok(name)
-    } else {
-        let message = format!("{name:?} is not the name of a detached partition");
-        Err(DatabaseError::new(DatabaseErrorKind::Conversion, message))
-    }
-}
-
 /// Jumps from one type to the next in the index, instead of reading all rows of each.
-fn types_sql(table: &str, condition: &str) -> String {
+pub(super) fn types_sql(table: &str, condition: &str) -> String {
     format!(
         "WITH RECURSIVE found (metric_type) AS ( \
            SELECT (SELECT metric_type FROM {table} WHERE {condition} ORDER BY metric_type LIMIT 1) \
@@ -41,7 +27,7 @@ fn types_sql(table: &str, condition: &str) -> String {
     )
 }
 
-fn names(rows: &[Row]) -> Result<Vec<String>, DatabaseError> {
+pub(super) fn names(rows: &[Row]) -> Result<Vec<String>, DatabaseError> {
     rows.iter().map(|row| row.get("metric_type")).collect()
 }
 
@@ -62,15 +48,6 @@ pub async fn types_in(database: &Database, range: Range) -> Result<Vec<String>, 
     let condition = "metrics_snapshot.timestamp >= $1 AND metrics_snapshot.timestamp < $2";
     let sql = types_sql("metrics_snapshot", condition);
     names(&database.query(&READ.with_sql(sql), &[range.lower.into(), range.upper.into()]).await?)
-}
-
-/// The types of the rows in a detached partition.
-///
-/// # Errors
-/// What the database says.
-pub async fn types_of_detached(database: &Database, name: &str) -> Result<Vec<String>, DatabaseError> {
-    let sql = types_sql(detached_table(name)?, "1 = 1");
-    names(&database.query(&READ.with_sql(sql), &[]).await?)
 }
 
 const FIRST: Statement = Statement::read(
@@ -101,7 +78,7 @@ const COUNT: Statement = Statement::read(
     "SELECT COUNT(*) AS count FROM metrics_snapshot WHERE metric_type = $1 AND timestamp >= $2 AND timestamp < $3",
 );
 
-fn count_in(row: Option<Row>) -> Result<u64, DatabaseError> {
+pub(super) fn count_in(row: Option<Row>) -> Result<u64, DatabaseError> {
     Ok(row.map(|row| row.get::<i64>("count")).transpose()?.map_or(0, i64::unsigned_abs))
 }
 
@@ -113,50 +90,32 @@ pub async fn count(database: &Database, metric_type: &str, range: Range) -> Resu
     count_in(database.query_optional(&COUNT, &of(metric_type, range)).await?)
 }
 
-/// How many rows a type has in a detached partition.
-///
-/// # Errors
-/// What the database says.
-pub async fn count_detached(
-    database: &Database,
-    name: &str,
-    metric_type: &str,
-) -> Result<u64, DatabaseError> {
-    let table = detached_table(name)?;
-    let sql = format!("SELECT COUNT(*) AS count FROM {table} WHERE metric_type = $1");
-    count_in(database.query_optional(&READ.with_sql(sql), &[metric_type.into()]).await?)
-}
-
-/// Where rows are read from.
-#[derive(Clone, Copy, Debug)]
-pub enum From<'a> {
-    /// From the table, those in this range of time.
-    Table(Range),
-    /// From a detached partition, all of the type.
-    Detached(&'a str),
-}
-
-/// The rows of a type as they come, in the order of time, all seen at one moment.
+/// The rows of a type in a range as they come, in the order of time, all seen at one moment.
 ///
 /// # Errors
 /// What the database says.
 pub async fn stream(
     database: &Database,
     metric_type: &str,
-    from: From<'_>,
+    range: Range,
 ) -> Result<RowStream<'static>, DatabaseError> {
-    let (table, condition, values) = match from {
-        From::Table(range) => {
-            ("metrics_snapshot", "AND timestamp >= $2 AND timestamp < $3", of(metric_type, range).to_vec())
-        }
-        From::Detached(name) => (detached_table(name)?, "", vec![metric_type.into()]),
-    };
+    let condition = "metric_type = $1 AND timestamp >= $2 AND timestamp < $3";
+    rows_of(database, "metrics_snapshot", condition, &of(metric_type, range)).await
+}
+
+/// The rows of a table or a detached partition that meet a condition, in the order of time.
+pub(super) async fn rows_of(
+    database: &Database,
+    table: &str,
+    condition: &str,
+    values: &[Value],
+) -> Result<RowStream<'static>, DatabaseError> {
     let sql = format!(
-        "SELECT id, timestamp, source, metric_type, metric_data FROM {table} WHERE metric_type = $1 {condition} \
+        "SELECT id, timestamp, source, metric_type, metric_data FROM {table} WHERE {condition} \
          ORDER BY timestamp, id"
     );
     // Whoever reads them has the next one wait as long as the archive takes, and watches the lease meanwhile.
-    Ok(database.query_stream(&READ.with_sql(sql), &values).await?.with_wait_limit(None))
+    Ok(database.query_stream(&READ.with_sql(sql), values).await?.with_wait_limit(None))
 }
 
 /// A row as a file has it.
@@ -317,36 +276,4 @@ pub async fn insert(transaction: &mut Transaction, rows: &[ArchivedRow]) -> Resu
         })
         .collect();
     transaction.execute(&WRITE.with_sql(sql), &values).await
-}
-
-/// Puts the rows of a type that lie in a detached partition and in this range back into the table.
-///
-/// # Errors
-/// What the database says.
-pub async fn put_back(
-    transaction: &mut Transaction,
-    name: &str,
-    metric_type: &str,
-    range: Range,
-) -> Result<u64, DatabaseError> {
-    let table = detached_table(name)?;
-    let sql = format!(
-        "INSERT INTO metrics_snapshot (id, timestamp, source, metric_type, metric_data) \
-         SELECT id, timestamp, source, metric_type, metric_data FROM {table} \
-         WHERE metric_type = $1 AND timestamp >= $2 AND timestamp < $3 ON CONFLICT DO NOTHING"
-    );
-    transaction.execute(&WRITE.with_sql(sql), &of(metric_type, range)).await
-}
-
-const BYTES: Statement = Statement::read(
-    "metrics_snapshot_detached",
-    "SELECT COALESCE(pg_total_relation_size(to_regclass($1)), 0) AS count",
-);
-
-/// What a detached partition takes on the disk, its indexes included, in bytes.
-///
-/// # Errors
-/// What the database says.
-pub async fn bytes_of_detached(database: &Database, name: &str) -> Result<u64, DatabaseError> {
-    count_in(database.query_optional(&BYTES, &[detached_table(name)?.into()]).await?)
 }

@@ -9,6 +9,8 @@ pub mod archive_runs;
 pub mod audit_events;
 pub mod config;
 pub mod credentials;
+pub mod deployment;
+pub mod detached_rows;
 pub mod health;
 pub mod idempotency_keys;
 pub mod leases;

@@ -8,7 +8,7 @@ use crate::domain::partitions::{Detached, Partition, Range};
 
 const LIST: Statement = Statement::read(
     "metrics_snapshot_partition",
-    "SELECT name, lower_bound, upper_bound, bytes FROM metrics_snapshot_partition ORDER BY lower_bound",
+    "SELECT name, lower_bound, upper_bound, bytes, made_at FROM metrics_snapshot_partition ORDER BY lower_bound",
 );
 
 const DETACHED: Statement = Statement::read(
@@ -40,7 +40,7 @@ fn range(row: &Row) -> Result<Range, DatabaseError> {
 pub async fn list(database: &Database) -> Result<Vec<Partition>, DatabaseError> {
     let partition = |row: &Row| {
         let bytes = u64::try_from(row.get::<i64>("bytes")?).unwrap_or(0);
-        Ok(Partition { name: row.get("name")?, range: range(row)?, bytes })
+        Ok(Partition { name: row.get("name")?, range: range(row)?, bytes, made_at: row.get("made_at")? })
     };
     database.query(&LIST, &[]).await?.iter().map(partition).collect()
 }

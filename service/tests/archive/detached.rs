@@ -4,13 +4,19 @@ use foundation::clock::Clock;
 use foundation::database::{Backend, Database};
 use foundation::entropy::Entropy;
 use foundation::settings::Environment;
-use foundation::testing::{TestDatabase, database_settings, maintenance, unique_name};
+use foundation::testing::{TestDatabase, database_settings, eventually, maintenance, unique_name};
 use migrator::Migrator;
 use migrator::stop::Stop;
 use service::domain::archive_runs::{ArchiveRun, RunState};
+use service::domain::partitions::Width;
+use service::partitions::Partitions;
+use service::store;
 use time::Duration;
 
 use super::world::{NOW, Rows, World, archiving, days_ago, run};
+
+/// How long anything may take before a test calls it broken.
+const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);
 
 async fn world() -> World {
     World::start(TestDatabase::new(Backend::Postgres).await).await
@@ -116,15 +122,88 @@ async fn a_partition_that_others_use_all_the_time_is_left_for_the_next_run() {
     assert_eq!(world.table().await.len(), 0);
 }
 
+/// Whoever asked for the lease waits for a transaction that has confirmed it: it is confirmed when nothing is
+/// waited for any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_lease_is_not_held_while_others_are_waited_for() {
+    let world =
+        World::with(TestDatabase::new(Backend::Postgres).await, &[("ARCHIVE_LOCK_TIMEOUT", "10s")]).await;
+    world.fill("cpu", [20], 30).await;
+    world.policy("cpu", 5, "delete", true).await;
+    let mut reader = world.test.connect().await;
+    reader.batch("BEGIN; SELECT COUNT(*) FROM metrics_snapshot").await.unwrap();
+    let archiving = world.archiving.clone();
+    let work = tokio::spawn(async move { run(&archiving, false).await });
+    let waits = "SELECT 1 AS one FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' \
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    eventually(DEADLINE, "the run waits for the reader", async || !world.query(waits, &[]).await.is_empty())
+        .await;
+    world.query("SELECT fencing FROM lease FOR UPDATE NOWAIT", &[]).await;
+    assert!(!world.query(waits, &[]).await.is_empty(), "it still waited then");
+    reader.batch("COMMIT").await.unwrap();
+    succeeded(&work.await.unwrap());
+    assert_eq!(world.table().await.len(), 0);
+}
+
+/// A statement that puts back a partition of any size has to end in its time: each has a batch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_are_put_back_in_batches() {
+    let world = world().await;
+    world.fill("kept", [20], 5_500).await;
+    let all = world.table().await;
+    detach(&world, 20).await;
+    world
+        .test
+        .connect()
+        .await
+        .batch(
+            "CREATE TABLE inserted (count bigint); \
+             CREATE FUNCTION note_inserted() RETURNS trigger LANGUAGE plpgsql AS \
+               $$ BEGIN INSERT INTO inserted SELECT count(*) FROM new_rows; RETURN NULL; END $$; \
+             CREATE TRIGGER note AFTER INSERT ON metrics_snapshot REFERENCING NEW TABLE AS new_rows \
+               FOR EACH STATEMENT EXECUTE FUNCTION note_inserted()",
+        )
+        .await
+        .unwrap();
+    world.policy("other", 5, "delete", true).await;
+    succeeded(&world.run(false).await);
+    assert_eq!((world.table().await, detached(&world).await), (all, 0));
+    let counts = world.query("SELECT count FROM inserted ORDER BY count DESC", &[]).await;
+    let counts: Vec<i64> = counts.iter().map(|row| row.get("count").unwrap()).collect();
+    assert!(counts[0] <= 1_000 && counts.iter().sum::<i64>() == 5_500, "{counts:?}");
+}
+
+/// As of a load of old data that begins after its partitions were made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_partition_that_is_new_is_left_alone() {
+    let world = world().await;
+    world.policy("*", 5, "delete", true).await;
+    Partitions::new(world.database.clone(), Width::DAY).ensure([days_ago(20), days_ago(21)]).await.unwrap();
+    let partitions = async || store::partitions::list(&world.database).await.unwrap();
+    succeeded(&world.run(false).await);
+    let made = partitions().await;
+    assert_eq!(made.len(), 2);
+    assert!(made.iter().all(|it| it.made_at.is_some_and(|it| it > NOW)), "{made:?}");
+    let old = (NOW - Duration::days(8)).format(&time::format_description::well_known::Rfc3339).unwrap();
+    let comment = format!("COMMENT ON TABLE {} IS 'made at {old}'", made[0].name);
+    world.test.connect().await.batch(&comment).await.unwrap();
+    let done = world.run(false).await;
+    succeeded(&done);
+    assert_eq!((done.figures.partitions_dropped, partitions().await), (1, made[1..].to_vec()));
+    // One that has rows goes, however new it is.
+    world.fill("cpu", [20, 21], 5).await;
+    succeeded(&world.run(false).await);
+    assert_eq!((world.table().await, partitions().await), (Rows::new(), Vec::new()));
+}
+
 /// The address of the database for another role.
 fn address_as(address: &str, role: &str) -> String {
     let (_, server) = address.rsplit_once('@').unwrap();
     format!("postgresql://{role}:secret@{server}")
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_service_s_role_may_do_all_of_it() {
-    let world = world().await;
+/// A role that may do what the service does.
+async fn service_role(world: &World) -> String {
     let role = unique_name("service");
     maintenance(&format!("CREATE ROLE {role} LOGIN PASSWORD 'secret'")).await;
     let variables = [
@@ -137,6 +216,13 @@ async fn the_service_s_role_may_do_all_of_it() {
     environment.finish().unwrap();
     let (_nobody_stops_it, stop) = Stop::new();
     Migrator::new(&settings, Clock::system(), Entropy::system(), stop).up(None).await.unwrap();
+    role
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_service_s_role_may_do_all_of_it() {
+    let world = world().await;
+    let (role, other_role) = (service_role(&world).await, service_role(&world).await);
 
     for name in ["archived", "deleted", "kept"] {
         world.fill(name, [20], 30).await;
@@ -155,19 +241,24 @@ async fn the_service_s_role_may_do_all_of_it() {
         (done.figures.partitions_dropped, done.figures.rows_archived, done.figures.rows_deleted),
         (2, 90, 60)
     );
-    // And what was taken out by this role is put back by it.
+    // And what was taken out by this role is put back by another of its kind.
     let mut transaction = database.begin().await.unwrap();
     let range = service::domain::partitions::Range { lower: days_ago(20), upper: days_ago(19) };
-    let taken =
-        service::store::partitions::detach(&mut transaction, range, std::time::Duration::from_secs(1)).await;
+    let taken = store::partitions::detach(&mut transaction, range, std::time::Duration::from_secs(1)).await;
     assert!(taken.unwrap().is_some());
     transaction.commit().await.unwrap();
     assert_eq!(world.table().await.len(), 0);
-    succeeded(&run(&service, false).await);
+    let url = address_as(&world.test.address, &other_role).parse().unwrap();
+    let other = Database::open(&url, &database_settings([]), "test").unwrap();
+    succeeded(&run(&archiving(&world.test, &other, Clock::fixed(NOW), &[]), false).await);
+    other.close();
+    drop(other);
     let kept: Rows = all.into_iter().filter(|(_, row)| row.2 == "kept").collect();
     assert_eq!(world.table().await, kept);
     database.close();
     drop((service, database));
-    world.test.connect().await.batch(&format!("DROP OWNED BY {role}")).await.unwrap();
-    maintenance(&format!("DROP ROLE IF EXISTS {role}")).await;
+    for role in [role, other_role] {
+        world.test.connect().await.batch(&format!("DROP OWNED BY {role}")).await.unwrap();
+        maintenance(&format!("DROP ROLE IF EXISTS {role}")).await;
+    }
 }

@@ -21,7 +21,7 @@ fn rounds() -> usize {
     if std::env::var_os("BEDPLATE_TEST_LONG").is_some() { 20 } else { 5 }
 }
 
-fn command(world: &World) -> Command {
+pub fn command(world: &World) -> Command {
     let place = format!("file://{}", world.test.folder.path().join("archive").display());
     let mut command = program(env!("CARGO_BIN_EXE_service"), world.test.folder.path());
     command.args(["archive", "run"]).env("DATABASE_URL", &world.test.address).env("ARCHIVE_URL", place);

@@ -12,10 +12,12 @@
 #[path = "../support/accounts.rs"]
 mod accounts;
 mod api;
+mod bucket;
 mod clients;
 mod clouds;
 mod detached;
 mod kills;
+mod programs;
 mod restores;
 mod rules;
 mod schedule;

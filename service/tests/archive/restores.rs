@@ -102,4 +102,30 @@ on_both_databases! {
         assert_eq!(world.table().await, Rows::new());
         assert_eq!(world.states().await.into_iter().collect::<Vec<_>>(), ["archived"]);
     }
+
+    /// However many files cannot be finished, each other has its turn.
+    async fn more_than_a_page_of_lost_files_keep_none_from_its_turn(test: TestDatabase) {
+        let world = World::start(test).await;
+        world.fill("cpu", [20], 5).await;
+        world.policy("cpu", 10, "archive", true).await;
+        assert_eq!(world.run(false).await.state, RunState::Succeeded);
+        restore(&world, "cpu", 20..21).await;
+        assert_eq!(world.table().await.len(), 5);
+        let mut transaction = world.database.begin().await.unwrap();
+        let sql = "INSERT INTO archive_file (id, run_id, metric_type, lower_bound, upper_bound, location, state, rows, bytes, \
+                     sha256, restored_until, created_at, updated_at) \
+                   SELECT $1, run_id, metric_type, lower_bound, upper_bound, CAST($2 AS text), state, rows, bytes, sha256, \
+                     restored_until, created_at, updated_at FROM archive_file WHERE location NOT LIKE 'lost%'";
+        let statement = foundation::database::Statement::write("archive_file", sql);
+        for number in 1..=1_001_u128 {
+            // Their ids lie before that of the file that is there.
+            let id = uuid::Uuid::from_u128(number);
+            transaction.execute(&statement, &[id.into(), format!("lost/{number}").into()]).await.unwrap();
+        }
+        transaction.commit().await.unwrap();
+        let done = run(&world.at(NOW + Duration::days(3)), false).await;
+        assert_eq!(done.state, RunState::Failed);
+        assert!(done.error.as_deref().is_some_and(|it| it.contains("not there")), "{done:?}");
+        assert_eq!(world.table().await, Rows::new(), "what was restored is gone again");
+    }
 }

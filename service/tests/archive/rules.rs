@@ -1,11 +1,14 @@
 //! What goes, what stays, and what a run says of it.
 
 use foundation::on_both_databases;
+use foundation::testing::TestDatabase;
 use service::domain::archive_files::{Manifest, manifest_location};
 use service::domain::archive_runs::{ArchiveRun, RunState};
 use sha2::{Digest as _, Sha256};
+use time::Duration;
+use time::macros::datetime;
 
-use super::world::{Rows, World, days_ago, run};
+use super::world::{NOW, Rows, World, days_ago, run};
 
 /// The rows of these that the test says are kept.
 fn split(all: Rows, keeps: impl Fn(&str, time::OffsetDateTime) -> bool) -> (Rows, Rows) {
@@ -176,19 +179,75 @@ on_both_databases! {
         assert_eq!(world.table().await, all);
     }
 
-    /// As for a run that reads of it late: what was verified meanwhile is all there is of its rows.
-    async fn a_file_that_was_verified_is_not_removed(test: TestDatabase) {
+    /// A replica whose clock is ahead deletes nothing that is not expired by the clock of the database.
+    async fn a_clock_that_is_ahead_deletes_nothing_early(test: TestDatabase) {
         let world = World::start(test).await;
-        world.fill("cpu", [5], 5).await;
-        world.policy("cpu", 1, "archive", true).await;
+        world.fill("cpu", [1, 20_000], 5).await;
+        // Of these two days one is older than forty years, the other will be.
+        world.policy("cpu", 40 * 365, "delete", true).await;
+        let kept = split(world.table().await, |_, time| time >= days_ago(1)).0;
+        let ahead = world.at(NOW + Duration::days(100 * 365));
+        let begin = ahead.now().await.unwrap();
+        assert!(begin < NOW + Duration::days(50 * 365), "{begin}");
+        let done = run(&ahead, false).await;
+        succeeded(&done);
+        assert_eq!((world.table().await, done.started_at >= begin), (kept, true));
+        let done = run(&world.at(NOW - Duration::days(1)), false).await;
+        assert_eq!(done.started_at, NOW - Duration::days(1), "one that is behind keeps longer");
+    }
+
+    async fn what_is_older_than_1970_expires_too(test: TestDatabase) {
+        let world = World::start(test).await;
+        let before = datetime!(1969-12-30 12:00 UTC);
+        if world.is_postgres() {
+            // Its owner made room for it: the service does not.
+            world.execute("CREATE TABLE metrics_snapshot_old PARTITION OF metrics_snapshot
+                FOR VALUES FROM ('1960-01-01Z') TO ('1970-01-01Z')", &[]).await;
+        }
+        let insert = "INSERT INTO metrics_snapshot (timestamp, source, metric_type, metric_data) VALUES ($1, 'a', $2, '{}')";
+        for name in ["cpu", "kept"] {
+            world.execute(insert, &[before.into(), name.into()]).await;
+        }
+        world.policy("cpu", 36_500, "archive", true).await;
+        let all = world.table().await;
+        let done = run(&world.at(NOW), false).await;
+        succeeded(&done);
+        assert_eq!(world.table().await, all, "a hundred years are not over");
+        world.policy("cpu", 10_000, "archive", true).await;
         succeeded(&world.run(false).await);
-        let id = world.query("SELECT id FROM archive_file", &[]).await.remove(0).get("id").unwrap();
-        let mut transaction = world.database.begin().await.unwrap();
-        let is_being_written = service::store::archive_files::is_being_written;
-        assert!(!is_being_written(&mut transaction, id, super::world::NOW).await.unwrap());
-        drop(transaction);
-        world.execute("UPDATE archive_file SET state = 'writing'", &[]).await;
-        let mut transaction = world.database.begin().await.unwrap();
-        assert!(is_being_written(&mut transaction, id, super::world::NOW).await.unwrap());
+        assert_eq!(world.table().await.into_values().map(|row| row.2).collect::<Vec<_>>(), ["kept"]);
+        assert_eq!(world.archived(&["archived"]).await.len(), 1);
+    }
+
+    async fn two_deployments_share_a_place(test: TestDatabase) {
+        let folder = tempfile::tempdir().unwrap();
+        let place = format!("file://{}", folder.path().display());
+        let other = TestDatabase::new(test.open().backend()).await;
+        let worlds = [
+            World::with(test, &[("ARCHIVE_URL", &place)]).await,
+            World::with(other, &[("ARCHIVE_URL", &place)]).await,
+        ];
+        let mut all = Vec::new();
+        for world in &worlds {
+            world.fill("cpu", [5], 50).await;
+            world.policy("cpu", 1, "archive", true).await;
+            all.push(world.table().await);
+        }
+        let runs = (worlds[0].run(false), worlds[1].run(false));
+        let (one, other) = tokio::join!(runs.0, runs.1);
+        succeeded(&one);
+        succeeded(&other);
+        let mut folders = Vec::new();
+        for (world, all) in worlds.iter().zip(&all) {
+            assert_eq!(world.archived(&["archived"]).await, *all);
+            let row = world.query("SELECT id FROM deployment", &[]).await.remove(0);
+            folders.push(row.get::<String>("id").unwrap());
+        }
+        assert_ne!(folders[0], folders[1]);
+        let lie = std::fs::read_dir(folder.path()).unwrap();
+        let mut lie: Vec<_> = lie.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+        lie.sort();
+        folders.sort();
+        assert_eq!(lie, folders, "each in its own folder, and no probe beside them");
     }
 }

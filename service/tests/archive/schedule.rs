@@ -83,7 +83,11 @@ async fn a_slow_renewal_of_the_lease_is_waited_for() {
     let mut renewal = world.test.connect().await;
     renewal.batch("BEGIN; UPDATE lease SET fencing = fencing").await.unwrap();
     let work = tokio::spawn(async move { run.work(&Lifecycle::default()).await });
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    // One wait of the run, ten times as long as it waits for rows.
+    let waits = "SELECT 1 AS one FROM pg_locks WHERE NOT granted AND clock_timestamp() - waitstart > interval '200 milliseconds' \
+                   AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())";
+    let is_waiting = async || !world.query(waits, &[]).await.is_empty();
+    eventually(Duration::from_secs(20), "the run waits for the renewal", is_waiting).await;
     renewal.batch("COMMIT").await.unwrap();
     let done = work.await.unwrap();
     assert_eq!((done.state, done.error), (RunState::Succeeded, None));

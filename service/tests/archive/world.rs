@@ -8,9 +8,10 @@ use foundation::database::{Backend, Database, Row, Statement, Value, ValueType};
 use foundation::entropy::Entropy;
 use foundation::settings::{Environment, FoundationSettings, Section as _};
 use foundation::testing::TestDatabase;
-use service::archive::files::FileReader;
 use service::archive::objects::Objects;
+use service::archive::reader::{FileReader, verify};
 use service::archive::{Archiving, Asked};
+use service::domain::archive_files::Contents;
 use service::domain::archive_runs::{ArchiveRun, RunReason};
 use service::domain::live::Live;
 use service::domain::partitions::Width;
@@ -110,6 +111,19 @@ impl World {
         )
     }
 
+    /// Everything in the table, and in what was taken out of it and is still there.
+    pub async fn table_with_detached(&self) -> Rows {
+        let mut all = self.table().await;
+        if self.is_postgres() {
+            for row in self.query("SELECT name FROM metrics_snapshot_detached", &[]).await {
+                let name: String = row.get("name").unwrap();
+                let sql = format!("SELECT id, timestamp, source, metric_type, metric_data FROM {name}");
+                all.extend(rows(&self.query(&sql, &[]).await));
+            }
+        }
+        all
+    }
+
     pub async fn objects(&self) -> Objects {
         Objects::open(self.archiving.place.as_ref().unwrap(), None).await.unwrap()
     }
@@ -118,13 +132,23 @@ impl World {
     pub async fn archived(&self, states: &[&str]) -> Rows {
         let objects = self.objects().await;
         let mut archived = Rows::new();
-        for row in self.query("SELECT location, state, rows FROM archive_file", &[]).await {
+        for row in self.query("SELECT location, state, rows, bytes, sha256 FROM archive_file", &[]).await {
             let (location, state): (String, String) =
                 (row.get("location").unwrap(), row.get("state").unwrap());
             if !states.contains(&state.as_str()) {
                 continue;
             }
-            let mut reader = FileReader::open(&objects, &location).await.unwrap();
+            let number = |name: &str| u64::try_from(row.get::<i64>(name).unwrap()).unwrap();
+            let sha256: Vec<u8> = row.get("sha256").unwrap();
+            let contents = Contents {
+                rows: number("rows"),
+                bytes: number("bytes"),
+                sha256: sha256.try_into().unwrap(),
+                first_at: None,
+                last_at: None,
+            };
+            let verified = verify(&objects, &location, &contents).await.unwrap();
+            let mut reader = FileReader::open(&objects, &verified).unwrap();
             let mut read = 0;
             loop {
                 let rows = reader.next_rows(100).await.unwrap();

@@ -182,6 +182,12 @@ impl Program {
         panic!("{message:?} was not logged, but {:#?}", self.seen);
     }
 
+    /// Whether such a line is among those that it has logged until now.
+    pub fn has_logged(&mut self, is_it: impl Fn(&Value) -> bool) -> bool {
+        self.seen.extend(self.lines.try_iter());
+        self.seen.iter().filter_map(|line| serde_json::from_str(line).ok()).any(|line| is_it(&line))
+    }
+
     /// Where it listens.
     pub fn address(&mut self) -> SocketAddr {
         self.logged("listening")["address"].as_str().and_then(|it| it.parse().ok()).expect("an address")

@@ -1,17 +1,16 @@
 //! Partitions that were taken out of the table: their rows are archived or put back, and then they are dropped.
 
 use foundation::database::DatabaseErrorKind;
+use time::OffsetDateTime;
 
-use super::work::{Patience, Work};
+use super::patience::Patience;
+use super::work::{BATCH, Work};
 use crate::archive::ArchiveError;
 use crate::domain::archive_files::ArchiveFile;
 use crate::domain::archive_policies::ArchiveAction;
 use crate::domain::archive_runs::Figures;
-use crate::domain::partitions::{Detached, Range};
-use crate::store::{archive_files, archive_rows, partitions};
-
-/// In how many parts rows are put back, so that none takes longer than a statement may.
-const PARTS: i32 = 24;
+use crate::domain::partitions::Detached;
+use crate::store::{archive_files, detached_rows, partitions};
 
 /// What is to be done with the rows of a detached partition.
 #[derive(Default)]
@@ -31,7 +30,7 @@ impl Work<'_> {
     pub(super) async fn finish_detached(&mut self) -> Result<(), ArchiveError> {
         for detached in partitions::detached(self.database()).await? {
             let finished = self.finish_one(&detached).await;
-            self.tolerate(finished)?;
+            self.tolerate(finished).await?;
         }
         Ok(())
     }
@@ -40,34 +39,40 @@ impl Work<'_> {
     pub(super) async fn finish_one(&mut self, detached: &Detached) -> Result<(), ArchiveError> {
         self.refresh_rules().await?;
         let mut plan = self.plan(detached).await?;
+        let mut verified = Vec::new();
+        for file in &plan.files {
+            verified.push(self.verify_again(file).await?);
+        }
         for name in std::mem::take(&mut plan.archive) {
-            plan.files.extend(Box::pin(self.archive(&name, detached.range, Some(&detached.name))).await?);
+            let archived = Box::pin(self.archive(&name, detached.range, Some(&detached.name))).await?;
+            if let Some((file, as_written)) = archived {
+                plan.files.push(file);
+                verified.push(as_written);
+            }
         }
-        if !plan.put_back.is_empty() {
-            partitions::ensure(self.database(), detached.range).await?;
-        }
+        let put_back = self.put_back(detached, &plan.put_back).await?;
         let mut deleted = Vec::new();
         for name in &plan.delete {
-            let rows = match archive_rows::count_detached(self.database(), &detached.name, name).await {
+            let rows = match detached_rows::count(self.database(), &detached.name, name).await {
                 // The number is for people, and a partition may be too large to count in time.
                 Err(error) if is_too_slow(error.kind()) => 0,
                 counted => counted?,
             };
             deleted.push((name, rows));
         }
-        let bytes = archive_rows::bytes_of_detached(self.database(), &detached.name).await?;
+        let bytes = detached_rows::bytes(self.database(), &detached.name).await?;
         let mut figures = self.figures;
         figures.rows_deleted += deleted.iter().map(|(_, rows)| rows).sum::<u64>();
         figures.rows_archived += plan.files.iter().map(rows_of).sum::<u64>();
         figures.partitions_dropped += 1;
         figures.bytes_freed += bytes;
+        for file in &verified {
+            file.is_unchanged(&self.objects().await?).await?;
+        }
         let mut patience = Patience::default();
-        let put_back = loop {
-            match self.drop_detached(detached, &plan, figures).await {
-                Ok(put_back) => break put_back,
-                Err(error) => patience.bear(error).await?,
-            }
-        };
+        while let Err(error) = self.drop_detached(detached, &plan, figures).await {
+            patience.bear(error).await?;
+        }
         let range = detached.range;
         for (name, rows) in deleted {
             self.note(Some(name), "delete", range, rows, 0);
@@ -82,39 +87,73 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// In one transaction: what is to be kept is in the table again, the partition is gone, and what was
-    /// archived from it is in the archive alone. Says how many rows of which types were put back.
+    /// Moves rows that are to be kept into the table again, a batch at a time, and says how many of which types.
+    /// Wherever this is killed, each row is in one of the two.
+    async fn put_back(
+        &mut self,
+        detached: &Detached,
+        types: &[String],
+    ) -> Result<Vec<(String, u64)>, ArchiveError> {
+        let mut put_back = Vec::new();
+        if !types.is_empty() {
+            partitions::ensure(self.database(), detached.range).await?;
+        }
+        for name in types {
+            let (mut rows, mut from) = (0, detached.range.lower);
+            loop {
+                let mut patience = Patience::default();
+                let (moved, last) = loop {
+                    match self.put_batch_back(detached, name, from).await {
+                        Ok(moved) => break moved,
+                        Err(error) => patience.bear(error).await?,
+                    }
+                };
+                (rows, from) = (rows + moved, last);
+                if moved < u64::from(BATCH) {
+                    break;
+                }
+            }
+            put_back.push((name.clone(), rows));
+        }
+        Ok(put_back)
+    }
+
+    async fn put_batch_back(
+        &mut self,
+        detached: &Detached,
+        metric_type: &str,
+        from: OffsetDateTime,
+    ) -> Result<(u64, OffsetDateTime), ArchiveError> {
+        let mut transaction = self.begin().await?;
+        let moved =
+            detached_rows::put_back(&mut transaction, &detached.name, metric_type, from, BATCH).await?;
+        self.commit(transaction).await?;
+        Ok(moved)
+    }
+
+    /// In one transaction: the partition is gone, and what was archived from it is in the archive alone.
     async fn drop_detached(
         &mut self,
         detached: &Detached,
         plan: &Plan,
         figures: Figures,
-    ) -> Result<Vec<(String, u64)>, ArchiveError> {
+    ) -> Result<(), ArchiveError> {
         let mut transaction = self.begin().await?;
-        let mut put_back = Vec::new();
-        for name in &plan.put_back {
-            let mut rows = 0;
-            for part in parts(detached.range) {
-                rows += archive_rows::put_back(&mut transaction, &detached.name, name, part).await?;
-            }
-            put_back.push((name.clone(), rows));
-        }
         if !partitions::drop_detached(&mut transaction, &detached.name).await? {
             // It is gone: an attempt before this one was committed although it seemed to fail.
-            return Ok(Vec::new());
+            return Ok(());
         }
         for file in &plan.files {
             archive_files::archived(&mut transaction, file.id, self.archiving.clock.now()).await?;
         }
-        self.commit_with(transaction, figures).await?;
-        Ok(put_back)
+        self.commit_with(transaction, figures).await
     }
 
     /// What is to be done, by the policies of this moment. What a file has already stays there.
     async fn plan(&self, detached: &Detached) -> Result<Plan, ArchiveError> {
         let files = archive_files::of_detached(self.database(), &detached.name).await?;
         let mut plan = Plan { files, ..Plan::default() };
-        for name in archive_rows::types_of_detached(self.database(), &detached.name).await? {
+        for name in detached_rows::types(self.database(), &detached.name).await? {
             if plan.files.iter().any(|file| file.metric_type == name) {
                 continue;
             }
@@ -136,28 +175,4 @@ const fn is_too_slow(kind: DatabaseErrorKind) -> bool {
 
 fn rows_of(file: &ArchiveFile) -> u64 {
     file.contents.as_ref().map_or(0, |it| it.rows)
-}
-
-/// The range in parts, one after the other.
-fn parts(range: Range) -> impl Iterator<Item = Range> {
-    let step = (range.upper - range.lower) / PARTS;
-    (0..PARTS).map(move |part| Range {
-        lower: range.lower + step * part,
-        upper: if part + 1 == PARTS { range.upper } else { range.lower + step * (part + 1) },
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use time::macros::datetime;
-
-    use super::*;
-
-    #[test]
-    fn parts_cover_the_range_once() {
-        let range = Range { lower: datetime!(2026-01-01 0:00 UTC), upper: datetime!(2026-01-08 0:01 UTC) };
-        let parts: Vec<_> = parts(range).collect();
-        assert_eq!((parts[0].lower, parts[23].upper), (range.lower, range.upper));
-        assert!(parts.windows(2).all(|pair| pair[0].upper == pair[1].lower && pair[0].lower < pair[0].upper));
-    }
 }

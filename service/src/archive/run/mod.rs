@@ -6,7 +6,9 @@
 //! rows are deleted, by their keys. Every transaction that destroys something confirms the lease.
 
 mod detached;
+mod files;
 mod partitions;
+mod patience;
 mod slices;
 mod unfinished;
 mod work;
@@ -14,7 +16,7 @@ mod work;
 use std::sync::Arc;
 
 use foundation::clock::Clock;
-use foundation::database::Database;
+use foundation::database::{Database, DatabaseError};
 use foundation::entropy::Entropy;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -27,7 +29,7 @@ use crate::leases::{LeaseError, LeaseGuard, Leases};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::live_settings::LiveSettings;
 use crate::settings::{ArchivePlace, ArchiveSettings};
-use crate::store::{archive_runs, audit_events};
+use crate::store::{archive_runs, audit_events, deployment};
 use work::Work;
 
 /// The duty of archiving: one process at a time does it.
@@ -75,6 +77,15 @@ pub struct Run {
 }
 
 impl Archiving {
+    /// The time that says what is over: this process's, or that of the database, which all have in common, when
+    /// that is earlier. A clock that is ahead deletes nothing early.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn now(&self) -> Result<OffsetDateTime, DatabaseError> {
+        Ok(self.clock.now().min(deployment::now(&self.database).await?))
+    }
+
     /// Begins a run; nothing when another process, or another run of this one, has the duty. `event` makes
     /// the audit event of the run with this id.
     ///
@@ -92,7 +103,7 @@ impl Archiving {
             guard.release().await;
             return Ok(None);
         }
-        let now = self.clock.now();
+        let now = self.now().await?;
         let record = ArchiveRun {
             id: self.entropy.uuid_v7(now),
             reason: asked.reason,
@@ -142,6 +153,7 @@ impl Run {
             () = lifecycle.reached(Stage::Draining) => Err(ArchiveError::Stopped),
             result = Box::pin(work.everything()) => result,
         };
+        work.settle().await;
         (record.figures, record.details) = (work.figures, work.details.pieces().to_vec());
         let details = work.details;
         end(&archiving, &mut record, &details, result).await;
@@ -163,7 +175,7 @@ async fn end(
         Err(_) => RunState::Failed,
     };
     record.error = result.as_ref().err().map(ToString::to_string);
-    let finished_at = archiving.clock.now();
+    let finished_at = archiving.clock.now().max(record.started_at);
     record.finished_at = Some(finished_at);
     let Figures { rows_deleted, rows_archived, partitions_dropped, bytes_freed } = record.figures;
     let state = record.state.name();

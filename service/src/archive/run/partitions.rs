@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::work::{Patience, Work};
+use super::patience::Patience;
+use super::work::Work;
 use crate::archive::ArchiveError;
 use crate::domain::archive_policies::ArchiveAction;
 use crate::domain::partitions::{Detached, Partition, Range};
@@ -29,10 +30,10 @@ impl Work<'_> {
                 continue;
             }
             let detached = self.detach(&partition).await;
-            match self.tolerate(detached)? {
+            match self.tolerate(detached).await? {
                 Some(Some(detached)) => {
                     let dropped = self.finish_one(&detached).await;
-                    self.tolerate(dropped)?;
+                    self.tolerate(dropped).await?;
                 }
                 // It went between two looks.
                 Some(None) => {}
@@ -49,6 +50,9 @@ impl Work<'_> {
         let archives =
             |name: &String| self.rules.of(name).is_some_and(|it| it.action == ArchiveAction::Archive);
         if !self.rules.expire(types, partition.range.upper) {
+            return Ok(false);
+        }
+        if types.is_empty() && partition.is_new(self.now) {
             return Ok(false);
         }
         if !self.is_dry_run && !self.can_archive() && types.iter().any(archives) {

@@ -1,20 +1,25 @@
 //! Rows of types with a shorter life than others of their partition, and all rows on SQLite: a day of a type at a
 //! time, deleted in small batches.
 
+use time::macros::datetime;
 use time::{Duration, OffsetDateTime, Time};
 
-use super::work::{BATCH, Patience, Work};
+use super::patience::Patience;
+use super::work::{BATCH, Work};
 use crate::archive::ArchiveError;
 use crate::domain::archive_policies::ArchiveAction;
 use crate::domain::archive_rules::Rule;
 use crate::domain::partitions::Range;
 use crate::store::{archive_files, archive_rows};
 
+/// No row is from before this: no time of it could be written.
+const FIRST: OffsetDateTime = datetime!(0000-01-01 0:00 UTC);
+
 impl Work<'_> {
     /// Deletes what is expired in the table, or archives it; a dry run says how much that is.
     pub(super) async fn delete_slices(&mut self) -> Result<(), ArchiveError> {
         for name in archive_rows::types(self.database()).await? {
-            let mut from = OffsetDateTime::UNIX_EPOCH;
+            let mut from = FIRST;
             loop {
                 self.refresh_rules().await?;
                 let Some(rule) = self.rules.of(&name) else { break };
@@ -25,7 +30,7 @@ impl Work<'_> {
                 let range = Range { lower: from, upper: rule.cutoff };
                 let Some(slice) = self.next_slice(&name, range).await? else { break };
                 let done = self.delete_slice(&name, rule, slice).await;
-                self.tolerate(done)?;
+                self.tolerate(done).await?;
                 from = slice.upper;
             }
         }
@@ -73,7 +78,7 @@ impl Work<'_> {
             rows
         } else if rule.action == ArchiveAction::Archive {
             match Box::pin(self.archive(name, slice, None)).await? {
-                Some(file) => Box::pin(self.delete_rows_of(&file, true)).await?,
+                Some((file, verified)) => Box::pin(self.delete_rows_of(&file, &verified, true)).await?,
                 None => 0,
             }
         } else {

@@ -4,10 +4,10 @@
 use std::collections::HashSet;
 
 use foundation::database::Backend;
+use uuid::Uuid;
 
 use super::work::Work;
 use crate::archive::ArchiveError;
-use crate::archive::files::verify;
 use crate::domain::archive_files::{ArchiveFile, FileState};
 use crate::store::{archive_files, partitions};
 
@@ -15,68 +15,55 @@ use crate::store::{archive_files, partitions};
 const PAGE: u32 = 1_000;
 
 impl Work<'_> {
-    /// Finishes the files whose rows are not where they belong.
+    /// Finishes the files whose rows are not where they belong, each tried once. Where the place cannot be used,
+    /// only what needs none is done.
     pub(super) async fn finish_files(&mut self) -> Result<(), ArchiveError> {
-        let mut left = HashSet::new();
         let detached: HashSet<String> = match self.backend() {
             Backend::Postgres => {
                 partitions::detached(self.database()).await?.into_iter().map(|it| it.name).collect()
             }
             Backend::Sqlite => HashSet::new(),
         };
+        let mut after = Uuid::nil();
         loop {
-            let files = archive_files::unfinished(self.database(), self.now, PAGE).await?;
-            let files: Vec<_> = files.into_iter().filter(|file| !left.contains(&file.id)).collect();
-            if files.is_empty() {
-                return Ok(());
-            }
-            for file in files {
+            let files = archive_files::unfinished(self.database(), self.now, after, PAGE).await?;
+            let Some(last) = files.last() else { return Ok(()) };
+            after = last.id;
+            for mut file in files {
                 let lies_aside = file.detached.as_ref().is_some_and(|it| detached.contains(it));
-                if file.state == FileState::Verified && lies_aside {
-                    // It is finished with its partition.
-                    left.insert(file.id);
-                    continue;
-                }
-                let finished = self.finish_file(&file).await;
-                if self.tolerate(finished)?.is_none() {
-                    left.insert(file.id);
-                }
+                let finished = self.finish_file(&mut file, lies_aside).await;
+                self.tolerate(finished).await?;
             }
         }
     }
 
-    async fn finish_file(&mut self, file: &ArchiveFile) -> Result<(), ArchiveError> {
+    async fn finish_file(&mut self, file: &mut ArchiveFile, lies_aside: bool) -> Result<(), ArchiveError> {
+        let has_no_rows_left = |file: &ArchiveFile| file.detached.is_some() && !lies_aside;
+        let needs_place = file.state != FileState::Verified || file.detached.is_none();
+        if needs_place && self.is_away() {
+            return Ok(());
+        }
+        if file.state == FileState::Writing && !self.keep_or_forget(file).await? {
+            return Ok(());
+        }
         match file.state {
-            FileState::Writing => {
-                let objects = self.objects().await?;
-                self.forget(&objects, file).await
-            }
-            FileState::Verified if file.detached.is_some() => {
+            // It is finished with its partition.
+            FileState::Verified if lies_aside => Ok(()),
+            FileState::Verified if has_no_rows_left(file) => {
                 // Its partition is gone, and nothing else had the rows.
                 let mut transaction = self.begin_record().await?;
                 archive_files::archived(&mut transaction, file.id, self.now).await?;
                 self.commit(transaction).await
             }
-            FileState::Verified => {
-                self.verify_again(file).await?;
-                let rows = Box::pin(self.delete_rows_of(file, true)).await?;
-                self.note(Some(&file.metric_type), "archive", file.range, rows, 0);
+            FileState::Verified | FileState::Restored => {
+                let is_first = file.state == FileState::Verified;
+                let verified = self.verify_again(file).await?;
+                let rows = Box::pin(self.delete_rows_of(file, &verified, is_first)).await?;
+                let action = if is_first { "archive" } else { "delete_restored" };
+                self.note(Some(&file.metric_type), action, file.range, rows, 0);
                 Ok(())
             }
-            FileState::Restored => {
-                self.verify_again(file).await?;
-                let rows = Box::pin(self.delete_rows_of(file, false)).await?;
-                self.note(Some(&file.metric_type), "delete_restored", file.range, rows, 0);
-                Ok(())
-            }
-            FileState::Archived => Ok(()),
+            FileState::Writing | FileState::Archived => Ok(()),
         }
-    }
-
-    /// Sees to it that the file is still what it was: its rows in the table are all there is otherwise.
-    async fn verify_again(&mut self, file: &ArchiveFile) -> Result<(), ArchiveError> {
-        let objects = self.objects().await?;
-        let Some(contents) = &file.contents else { return Ok(()) };
-        Box::pin(verify(&objects, &file.location, contents)).await
     }
 }

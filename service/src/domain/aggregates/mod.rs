@@ -21,6 +21,17 @@ pub const MAX_PATHS: usize = 8;
 /// The most steps of a path.
 pub const MAX_PATH_STEPS: usize = 16;
 
+/// The most numbers of a bucket of which a percentile is told, for each path: where the database does not sort
+/// them, they are all in memory.
+pub const MAX_SORTED: u64 = 1_000_000;
+
+/// A bucket has too many numbers to tell a percentile of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a bucket has more than {0} numbers, of which no percentile is told: take a shorter step, or one source"
+)]
+pub struct TooManyNumbers(pub u64);
+
 /// What is told of the numbers of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Figure {
@@ -188,6 +199,12 @@ impl Aggregation {
         }
         let last = self.to - time::Duration::NANOSECOND;
         self.step.bucket_of(self.from)..self.step.bucket_of(last) + 1
+    }
+
+    /// Whether one of the figures is a percentile.
+    #[must_use]
+    pub fn sorts(&self) -> bool {
+        self.figures.iter().any(|it| it.fraction().is_some())
     }
 
     /// Whether one of the figures is this one.

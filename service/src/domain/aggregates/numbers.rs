@@ -3,7 +3,7 @@
 
 use time::OffsetDateTime;
 
-use super::{Aggregation, Bucket, Figure, Found};
+use super::{Aggregation, Bucket, Figure, Found, TooManyNumbers};
 use crate::domain::metrics_snapshots::scan::number_at;
 
 /// What sums are scaled by where they would be too large: a power of two, so that nothing is rounded.
@@ -120,22 +120,27 @@ pub fn rate(first: Option<(OffsetDateTime, f64)>, last: Option<(OffsetDateTime, 
 pub struct Counting<'a> {
     aggregation: &'a Aggregation,
     keeps: bool,
+    /// How many of a bucket and path are kept, at most.
+    most: u64,
     bucket: Option<i64>,
     numbers: Vec<Numbers>,
     done: Vec<Bucket>,
 }
 
 impl<'a> Counting<'a> {
-    /// Begins with none.
+    /// Begins with none; percentiles are told of `most` numbers.
     #[must_use]
-    pub fn new(aggregation: &'a Aggregation) -> Self {
-        let keeps = aggregation.asks_for(&[Figure::P50, Figure::P95, Figure::P99]);
+    pub fn new(aggregation: &'a Aggregation, most: u64) -> Self {
+        let keeps = aggregation.sorts();
         let numbers = vec![Numbers::default(); aggregation.paths.len()];
-        Self { aggregation, keeps, bucket: None, numbers, done: Vec::new() }
+        Self { aggregation, keeps, most, bucket: None, numbers, done: Vec::new() }
     }
 
     /// Counts one more.
-    pub fn add(&mut self, time: OffsetDateTime, document: &str) {
+    ///
+    /// # Errors
+    /// There are too many of them.
+    pub fn add(&mut self, time: OffsetDateTime, document: &str) -> Result<(), TooManyNumbers> {
         let bucket = Some(self.aggregation.step.bucket_of(time));
         if bucket != self.bucket {
             self.end_bucket();
@@ -143,9 +148,13 @@ impl<'a> Counting<'a> {
         }
         for (path, numbers) in self.aggregation.paths.iter().zip(&mut self.numbers) {
             if let Some(value) = number_at(document, &path.steps) {
+                if self.keeps && numbers.count >= self.most {
+                    return Err(TooManyNumbers(self.most));
+                }
                 numbers.add(time, value, self.keeps);
             }
         }
+        Ok(())
     }
 
     fn end_bucket(&mut self) {
