@@ -177,6 +177,26 @@ impl Row {
         })
     }
 
+    /// The text or the JSON document in the column of that name, as it lies in the answer: a document is not
+    /// read once more, because the database has.
+    ///
+    /// # Errors
+    /// [`DatabaseErrorKind::Conversion`] when there is no such column, or it holds no text.
+    pub fn text(&self, name: &str) -> Result<&str, DatabaseError> {
+        let failed = |what: &str| {
+            let message = format!("the column {name} {what}");
+            DatabaseError::new(DatabaseErrorKind::Conversion, message)
+        };
+        let index = self.index_of(name).ok_or_else(|| failed("is not in the answer"))?;
+        match &self.cells {
+            Cells::Postgres(row) => row.text(index),
+            Cells::Values { values, .. } => match &values[index] {
+                Value::Text(text) | Value::Json(text) => Ok(text),
+                _ => Err(failed("does not hold a text")),
+            },
+        }
+    }
+
     fn index_of(&self, name: &str) -> Option<usize> {
         let (count, is_called): (_, &dyn Fn(usize) -> bool) = match &self.cells {
             Cells::Postgres(row) => (row.columns(), &|index| row.name(index) == name),
@@ -224,6 +244,8 @@ mod tests {
     fn a_column_that_is_not_there_is_named() {
         let row = Row::new(Arc::from(["id".to_owned()]), vec![Value::Integer(1)]);
         assert_eq!(row.get::<i64>("id").unwrap(), 1);
+        assert!(row.text("name").unwrap_err().to_string().contains("name"));
+        assert!(row.text("id").unwrap_err().to_string().contains("id"));
         assert!(row.get::<i64>("name").unwrap_err().to_string().contains("name"));
         assert!(row.get::<String>("id").unwrap_err().to_string().contains("id"));
     }

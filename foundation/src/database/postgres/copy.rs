@@ -11,6 +11,7 @@ use tokio_postgres::types::{IsNull, ToSql as _, Type};
 use tokio_postgres::{CopyInSink, Statement};
 
 use super::stream::LIFT_TIME_LIMIT;
+use super::values::JSONB_VERSION;
 use super::{GRACE, PostgresConnection, timed_out};
 use crate::database::{DatabaseError, DatabaseErrorKind, Value};
 
@@ -26,9 +27,6 @@ const CHUNK: usize = 64 * 1024;
 /// Rows of one command. The server tells what is wrong with a row only when its command is finished, so
 /// that a bad row does not go unnoticed until all others were sent, one command follows the other.
 const ROWS_PER_COMMAND: u64 = 100_000;
-
-/// The version that a jsonb begins with.
-const JSONB_VERSION: u8 = 1;
 
 /// Rows on their way into a table.
 pub(in crate::database) struct CopyIn<'a> {
