@@ -9,6 +9,7 @@
 #   ROUNDS=3         how often each route of each server is loaded, and
 #   SECONDS_EACH=4   for how long
 #   TRIES=200        how often each kind of login is tried
+#   SNAPSHOTS        how many there are when one day of them is read: a million, with LONG=1 ten
 #   LIMIT            seconds after which it gives up, builds not counted (default: enough for the above)
 #   PEERS            a folder of peer servers to compare with; default ../shared/peers beside the
 #                    repository. It holds `axum-sqlx` (Rust) and `fastapi` (Python), which keep the same
@@ -27,7 +28,7 @@ RUNS=${RUNS:-15}
 ROUNDS=${ROUNDS:-3}
 SECONDS_EACH=${SECONDS_EACH:-4}
 TRIES=${TRIES:-200}
-LIMIT=${LIMIT:-$((300 + RUNS * 8 + ROUNDS * SECONDS_EACH * 35 + TRIES / 2))}
+LIMIT=${LIMIT:-$((300 + RUNS * 8 + ROUNDS * SECONDS_EACH * 40 + ROUNDS * 40 + TRIES / 2 + ${LONG:-0} * 900))}
 CONNECTIONS=32
 POOL=16
 IDLE_SECONDS=5
@@ -68,6 +69,8 @@ done
 . "$bench/load.sh"
 # shellcheck source=deploy/bench/logins.sh
 . "$bench/logins.sh"
+# shellcheck source=deploy/bench/snapshots.sh
+. "$bench/snapshots.sh"
 
 # ---- Coming and going --------------------------------------------------------------------------------
 
@@ -197,3 +200,4 @@ memory_table
 load_tables
 ratio_table
 measure_logins
+measure_snapshots

@@ -26,7 +26,7 @@ free_port() {
 launch() {
   local name=$1 log=$2
   case $name in
-    postgresql | sqlite | logins)
+    postgresql | sqlite | logins | streams | many | single)
       DATABASE_URL=${database_url[$name]} HTTP_ADDRESS=127.0.0.1:${port[$name]} HTTP_DRAIN_DELAY=0s \
         TELEMETRY_PROMETHEUS_ADDRESS=127.0.0.1:0 METRICS_COLLECT_INTERVAL=off DATABASE_POOL_SIZE=$POOL DATABASE_MAX_OVERFLOW=0 \
         "$release/service" </dev/null >"$log" 2>&1 &

@@ -171,7 +171,8 @@ impl Row {
         T::from_value(value).map_err(|_| not_of_type::<T>(name))
     }
 
-    /// The text in the column of that name, as it stands there.
+    /// The text or the JSON document in the column of that name, as it lies in the answer: a document is not
+    /// read once more, because the database has.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -180,7 +181,7 @@ impl Row {
         match &self.cells {
             Cells::Postgres(row) => row.text(index),
             Cells::Values { values, .. } => match &values[index] {
-                Value::Text(text) => Ok(text),
+                Value::Text(text) | Value::Json(text) => Ok(text),
                 _ => Err(not_of_type::<&str>(name)),
             },
         }
@@ -253,6 +254,8 @@ mod tests {
     fn a_column_that_is_not_there_is_named() {
         let row = Row::new(Arc::from(["id".to_owned()]), vec![Value::Integer(1)]);
         assert_eq!(row.get::<i64>("id").unwrap(), 1);
+        assert!(row.text("name").unwrap_err().to_string().contains("name"));
+        assert!(row.text("id").unwrap_err().to_string().contains("id"));
         assert!(row.get::<i64>("name").unwrap_err().to_string().contains("name"));
         assert!(row.get::<String>("id").unwrap_err().to_string().contains("id"));
     }

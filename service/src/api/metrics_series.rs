@@ -131,9 +131,9 @@ impl MetricsSeriesApi {
         let Asked { filter, after, limit, .. } = &asked;
         let query = metrics_series::Query::latest(database.backend(), filter, after.as_ref(), limit + 1);
         let rows = metrics_series::rows(database, &query).await.map_err(Failure::Database)?;
-        let found: Result<Vec<Snapshot>, _> = rows.iter().map(metrics_series::latest).collect();
+        let found: Result<Vec<Snapshot<'_>>, _> = rows.iter().map(metrics_series::latest).collect();
         let mut found = found.map_err(Failure::Database)?;
-        let next_cursor = self.next_cursor(&asked, &mut found, |it| (&it.metric_type, &it.source));
+        let next_cursor = self.next_cursor(&asked, &mut found, |it| (it.metric_type, it.source));
         let json = write_page(&found, next_cursor.as_deref()).map_err(poem::error::InternalServerError)?;
         Ok(LatestList::Page(json.into()))
     }
@@ -175,7 +175,7 @@ impl MetricsSeriesApi {
         &self,
         asked: &Asked,
         found: &mut Vec<T>,
-        key: impl Fn(&T) -> (&String, &String),
+        key: impl Fn(&T) -> (&str, &str),
     ) -> Option<String> {
         let limit = usize::try_from(asked.limit).unwrap_or(usize::MAX);
         if found.len() <= limit {
@@ -183,7 +183,7 @@ impl MetricsSeriesApi {
         }
         found.truncate(limit);
         let (metric_type, source) = key(found.last()?);
-        let key = SeriesKey { metric_type: metric_type.clone(), source: source.clone() };
+        let key = SeriesKey { metric_type: metric_type.to_owned(), source: source.to_owned() };
         Some(cursors::seal(&self.snapshots.actions.keys, &asked.list, &key.encode()))
     }
 }

@@ -123,7 +123,7 @@ impl Archiving {
             }
             let mut transaction = self.database.begin().await?;
             for rows in rows.chunks(INSERTED_AT_ONCE) {
-                inserted += archive_rows::insert(&mut transaction, rows).await?;
+                inserted += archive_rows::insert(&mut transaction, self.database.backend(), rows).await?;
             }
             guard.confirm(&mut transaction).await?;
             transaction.commit().await?;

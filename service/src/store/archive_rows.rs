@@ -248,21 +248,45 @@ pub async fn bound_waiting(
 /// Rows that one statement inserts, at most.
 pub const INSERTED_AT_ONCE: usize = 200;
 
+/// Of the rows `old`, those that are not in the table. No unique index of PostgreSQL would find them.
+pub(super) const MISSING: &str = "NOT EXISTS (SELECT FROM metrics_snapshot AS kept WHERE kept.metric_type = old.metric_type \
+    AND kept.source = old.source AND kept.timestamp = old.timestamp AND kept.id = old.id)";
+
 /// Brings rows back with their ids, those that are not there, and says how many. At most
-/// [`INSERTED_AT_ONCE`].
+/// [`INSERTED_AT_ONCE`]. Whoever brings rows of a range back has to be the only one who does.
 ///
 /// # Errors
 /// What the database says: on PostgreSQL also that there is no partition for a time.
-pub async fn insert(transaction: &mut Transaction, rows: &[ArchivedRow]) -> Result<u64, DatabaseError> {
+pub async fn insert(
+    transaction: &mut Transaction,
+    backend: Backend,
+    rows: &[ArchivedRow],
+) -> Result<u64, DatabaseError> {
+    const COLUMNS: [(&str, &str); 5] = [
+        ("id", "bigint"),
+        ("timestamp", "timestamptz"),
+        ("source", "varchar"),
+        ("metric_type", "varchar"),
+        ("metric_data", "jsonb"),
+    ];
+    let place = |row: usize, column: usize| match (backend, COLUMNS[column]) {
+        (Backend::Postgres, (_, its_type)) => format!("CAST(${} AS {its_type})", row * 5 + column + 1),
+        (Backend::Sqlite, _) => format!("${}", row * 5 + column + 1),
+    };
     let places = (0..rows.len()).map(|row| {
-        let places = (1..=5).map(|column| format!("${}", row * 5 + column)).collect::<Vec<_>>();
+        let places = (0..COLUMNS.len()).map(|column| place(row, column)).collect::<Vec<_>>();
         format!("({})", places.join(", "))
     });
-    let sql = format!(
-        "INSERT INTO metrics_snapshot (id, timestamp, source, metric_type, metric_data) VALUES {} \
-         ON CONFLICT DO NOTHING",
-        places.collect::<Vec<_>>().join(", ")
-    );
+    let (places, columns) = (places.collect::<Vec<_>>().join(", "), COLUMNS.map(|it| it.0).join(", "));
+    let sql = match backend {
+        Backend::Postgres => format!(
+            "INSERT INTO metrics_snapshot ({columns}) SELECT {columns} FROM (VALUES {places}) AS old ({columns}) \
+             WHERE {MISSING}"
+        ),
+        Backend::Sqlite => {
+            format!("INSERT INTO metrics_snapshot ({columns}) VALUES {places} ON CONFLICT DO NOTHING")
+        }
+    };
     let values: Vec<Value> = rows
         .iter()
         .flat_map(|row| -> [Value; 5] {

@@ -5,7 +5,7 @@ use foundation::database::{
 };
 use time::OffsetDateTime;
 
-use super::archive_rows::{count_in, names, rows_of, types_sql};
+use super::archive_rows::{MISSING, count_in, names, rows_of, types_sql};
 
 const READ: Statement = Statement::read("metrics_snapshot_detached", "");
 const WRITE: Statement = Statement::write("metrics_snapshot_detached", "");
@@ -78,7 +78,7 @@ pub async fn put_back(
            DELETE FROM {table} AS d USING old WHERE d.metric_type = $1 AND d.source = old.source \
              AND d.timestamp = old.timestamp AND d.id = old.id \
            RETURNING d.id, d.timestamp, d.source, d.metric_type, d.metric_data), \
-         put AS (INSERT INTO metrics_snapshot ({columns}) SELECT {columns} FROM moved ON CONFLICT DO NOTHING) \
+         put AS (INSERT INTO metrics_snapshot ({columns}) SELECT {columns} FROM moved AS old WHERE {MISSING}) \
          SELECT COUNT(*) AS count, MAX(timestamp) AS last FROM moved"
     );
     let values: [Value; 3] = [metric_type.into(), from.into(), limit.into()];

@@ -121,12 +121,12 @@ pub fn series(row: &Row) -> Result<Series, DatabaseError> {
 ///
 /// # Errors
 /// The row is not one of this release.
-pub fn latest(row: &Row) -> Result<Snapshot, DatabaseError> {
+pub fn latest(row: &Row) -> Result<Snapshot<'_>, DatabaseError> {
     Ok(Snapshot {
         id: row.get("id")?,
         timestamp: row.get("timestamp")?,
-        source: row.get("source")?,
-        metric_type: row.get("metric_type")?,
-        metric_data: row.get("metric_data")?,
+        source: row.text("source")?,
+        metric_type: row.text("metric_type")?,
+        metric_data: row.text("metric_data")?,
     })
 }

@@ -44,6 +44,27 @@ impl Query {
     /// index, and the times say which partitions it touches.
     #[must_use]
     pub fn new(filter: &SnapshotFilter, order: Order, after: Option<Position>, limit: Option<u64>) -> Self {
+        Self::ordered(filter, order, after, limit, true)
+    }
+
+    /// The same without an order among those of the same time, which the index of PostgreSQL has not.
+    #[must_use]
+    pub fn by_time(
+        filter: &SnapshotFilter,
+        order: Order,
+        after: Option<Position>,
+        limit: Option<u64>,
+    ) -> Self {
+        Self::ordered(filter, order, after, limit, false)
+    }
+
+    fn ordered(
+        filter: &SnapshotFilter,
+        order: Order,
+        after: Option<Position>,
+        limit: Option<u64>,
+        by_id: bool,
+    ) -> Self {
         let mut values = vec![Value::from(filter.metric_type.as_str())];
         let mut sql =
             "SELECT id, timestamp, source, metric_data FROM metrics_snapshot WHERE metric_type = $1"
@@ -81,7 +102,10 @@ impl Query {
             let count = values.len();
             sql += &format!(" AND (timestamp, id) {behind} (${}, ${count})", count - 1);
         }
-        sql += &format!(" ORDER BY timestamp {direction}, id {direction}");
+        sql += &format!(" ORDER BY timestamp {direction}");
+        if by_id {
+            sql += &format!(", id {direction}");
+        }
         if let Some(limit) = limit {
             values.push(Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
             sql += &format!(" LIMIT ${}", values.len());
@@ -90,15 +114,55 @@ impl Query {
     }
 }
 
-/// The rows of a page.
+/// A row that was found, and its place.
+#[derive(Debug)]
+pub struct Placed {
+    /// The row.
+    pub row: Row,
+    /// Its place.
+    pub position: Position,
+}
+
+/// The rows behind a place in their order, at most `limit` of them, and whether there are more.
 ///
 /// # Errors
 /// What the database says.
-pub async fn page(database: &Database, query: &Query) -> Result<Vec<Row>, DatabaseError> {
-    database.query(&query.statement, &query.values).await
+pub async fn page(
+    database: &Database,
+    filter: &SnapshotFilter,
+    order: Order,
+    after: Option<Position>,
+    limit: u32,
+) -> Result<(Vec<Placed>, bool), DatabaseError> {
+    let count = limit as usize;
+    // One more than is shown says whether there is a next page.
+    let wanted = Some(u64::from(limit) + 1);
+    let mut placed = placed(database, &Query::by_time(filter, order, after, wanted)).await?;
+    let at = |index: usize| placed.get(index).map(|it: &Placed| it.position.timestamp);
+    if at(count).is_some() && count.checked_sub(1).and_then(at) == at(count) {
+        // Which of those of this time belong to the page is a question of their ids.
+        placed = self::placed(database, &Query::new(filter, order, after, wanted)).await?;
+    }
+    let key = |it: &Placed| (it.position.timestamp, it.position.id);
+    match order {
+        Order::NewestFirst => placed.sort_by_key(|it| std::cmp::Reverse(key(it))),
+        Order::OldestFirst => placed.sort_by_key(key),
+    }
+    let has_more = placed.len() > count;
+    placed.truncate(count);
+    Ok((placed, has_more))
 }
 
-/// The same as they come, however many they are.
+async fn placed(database: &Database, query: &Query) -> Result<Vec<Placed>, DatabaseError> {
+    let rows = database.query(&query.statement, &query.values).await?;
+    let placed = rows.into_iter().map(|row| {
+        let position = Position { id: row.get("id")?, timestamp: row.get("timestamp")? };
+        Ok(Placed { row, position })
+    });
+    placed.collect()
+}
+
+/// The rows as they come, however many they are.
 ///
 /// # Errors
 /// What the database says.
@@ -110,12 +174,12 @@ pub async fn stream(database: &Database, query: &Query) -> Result<RowStream<'sta
 ///
 /// # Errors
 /// The row is not one of this release.
-pub fn from_row(row: &Row, metric_type: &str) -> Result<Snapshot, DatabaseError> {
+pub fn from_row<'a>(row: &'a Row, metric_type: &'a str) -> Result<Snapshot<'a>, DatabaseError> {
     Ok(Snapshot {
         id: row.get("id")?,
         timestamp: row.get("timestamp")?,
-        source: row.get("source")?,
-        metric_type: metric_type.to_owned(),
-        metric_data: row.get("metric_data")?,
+        source: row.text("source")?,
+        metric_type,
+        metric_data: row.text("metric_data")?,
     })
 }

@@ -1,14 +1,17 @@
 //! Rows by `COPY ... FROM STDIN BINARY`.
 
-use std::future::Future;
 use std::pin::Pin;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use deadpool_postgres::ClientWrapper;
 use futures_util::SinkExt as _;
+use futures_util::future::try_join;
 use tokio::time::timeout;
 use tokio_postgres::types::{IsNull, ToSql as _, Type};
 use tokio_postgres::{CopyInSink, Statement};
 
+use super::stream::LIFT_TIME_LIMIT;
+use super::values::JSONB_VERSION;
 use super::{GRACE, PostgresConnection, timed_out};
 use crate::database::{DatabaseError, DatabaseErrorKind, Value};
 
@@ -24,9 +27,6 @@ const CHUNK: usize = 64 * 1024;
 /// Rows of one command. The server tells what is wrong with a row only when its command is finished, so
 /// that a bad row does not go unnoticed until all others were sent, one command follows the other.
 const ROWS_PER_COMMAND: u64 = 100_000;
-
-/// The version that a jsonb begins with.
-const JSONB_VERSION: u8 = 1;
 
 /// Rows on their way into a table.
 pub(in crate::database) struct CopyIn<'a> {
@@ -52,8 +52,13 @@ impl PostgresConnection {
         let described = self.run(async |client| client.prepare_cached(described).await).await?;
         let types = described.columns().iter().map(|column| column.type_().clone()).collect();
         let statement = self.run(async |client| client.prepare_cached(sql).await).await?;
-        self.lift_time_limit().await?;
-        let sink = self.start(&statement).await?;
+        // Sent at once, without an answer in between.
+        let sink = self
+            .run(async |client| {
+                let started = async { client.copy_in(&statement).await.map(Box::pin) };
+                try_join(client.batch_execute(LIFT_TIME_LIMIT), started).await.map(|((), sink)| sink)
+            })
+            .await?;
         let buffer = fresh_buffer();
         Ok(CopyIn { connection: self, statement, types, sink, buffer, finished: 0, rows: 0 })
     }
@@ -65,11 +70,14 @@ impl PostgresConnection {
     /// Waits for the server to take what is sent. One that does not is given up with its connection.
     async fn wait<T>(
         &mut self,
-        work: impl Future<Output = Result<T, tokio_postgres::Error>>,
+        work: impl AsyncFnOnce(&ClientWrapper) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, DatabaseError> {
-        let Some(limit) = self.statement_timeout else { return Ok(work.await?) };
         self.busy = true;
-        let done = timeout(limit + GRACE, work).await.map_err(|_| timed_out(limit))?;
+        let client = self.client()?;
+        let done = match self.statement_timeout {
+            Some(limit) => timeout(limit + GRACE, work(client)).await.map_err(|_| timed_out(limit))?,
+            None => work(client).await,
+        };
         self.busy = false;
         Ok(done?)
     }
@@ -78,7 +86,7 @@ impl PostgresConnection {
 impl CopyIn<'_> {
     pub(in crate::database) async fn push(&mut self, values: &[Value]) -> Result<(), DatabaseError> {
         if self.rows == ROWS_PER_COMMAND {
-            self.finish_command().await?;
+            self.finish_command(None).await?;
             self.sink = self.connection.start(&self.statement).await?;
             self.buffer = fresh_buffer();
         }
@@ -87,24 +95,30 @@ impl CopyIn<'_> {
         self.rows += 1;
         if self.buffer.len() >= CHUNK {
             let full = std::mem::replace(&mut self.buffer, BytesMut::with_capacity(CHUNK + CHUNK / 4));
-            self.connection.wait(self.sink.send(full.freeze())).await?;
+            let Self { connection, sink, .. } = self;
+            connection.wait(async |_| sink.send(full.freeze()).await).await?;
         }
         Ok(())
     }
 
     pub(in crate::database) async fn finish(mut self) -> Result<u64, DatabaseError> {
-        self.finish_command().await?;
-        self.connection.restore_time_limit().await?;
+        let restore = self.connection.restoring_time_limit();
+        self.finish_command(Some(&restore)).await?;
         Ok(self.finished)
     }
 
-    async fn finish_command(&mut self) -> Result<(), DatabaseError> {
+    /// Ends the command, and sends another statement behind it without waiting for its answer first.
+    async fn finish_command(&mut self, then: Option<&str>) -> Result<(), DatabaseError> {
         self.buffer.put_i16(TRAILER);
         let last = self.buffer.split().freeze();
         let Self { connection, sink, .. } = self;
-        let copied = connection.wait(async {
+        let copied = connection.wait(async |client| {
             sink.send(last).await?;
-            sink.as_mut().finish().await
+            let ended = sink.as_mut().finish();
+            match then {
+                Some(then) => try_join(ended, client.batch_execute(then)).await.map(|(copied, ())| copied),
+                None => ended.await,
+            }
         });
         // The server counts the rows of each command from the first one.
         let copied = copied.await.map_err(|error| error.after_rows(self.finished))?;

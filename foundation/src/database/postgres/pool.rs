@@ -40,8 +40,11 @@ impl PostgresPool {
             hosts::Connector { tls: tls.clone(), create_timeout: settings.create_timeout },
             ManagerConfig { recycling_method: RecyclingMethod::Fast },
         );
+        // A statement is planned once for each connection. Planned anew each time, as the server would choose,
+        // the page of a day takes twice as long, because the planner looks at every partition of the table.
         let limits = format!(
-            "SET statement_timeout = {0}; SET idle_in_transaction_session_timeout = {0}",
+            "SET statement_timeout = {0}; SET idle_in_transaction_session_timeout = {0}; \
+             SET plan_cache_mode = force_generic_plan",
             settings.statement_timeout.as_millis()
         );
         let (idle, recycle_timeout) = (settings.idle_timeout, settings.recycle_timeout);

@@ -10,6 +10,10 @@ use super::{PostgresConnection, parameters, values};
 use crate::database::stream::{Held, Rows};
 use crate::database::{DatabaseError, Row, Value};
 
+/// Takes the server's time limit off the statements of a transaction. Those that need one on this side have it
+/// still.
+pub(super) const LIFT_TIME_LIMIT: &str = "SET LOCAL statement_timeout = 0";
+
 /// A stream of rows, and the connection that they come from.
 struct State<'a> {
     connection: Held<'a, PostgresConnection>,
@@ -40,20 +44,14 @@ impl PostgresConnection {
         sql: String,
         values: Vec<Value>,
     ) -> Result<Rows<'_>, DatabaseError> {
-        self.lift_time_limit().await?;
+        self.batch(LIFT_TIME_LIMIT).await?;
         streamed(Held::Lent(self), sql, values).await
     }
 
-    /// Takes the server's time limit off the statements of this transaction. Those that need one on this
-    /// side have it still.
-    pub(super) async fn lift_time_limit(&mut self) -> Result<(), DatabaseError> {
-        self.batch("SET LOCAL statement_timeout = 0").await
-    }
-
-    /// Puts it back.
-    pub(super) async fn restore_time_limit(&mut self) -> Result<(), DatabaseError> {
+    /// What puts the server's time limit back.
+    pub(super) fn restoring_time_limit(&self) -> String {
         let limit = self.statement_timeout.unwrap_or_default().as_millis();
-        self.batch(&format!("SET LOCAL statement_timeout = {limit}")).await
+        format!("SET LOCAL statement_timeout = {limit}")
     }
 }
 
@@ -85,7 +83,8 @@ impl<'a> State<'a> {
             None => {
                 self.connection.busy = false;
                 if matches!(self.connection, Held::Lent(_)) {
-                    self.connection.restore_time_limit().await?;
+                    let restore = self.connection.restoring_time_limit();
+                    self.connection.batch(&restore).await?;
                 }
                 Ok(None)
             }

@@ -11,6 +11,9 @@ use uuid::Uuid;
 
 use crate::database::{DatabaseError, Row, Value};
 
+/// The version that a jsonb begins with.
+pub(super) const JSONB_VERSION: u8 = 1;
+
 type Failure = Box<dyn Error + Sync + Send>;
 
 impl ToSql for Value {
@@ -127,14 +130,31 @@ impl PostgresRow {
         self.0.columns()[index].name()
     }
 
-    /// The text that stands in a column.
-    pub(in crate::database) fn text(&self, index: usize) -> Result<&str, DatabaseError> {
-        Ok(self.0.try_get(index)?)
-    }
-
     /// What stands in a column.
     pub(in crate::database) fn value(&self, index: usize) -> Result<Value, DatabaseError> {
         Ok(self.0.try_get(index)?)
+    }
+
+    /// The text, or the text of the document, that stands in a column.
+    pub(in crate::database) fn text(&self, index: usize) -> Result<&str, DatabaseError> {
+        Ok(self.0.try_get::<_, Borrowed<'_>>(index)?.0)
+    }
+}
+
+/// A text, or the text of a document, where it lies.
+struct Borrowed<'a>(&'a str);
+
+impl<'a> FromSql<'a> for Borrowed<'a> {
+    fn from_sql(column: &Type, raw: &'a [u8]) -> Result<Self, Failure> {
+        let raw = match *column {
+            Type::JSONB => raw.strip_prefix(&[JSONB_VERSION]).ok_or("an unknown version of jsonb")?,
+            _ => raw,
+        };
+        Ok(Self(std::str::from_utf8(raw)?))
+    }
+
+    fn accepts(column: &Type) -> bool {
+        matches!(*column, Type::JSON | Type::JSONB) || <&str as FromSql>::accepts(column)
     }
 }
 

@@ -7,15 +7,19 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
-use foundation::database::{DatabaseError, RowStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use foundation::database::RowStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::{ActionError, Actions};
 use crate::domain::idempotency::{Answer, KeyedRequest, Outcome};
-use crate::domain::metrics_snapshots::{NewSnapshot, Order, Position, Rules, Snapshot, SnapshotFilter};
+use crate::domain::metrics_snapshots::{NewSnapshot, Order, Position, Rules, SnapshotFilter};
 use crate::partitions::Partitions;
 use crate::settings::MetricsSettings;
 use crate::store::metrics_snapshots;
+
+/// Batches that are read and stored at the same time. More wait: they would wait for each other in the pages of
+/// an index, which takes longer, and each would keep its rows in memory meanwhile.
+const BATCHES: usize = 4;
 
 /// What snapshots are written and read with. Cheap to clone.
 #[derive(Clone)]
@@ -26,19 +30,12 @@ pub struct Snapshots {
     pub partitions: Partitions,
     /// Which snapshots are taken.
     pub settings: Arc<MetricsSettings>,
+    /// Batches that may still be read and stored at the same time.
+    batches: Arc<Semaphore>,
     /// Streams that may still be stored at the same time.
     writers: Arc<Semaphore>,
     /// Streams that may still be read at the same time.
     readers: Arc<Semaphore>,
-}
-
-/// A page of snapshots.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SnapshotPage {
-    /// The snapshots.
-    pub snapshots: Vec<Snapshot>,
-    /// Where the next page begins; nothing when this is the last.
-    pub next: Option<Position>,
 }
 
 impl Snapshots {
@@ -46,7 +43,14 @@ impl Snapshots {
     #[must_use]
     pub fn new(actions: Actions, partitions: Partitions, settings: Arc<MetricsSettings>) -> Self {
         let slots = || Arc::new(Semaphore::new(usize::try_from(settings.streams.get()).unwrap_or(1)));
-        Self { writers: slots(), readers: slots(), actions, partitions, settings }
+        let batches = Arc::new(Semaphore::new(BATCHES));
+        Self { batches, writers: slots(), readers: slots(), actions, partitions, settings }
+    }
+
+    /// Waits until a batch may be read and stored; what is returned is to be kept until it is.
+    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        // Nobody closes it.
+        self.batches.acquire().await.ok()
     }
 
     /// What a snapshot has to keep to at this moment.
@@ -129,28 +133,5 @@ impl Snapshots {
         let permit = Arc::clone(&self.readers).try_acquire_owned().map_err(busy)?;
         let query = metrics_snapshots::Query::new(filter, order, after, limit.map(u64::from));
         Ok((metrics_snapshots::stream(&self.actions.database, &query).await?, permit))
-    }
-
-    /// A page of snapshots.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn page(
-        &self,
-        filter: &SnapshotFilter,
-        order: Order,
-        after: Option<Position>,
-        limit: u32,
-    ) -> Result<SnapshotPage, DatabaseError> {
-        // One more than is shown says whether there is a next page.
-        let query = metrics_snapshots::Query::new(filter, order, after, Some(u64::from(limit) + 1));
-        let rows = metrics_snapshots::page(&self.actions.database, &query).await?;
-        let shown = rows.iter().take(limit as usize);
-        let snapshots = shown.map(|row| metrics_snapshots::from_row(row, &filter.metric_type));
-        let snapshots = snapshots.collect::<Result<Vec<_>, _>>()?;
-        let has_more = rows.len() > limit as usize;
-        let last = snapshots.last().filter(|_| has_more);
-        let next = last.map(|it| Position { timestamp: it.timestamp, id: it.id });
-        Ok(SnapshotPage { snapshots, next })
     }
 }

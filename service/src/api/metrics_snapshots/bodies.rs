@@ -125,13 +125,13 @@ pub struct SnapshotPageBody {
 ///
 /// # Errors
 /// A text or a time has no form in JSON: neither can be.
-pub fn write_snapshot(out: &mut Vec<u8>, snapshot: &Snapshot) -> std::io::Result<()> {
+pub fn write_snapshot(out: &mut Vec<u8>, snapshot: &Snapshot<'_>) -> std::io::Result<()> {
     write!(out, "{{\"id\":{},\"timestamp\":\"", snapshot.id)?;
     snapshot.timestamp.format_into(out, &Rfc3339).map_err(std::io::Error::other)?;
     out.extend_from_slice(b"\",\"source\":");
-    serde_json::to_writer(&mut *out, &snapshot.source)?;
+    serde_json::to_writer(&mut *out, snapshot.source)?;
     out.extend_from_slice(b",\"metric_type\":");
-    serde_json::to_writer(&mut *out, &snapshot.metric_type)?;
+    serde_json::to_writer(&mut *out, snapshot.metric_type)?;
     out.extend_from_slice(b",\"metric_data\":");
     out.extend_from_slice(snapshot.metric_data.as_bytes());
     out.push(b'}');
@@ -142,7 +142,7 @@ pub fn write_snapshot(out: &mut Vec<u8>, snapshot: &Snapshot) -> std::io::Result
 ///
 /// # Errors
 /// As [`write_snapshot`].
-pub fn write_page(snapshots: &[Snapshot], next_cursor: Option<&str>) -> std::io::Result<Vec<u8>> {
+pub fn write_page(snapshots: &[Snapshot<'_>], next_cursor: Option<&str>) -> std::io::Result<Vec<u8>> {
     let mut out = Vec::with_capacity(snapshots.len() * 192 + 64);
     out.extend_from_slice(b"{\"items\":[");
     for (index, snapshot) in snapshots.iter().enumerate() {

@@ -103,7 +103,8 @@ impl Outgoing {
         let mut chunk = Vec::with_capacity(CHUNK + CHUNK / 4);
         while chunk.len() < CHUNK {
             let Some(row) = self.rows.next().await else { return Ok((chunk.into(), true)) };
-            let snapshot = from_row(&row?, &self.metric_type)?;
+            let row = row?;
+            let snapshot = from_row(&row, &self.metric_type)?;
             write_snapshot(&mut chunk, &snapshot).map_err(|error| {
                 let kind = foundation::database::DatabaseErrorKind::Conversion;
                 DatabaseError::new(kind, "a snapshot has no form in JSON").caused_by(error)

@@ -29,6 +29,7 @@ use crate::domain::access::Caller;
 use crate::domain::idempotency::Outcome;
 use crate::domain::metrics_snapshots::streams::{Encoding, Streamed};
 use crate::domain::metrics_snapshots::{Order, Position, Rejection, SnapshotFilter, is_name};
+use crate::store::metrics_snapshots;
 
 /// Whether the caller wants lines.
 fn accepts_lines(request: &Request) -> bool {
@@ -120,10 +121,14 @@ impl MetricsSnapshotsApi {
         if accepts_lines(request) {
             return self.list_lines(filter, order, after, limit.0).await;
         }
-        let page = self.snapshots.page(&filter, order, after, limit.0.unwrap_or(DEFAULT_LIMIT)).await;
-        let page = page.map_err(Failure::Database)?;
-        let next_cursor = page.next.map(|it| cursors::seal(keys, &list, &it.encode()));
-        let json = write_page(&page.snapshots, next_cursor.as_deref());
+        let (database, limit) = (&self.snapshots.actions.database, limit.0.unwrap_or(DEFAULT_LIMIT));
+        let page = metrics_snapshots::page(database, &filter, order, after, limit).await;
+        let (rows, has_more) = page.map_err(Failure::Database)?;
+        let last = rows.last().filter(|_| has_more);
+        let next_cursor = last.map(|it| cursors::seal(keys, &list, &it.position.encode()));
+        let snapshots = rows.iter().map(|it| metrics_snapshots::from_row(&it.row, &filter.metric_type));
+        let snapshots = snapshots.collect::<Result<Vec<_>, _>>().map_err(Failure::Database)?;
+        let json = write_page(&snapshots, next_cursor.as_deref());
         Ok(SnapshotList::Page(json.map_err(poem::error::InternalServerError)?.into()))
     }
 }
@@ -171,9 +176,11 @@ impl MetricsSnapshotsApi {
         if let Some(answer) = self.snapshots.actions.replay(keyed.as_ref()).await? {
             return Ok(Outcome::Replayed(answer).into());
         }
+        let _turn = self.snapshots.turn().await;
         let sorted = read_items(&json, &self.snapshots.rules());
         let Sorted { good, bad } = sorted
             .map_err(|error| Failure::Unreadable("/body", super::conventions::bodies::explain(&error)))?;
+        drop(json);
         let count = good.len() + bad.len();
         if !(1..=MAX_ITEMS).contains(&count) {
             let rule = format!("there are {count} of them; 1 to {MAX_ITEMS} are taken at once");

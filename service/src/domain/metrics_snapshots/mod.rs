@@ -22,18 +22,18 @@ pub const MAX_SOURCE: usize = 255;
 pub const MAX_METRIC_TYPE: usize = 50;
 
 /// A snapshot as it is in the table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshot<'a> {
     /// The database's number for it.
     pub id: i64,
     /// When it was measured, to the microsecond, in UTC.
     pub timestamp: OffsetDateTime,
     /// The host or agent that it came from.
-    pub source: String,
+    pub source: &'a str,
     /// What was measured.
-    pub metric_type: String,
+    pub metric_type: &'a str,
     /// The document: an object.
-    pub metric_data: String,
+    pub metric_data: &'a str,
 }
 
 /// A snapshot that may be written.
