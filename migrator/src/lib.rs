@@ -13,12 +13,15 @@ mod commands;
 pub mod error;
 mod grants;
 pub mod history;
+mod piecewise;
 pub mod plan;
+mod progress;
 pub mod report;
 pub mod schema;
 mod session;
 pub mod settings;
 pub mod source;
+pub mod statements;
 mod step;
 pub mod stop;
 
