@@ -52,7 +52,7 @@ impl Step<'_> {
         if self.migration.instructions().no_transaction
             && let Some((_, rest)) = queries.split_first()
         {
-            if piecewise::run(self.session, self.migration).await? == Performed::Skipped {
+            if Box::pin(piecewise::run(self.session, self.migration)).await? == Performed::Skipped {
                 return Ok(Performed::Skipped);
             }
             files = rest;

@@ -16,8 +16,8 @@ const LEFT_BY_REINDEX: Statement = Statement::write(
     "SELECT format('DROP INDEX CONCURRENTLY %I.%I', n.nspname, c.relname) AS \"drop\"
      FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$'
-       AND ($1 IS NULL OR i.indrelid = to_regclass($1)
-         OR i.indrelid = (SELECT indrelid FROM pg_index WHERE indexrelid = to_regclass($1)))",
+       AND (CAST($1 AS text) IS NULL OR i.indrelid = to_regclass(CAST($1 AS text))
+         OR i.indrelid = (SELECT indrelid FROM pg_index WHERE indexrelid = to_regclass(CAST($1 AS text))))",
 );
 const RELATION: Statement = Statement::write("pg_class", "SELECT 1 AS one WHERE to_regclass($1) IS NOT NULL");
 const PARTITION: Statement = Statement::write(

@@ -47,7 +47,8 @@ pub(crate) async fn run(session: &mut Session, migration: &Migration) -> Result<
             return Ok(Performed::Skipped);
         }
         let step = Step { title: migration.display(), unit, piece };
-        step.run(session, known).await.map_err(|error| step.explain(error))?;
+        // On the heap, as in `step`: without optimisation these frames are large.
+        Box::pin(step.run(session, known)).await.map_err(|error| step.explain(error))?;
     }
     Ok(Performed::Done)
 }
@@ -64,7 +65,7 @@ impl Step<'_> {
             return session.perform_without_transaction(&self.title, self.unit.part.sql).await;
         }
         if known.is_some() {
-            return self.resume(session).await;
+            return Box::pin(self.resume(session)).await;
         }
         if self.unit.mode == Mode::Transaction {
             let sql = self.unit.part.sql.to_owned();
@@ -74,19 +75,19 @@ impl Step<'_> {
                 performed => return performed,
             }
         }
-        self.alone(session).await
+        Box::pin(self.alone(session)).await
     }
 
     async fn alone(&self, session: &mut Session) -> Result<(), MigratorError> {
         self.record(session, vec![Work::Begin(self.piece.clone())]).await?;
-        self.again(session).await
+        Box::pin(self.again(session)).await
     }
 
     async fn again(&self, session: &mut Session) -> Result<(), MigratorError> {
         let done = session.perform_without_transaction(&self.title, self.unit.part.sql).await;
         if let Err(error) = done {
             if matches!(error, MigratorError::FailedInPart { .. })
-                && let Err(error) = self.clean_up(session).await
+                && let Err(error) = Box::pin(self.clean_up(session)).await
             {
                 tracing::warn!(error = %error, "what the statement left is seen to by the next run");
             }
@@ -158,7 +159,7 @@ impl Step<'_> {
                     );
                     session.perform_without_transaction(&self.title, &drop).await?;
                 }
-                self.again(session).await
+                Box::pin(self.again(session)).await
             }
             Trace::Unknown => Err(MigratorError::Schema(vec![self.unknown()])),
         }
@@ -178,7 +179,8 @@ impl Step<'_> {
     async fn record(&self, session: &mut Session, work: Vec<Work>) -> Result<(), MigratorError> {
         let guard = Guard::NotFinished(self.piece.version, self.piece.number);
         // Skipped: another migrator was there first, which only SQLite allows.
-        session.perform(&Change { title: self.title.clone(), guard, work }).await.map(drop)
+        let change = Change { title: self.title.clone(), guard, work };
+        Box::pin(session.perform(&change)).await.map(drop)
     }
 
     /// Says the line of the file, and that what was finished before stays.

@@ -98,7 +98,7 @@ mod tests {
         let parts = split(Dialect::Sqlite, &file);
         // SQLite refuses the empty statement in the body of the trigger, which is no matter of splitting.
         assert_eq!(parts.iter().map(|part| part.sql).collect::<Vec<_>>(), STATEMENTS);
-        assert_eq!(parts[1].line, 6);
+        assert_eq!(parts[1].line, 5);
     }
 
     /// SQLite itself prepares one statement after the other.
