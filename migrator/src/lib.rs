@@ -13,6 +13,7 @@ mod commands;
 pub mod error;
 mod grants;
 pub mod history;
+pub mod lint;
 mod piecewise;
 pub mod plan;
 mod progress;

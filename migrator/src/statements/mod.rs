@@ -3,6 +3,8 @@
 mod postgres;
 mod sqlite;
 
+pub(crate) use sqlite::words as sqlite_words;
+
 use std::ops::Range;
 
 use crate::source::Dialect;

@@ -37,6 +37,25 @@ pub(super) fn ranges(file: &str) -> Vec<Range<usize>> {
     ranges.finish()
 }
 
+/// The tokens of a statement without comments, words in upper case, quoted names without their quotes.
+pub(crate) fn words(sql: &str) -> Vec<String> {
+    let (mut words, mut at) = (Vec::new(), 0);
+    while at < sql.len() {
+        let length = token(&sql[at..]);
+        let token = &sql[at..at + length];
+        at += length;
+        if token.trim().is_empty() || token.starts_with("--") || token.starts_with("/*") {
+            continue;
+        }
+        words.push(match token.chars().next() {
+            Some('"' | '`' | '[') => token[1..token.len().max(2) - 1].to_uppercase(),
+            Some('\'') => token.to_owned(),
+            _ => token.to_uppercase(),
+        });
+    }
+    words
+}
+
 fn next(state: State, token: &str) -> State {
     let is = |word: &str| token.eq_ignore_ascii_case(word);
     match (state, token) {
