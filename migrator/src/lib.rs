@@ -14,6 +14,7 @@ pub mod error;
 mod grants;
 pub mod history;
 pub mod lint;
+pub mod locks;
 mod piecewise;
 pub mod plan;
 mod progress;
@@ -26,5 +27,5 @@ pub mod statements;
 mod step;
 pub mod stop;
 
-pub use commands::{Awaited, Migrator};
+pub use commands::{Awaited, Migrator, PlanReport, PlannedMigration};
 pub use error::MigratorError;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use squawk_linter::{Linter, Rule};
 use squawk_syntax::ast::{AstNode, Stmt};
-use squawk_syntax::{Parse, SourceFile};
+use squawk_syntax::{Parse, SourceFile, SyntaxKind};
 
 use super::{Hit, Level, Rules, Source, incompatible, tightening};
 use crate::source::{Dialect, Instructions};
@@ -12,7 +12,9 @@ use crate::statements;
 
 /// The migrator sets both limits in each transaction, and a migration is applied once, so that `IF NOT EXISTS`
 /// would only hide what is wrong.
-const NEEDLESS: [Rule; 4] = [
+const NEEDLESS: [Rule; 5] = [
+    // Ours looks at a file with a single statement too.
+    Rule::BanConcurrentIndexCreationInTransaction,
     Rule::RequireTimeoutSettings,
     Rule::RequireLockTimeout,
     Rule::RequireStatementTimeout,
@@ -72,6 +74,7 @@ pub(super) fn hits(source: &Source<'_>, instructions: &Instructions, rules: &Rul
         hits.extend(statements.iter().filter_map(unnamed_index));
     } else {
         hits.extend(not_in_transaction(source));
+        hits.extend(statements.iter().filter_map(concurrently));
     }
     hits
 }
@@ -122,23 +125,33 @@ fn unnamed_index(statement: &Stmt) -> Option<Hit> {
     })
 }
 
+fn refused(offset: usize, what: &str) -> Hit {
+    let message = format!("{what} cannot run in a transaction");
+    Hit::new(offset, "not-in-transaction", Level::Error, message)
+        .help("give it a file of its own that says `-- migrator: no-transaction`")
+}
+
+fn concurrently(statement: &Stmt) -> Option<Hit> {
+    let is_allowed =
+        matches!(statement, Stmt::Refresh(_) | Stmt::CreateFunction(_) | Stmt::CreateProcedure(_));
+    let mut tokens = statement.syntax().descendants_with_tokens();
+    let found = !is_allowed && tokens.any(|it| it.kind() == SyntaxKind::CONCURRENTLY_KW);
+    found.then(|| refused(start(statement), "what is done CONCURRENTLY"))
+}
+
 fn not_in_transaction(source: &Source<'_>) -> Vec<Hit> {
     let mut hits = Vec::new();
     for part in statements::split(Dialect::Postgres, source.text) {
         let [first, second] = part.first_words();
-        let refused = match &*first {
+        let is_refused = match &*first {
             "VACUUM" => true,
             "CREATE" | "DROP" | "ALTER" => {
                 matches!(&*second, "SYSTEM" | "TABLESPACE") || second == "DATABASE" && first != "ALTER"
             }
             _ => false,
         };
-        if refused {
-            let message = format!("{first} cannot run in a transaction");
-            hits.push(
-                Hit::new(part.offset, "not-in-transaction", Level::Error, message)
-                    .help("give it a file of its own that says `-- migrator: no-transaction`"),
-            );
+        if is_refused {
+            hits.push(refused(part.offset, &first));
         }
     }
     hits
