@@ -44,9 +44,14 @@ const INCOMPATIBLE: [Rule; 16] = [
 pub(super) fn hits(source: &Source<'_>, instructions: &Instructions, rules: &Rules) -> Vec<Hit> {
     let file = SourceFile::parse(source.text);
     let mut hits: Vec<Hit> = Vec::new();
-    for error in file.errors() {
-        let offset = usize::from(error.range().start());
-        hits.push(Hit::new(offset, "syntax-error", Level::Error, error.message()));
+    let errors: Vec<(usize, String)> =
+        file.errors().iter().map(|it| (usize::from(it.range().start()), it.message().to_owned())).collect();
+    for part in statements::split(Dialect::Postgres, source.text) {
+        // What follows the first one in a statement follows from it.
+        let place = part.offset..=part.offset + part.sql.len();
+        if let Some((offset, message)) = errors.iter().find(|(offset, _)| place.contains(offset)) {
+            hits.push(Hit::new(*offset, "syntax-error", Level::Error, message.as_str()));
+        }
     }
     let mut incompatible_at = BTreeSet::new();
     for violation in squawk(&file, source.text, instructions, rules) {
