@@ -101,7 +101,10 @@ impl Hit {
 /// The names of all rules that `lint-allow` and `--exclude` understand.
 #[must_use]
 pub fn is_rule(name: &str) -> bool {
-    const OWN: [&str; 6] = [
+    const OWN: [&str; 9] = [
+        "instruction",
+        "unknown-rule",
+        "unused-allow",
         "syntax-error",
         "compatible-from",
         "not-in-transaction",
@@ -125,7 +128,6 @@ pub fn lint(source: &Source<'_>, rules: &Rules) -> Vec<Finding> {
             matches!(&*hit.rule, "syntax-error" | "not-in-transaction" | "transaction-nesting")
         });
     }
-    hits.retain(|hit| !rules.exclude.contains(&hit.rule));
     let mut findings = Vec::new();
     for problem in problems {
         let reason = problem.reason;
@@ -138,7 +140,7 @@ pub fn lint(source: &Source<'_>, rules: &Rules) -> Vec<Finding> {
         let line = line.map_or(1, |line| line + 1);
         let hit = if !is_rule(rule) {
             Hit::new(0, "unknown-rule", Level::Error, format!("lint-allow {rule}: there is no such rule"))
-        } else if hits.iter().all(|hit| hit.rule != *rule) && !rules.exclude.contains(rule) {
+        } else if hits.iter().all(|hit| hit.rule != *rule) {
             Hit::new(
                 0,
                 "unused-allow",
@@ -152,6 +154,7 @@ pub fn lint(source: &Source<'_>, rules: &Rules) -> Vec<Finding> {
     }
     let allowed = |hit: &Hit| instructions.lint_allow.iter().any(|(rule, _)| *rule == hit.rule);
     findings.extend(hits.into_iter().filter(|hit| !allowed(hit)).map(|hit| finding(source, hit)));
+    findings.retain(|finding| !rules.exclude.contains(&finding.rule));
     findings.sort_by_key(|it| (it.line, it.column));
     findings
 }

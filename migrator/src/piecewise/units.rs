@@ -71,21 +71,23 @@ fn block<'a>(file: &'a str, parts: &[Part<'a>]) -> Option<Unit<'a>> {
 }
 
 fn mode(dialect: Dialect, part: &Part<'_>, first: &str) -> Mode {
+    let [_, second] = part.first_words();
     let is_concurrent = || part.sql.to_uppercase().contains("CONCURRENTLY");
-    match (dialect, first) {
-        (Dialect::Sqlite, "PRAGMA" | "ATTACH" | "DETACH")
-        | (Dialect::Postgres, "SET" | "RESET" | "DISCARD" | "LISTEN" | "UNLISTEN" | "LOAD" | "PREPARE") => {
+    match (dialect, first, second.as_str()) {
+        (Dialect::Sqlite, "PRAGMA" | "ATTACH" | "DETACH", _)
+        | (Dialect::Postgres, "SET" | "RESET" | "DISCARD" | "LISTEN" | "UNLISTEN" | "LOAD" | "PREPARE", _) => {
             Mode::EachSession
         }
-        (_, "VACUUM") => Mode::Alone,
-        // Where this takes too much for concurrent, nothing is lost but the one transaction.
-        (Dialect::Postgres, "CREATE" | "DROP" | "REINDEX" | "ALTER") if is_concurrent() => Mode::Alone,
-        (Dialect::Postgres, "CREATE" | "DROP" | "ALTER") => {
-            let [_, second] = part.first_words();
-            match second.as_str() {
-                "DATABASE" | "TABLESPACE" | "SYSTEM" => Mode::Alone,
-                _ => Mode::Transaction,
-            }
+        (_, "VACUUM", _) => Mode::Alone,
+        (Dialect::Postgres, "CREATE" | "DROP" | "ALTER", "DATABASE" | "TABLESPACE" | "SYSTEM") => Mode::Alone,
+        // What is missing here is found out by trying; this only spares the server's log an error.
+        (Dialect::Postgres, "CREATE", "INDEX" | "UNIQUE")
+        | (Dialect::Postgres, "DROP", "INDEX")
+        | (Dialect::Postgres, "ALTER", "TABLE")
+        | (Dialect::Postgres, "REINDEX", _)
+            if is_concurrent() =>
+        {
+            Mode::Alone
         }
         _ => Mode::Transaction,
     }
