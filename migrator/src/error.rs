@@ -60,7 +60,7 @@ impl MigratorError {
         match self {
             Self::Database(error) => error.exit(),
             // The rights of the role and the disk are mended by a person, not by the next release.
-            Self::Failed { source, .. }
+            Self::Failed { source, .. } | Self::FailedInPart { source, .. }
                 if matches!(
                     source.kind(),
                     DatabaseErrorKind::InsufficientPrivilege
@@ -98,7 +98,7 @@ impl fmt::Display for MigratorError {
                 }
                 write!(
                     formatter,
-                    ": {source}; it runs outside of a transaction, so look whether it left something behind (an invalid index, for example) before it runs again"
+                    ": {source}; it runs outside of a transaction, so what stands before this statement is done and stays: mend it and run it again, which goes on there"
                 )
             }
             Self::Schema(reasons) => formatter.write_str(&reasons.join("; ")),

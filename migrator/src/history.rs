@@ -28,7 +28,7 @@ const REMEMBER: Statement = Statement::write(
 );
 const READ_JOURNAL: Statement = Statement::read(
     "migrator_journal",
-    "SELECT version, name, action, outcome, started_at, finished_at, compatible_from, undo_sql, migrator_version, error FROM migrator_journal ORDER BY id",
+    "SELECT version, name, statement, action, outcome, started_at, finished_at, compatible_from, undo_sql, migrator_version, error FROM migrator_journal ORDER BY id",
 );
 const WRITE_JOURNAL: Statement = Statement::write(
     "migrator_journal",
@@ -219,9 +219,12 @@ pub struct JournalEntry {
     pub version: Option<Version>,
     /// The name, without the version.
     pub name: Option<String>,
+    /// The number of the statement, from 1, of a file that runs outside of a transaction; nothing for whole
+    /// migrations.
+    pub statement: Option<i64>,
     /// `up`, `down` or `stamp`.
     pub action: String,
-    /// `applied`, `undone`, `stamped`, or `failed` and rolled back.
+    /// `applied`, `undone`, `stamped`, `failed` and rolled back, or of a statement `started`.
     pub outcome: String,
     /// When it began, in UTC.
     #[serde(with = "time::serde::rfc3339")]
@@ -245,6 +248,7 @@ impl JournalEntry {
         Ok(Self {
             version: row.get("version")?,
             name: row.get("name")?,
+            statement: row.get("statement")?,
             action: row.get("action")?,
             outcome: row.get("outcome")?,
             started_at: row.get("started_at")?,
@@ -259,7 +263,9 @@ impl JournalEntry {
 
 /// The last entry that made a version applied.
 pub(crate) fn last_applied(journal: &[JournalEntry], version: Version) -> Option<&JournalEntry> {
-    journal.iter().rfind(|it| it.version == Some(version) && it.error.is_none() && it.outcome != "undone")
+    journal.iter().rfind(|it| {
+        it.version == Some(version) && it.statement.is_none() && it.error.is_none() && it.outcome != "undone"
+    })
 }
 
 /// Everything that runs did, oldest first; empty when there is no journal.

@@ -201,7 +201,10 @@ pub fn journal_table(journal: &[JournalEntry]) -> String {
             show_time(Some(it.started_at)),
             it.action.clone(),
             it.version.map(|version| version.to_string()).unwrap_or_default(),
-            it.name.clone().unwrap_or_default(),
+            match (&it.name, it.statement) {
+                (Some(name), Some(statement)) => format!("{name}, statement {statement}"),
+                (name, _) => name.clone().unwrap_or_default(),
+            },
             it.outcome.clone(),
             it.migrator_version.clone().unwrap_or_default(),
         ]

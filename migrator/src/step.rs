@@ -10,7 +10,8 @@ use refinery_core::traits::r#async::{AsyncQuery, AsyncTransaction};
 use refinery_core::{AsyncMigrate, Runner};
 
 use crate::error::MigratorError;
-use crate::history::{self, Action, Entry};
+use crate::history::{Action, Entry};
+use crate::piecewise;
 use crate::session::{Change, Guard, Performed, Session, Work};
 use crate::source::Migration;
 
@@ -49,13 +50,11 @@ impl Step<'_> {
         let title = self.migration.display();
         let mut files = queries;
         if self.migration.instructions().no_transaction
-            && let Some((sql, rest)) = queries.split_first()
+            && let Some((_, rest)) = queries.split_first()
         {
-            // SQLite has no lock that outlives a transaction, so another migrator may have done it by now.
-            if history::contains(self.session.connection(), self.migration.version()).await? {
+            if Box::pin(piecewise::run(self.session, self.migration)).await? == Performed::Skipped {
                 return Ok(Performed::Skipped);
             }
-            self.session.perform_without_transaction(&title, sql).await?;
             files = rest;
         }
         let mut work: Vec<Work> = files.iter().map(|sql| Work::File { sql: sql.clone() }).collect();

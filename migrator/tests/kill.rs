@@ -66,6 +66,39 @@ fn migrations(backend: Backend) -> Vec<(String, String)> {
         .collect()
 }
 
+/// The same, and some files outside of a transaction: indexes made, made anew and dropped concurrently, rows that
+/// come once, and a table that is detached.
+fn mixed_migrations() -> Vec<(String, String)> {
+    let outside = |number: u32| {
+        let (before, index) = (number.saturating_sub(3), format!("outside_{number}"));
+        format!(
+            "-- migrator: no-transaction
+             SET lock_timeout = '10s';
+             INSERT INTO done VALUES ({number});
+             CREATE INDEX CONCURRENTLY {index} ON child (value, id);
+             CREATE UNIQUE INDEX CONCURRENTLY {index}_unique ON child (id, value) WHERE value <> {number};
+             UPDATE parent SET note = note || '.{number}' WHERE id <= 300;
+             REINDEX INDEX CONCURRENTLY {index};
+             DROP INDEX CONCURRENTLY IF EXISTS outside_{before};
+             CREATE TABLE list_{number} (id bigint) PARTITION BY RANGE (id);
+             CREATE TABLE list_{number}_all PARTITION OF list_{number} FOR VALUES FROM (0) TO (9);
+             BEGIN;
+             INSERT INTO list_{number} VALUES (1), (2);
+             UPDATE child SET value = value + 1 WHERE id <= 100;
+             COMMIT;
+             ALTER TABLE list_{number} DETACH PARTITION list_{number}_all CONCURRENTLY;
+             VACUUM parent;"
+        )
+    };
+    let mut migrations = migrations(Backend::Postgres);
+    for (number, migration) in (1..).zip(&mut migrations) {
+        if number % 3 == 2 {
+            migration.1 = outside(number);
+        }
+    }
+    migrations
+}
+
 /// Everything that is in the tables, and which tables there are.
 async fn contents(connection: &mut Connection, backend: Backend) -> Vec<String> {
     let tables = match backend {
@@ -82,7 +115,24 @@ async fn contents(connection: &mut Connection, backend: Backend) -> Vec<String> 
     ] {
         contents.extend(texts(connection, &format!("SELECT {row} ORDER BY 1")).await.unwrap());
     }
+    if backend == Backend::Postgres {
+        let catalog = "SELECT pg_get_indexdef(indexrelid) || ' ' || indisvalid || indisready AS it FROM pg_index
+             WHERE indrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)
+             UNION ALL SELECT inhparent::regclass || ' has ' || inhrelid::regclass FROM pg_inherits
+             UNION ALL SELECT attrelid::regclass || '.' || attname || ' ' || atttypid::regtype || attnotnull FROM pg_attribute
+             WHERE attnum > 0 AND attrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p'))
+             ORDER BY 1";
+        contents.extend(texts(connection, catalog).await.unwrap());
+    }
     contents
+}
+
+/// What the journal says of whole migrations.
+async fn whole(connection: &mut Connection) -> Vec<String> {
+    let unfinished = "SELECT 'statement of ' || name AS it FROM migrator_journal WHERE outcome = 'started'";
+    assert_eq!(texts(connection, unfinished).await.unwrap(), Vec::<String>::new());
+    let sql = "SELECT action || ' ' || CAST(version AS text) AS it FROM migrator_journal WHERE statement IS NULL ORDER BY id";
+    texts(connection, sql).await.unwrap()
 }
 
 /// Always the same numbers from 0 to 1, so that a failure can be looked at again.
@@ -98,12 +148,11 @@ fn fractions() -> impl Iterator<Item = f64> {
     clippy::disallowed_methods,
     reason = "it chooses how long the tests take, which is no setting of a program"
 )]
-fn moments() -> u32 {
-    if std::env::var_os("BEDPLATE_TEST_LONG").is_some() { 50 } else { 5 }
+fn moments(long: u32) -> u32 {
+    if std::env::var_os("BEDPLATE_TEST_LONG").is_some() { long } else { 5 }
 }
 
-async fn survives_kills(backend_of_test: Backend) {
-    let migrations = migrations(backend_of_test);
+async fn survives_kills(backend_of_test: Backend, migrations: &[(String, String)], moments: u32) {
     let files: Vec<(&str, &str)> =
         migrations.iter().map(|(name, sql)| (name.as_str(), sql.as_str())).collect();
     let folder = tempfile::tempdir().unwrap();
@@ -123,7 +172,7 @@ async fn survives_kills(backend_of_test: Backend) {
         expected = contents(&mut undisturbed.connect().await, backend_of_test).await;
     }
 
-    let (moments, mut halfway) = (moments(), 0);
+    let mut halfway = 0;
     for (number, fraction) in (0..moments).zip(fractions()) {
         let moment = duration.mul_f64((f64::from(number) + fraction) / f64::from(moments));
         let database = TestDatabase::new(backend_of_test).await;
@@ -133,12 +182,18 @@ async fn survives_kills(backend_of_test: Backend) {
         child.wait().await.unwrap();
 
         let mut connection = database.connect().await;
+        if backend_of_test == Backend::Postgres && number % 2 == 1 {
+            // The machine is gone with its server: what it did is not brought to an end either.
+            let gone = "SELECT pg_terminate_backend(pid)::text AS it FROM pg_stat_activity
+                 WHERE datname = current_database() AND application_name LIKE 'bedplate-migrator%'";
+            texts(&mut connection, gone).await.unwrap();
+        }
         // The server needs a moment to notice, and that is the next migrator's business too.
         let report = library(&database, &files).up(None).await;
         let report = report.unwrap_or_else(|error| panic!("killed after {moment:?}: {error}"));
         halfway += u32::from((1..files.len()).contains(&report.applied.len()));
         assert_eq!(versions(&mut connection).await, all, "killed after {moment:?}");
-        assert_eq!(journal(&mut connection).await, each_once, "killed after {moment:?}");
+        assert_eq!(whole(&mut connection).await, each_once, "killed after {moment:?}");
         assert!(contents(&mut connection, backend(&database)).await == expected, "killed after {moment:?}");
     }
     println!(
@@ -149,12 +204,17 @@ async fn survives_kills(backend_of_test: Backend) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_random_moments_on_postgresql() {
-    survives_kills(Backend::Postgres).await;
+    survives_kills(Backend::Postgres, &migrations(Backend::Postgres), moments(50)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_random_moments_outside_of_transactions() {
+    survives_kills(Backend::Postgres, &mixed_migrations(), moments(200)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn at_random_moments_on_sqlite() {
-    survives_kills(Backend::Sqlite).await;
+    survives_kills(Backend::Sqlite, &migrations(Backend::Sqlite), moments(50)).await;
 }
 
 /// In the middle of a statement, and the server is busy with it still.

@@ -1,7 +1,9 @@
 //! The command line of the migrator.
 
+mod lint;
 mod output;
 mod perform;
+mod plan;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,12 +40,14 @@ const EXAMPLES: &str = "Examples:
   migrator                      apply everything that is pending
   migrator up --to 3            apply up to and with version 3
   migrator down                 take the newest migration back
+  migrator plan --check         show what up would do; exit code 73 when that is something
   migrator status --format json what is applied and pending, for a script
   migrator wait --for schema    return when another migrator has done its work
 
 Exit codes:
   0 done, or nothing to do   2 bad usage   65 the schema is not one this release may touch
-  69 database unreachable   70 a migration's SQL failed   75 lock not won, timed out or stopped
+  69 database unreachable   70 a migration's SQL failed
+  73 found by lint, or pending for plan --check   75 lock not won, timed out or stopped
   78 bad settings, and what only a person can mend";
 
 #[derive(Debug, Args)]
@@ -93,6 +97,11 @@ enum Command {
         #[arg(long, value_name = "VERSION")]
         to: Option<Version>,
     },
+    /// Show what up or down would do: the SQL, its locks, what it rewrites, and what lint finds. Changes nothing.
+    Plan(plan::PlanArguments),
+    /// Look for what is wrong or dangerous in migrations: in FILES, or in those that up would apply. Exit code 73
+    /// when something is found.
+    Lint(lint::LintArguments),
     /// List what is applied and what is pending.
     Status,
     /// List everything that was ever done to this database.
@@ -212,6 +221,8 @@ impl Command {
         match self {
             Self::Up { .. } => "up",
             Self::Down { .. } => "down",
+            Self::Plan(_) => "plan",
+            Self::Lint(_) => "lint",
             Self::Status => "status",
             Self::History => "history",
             Self::Stamp { .. } => "stamp",

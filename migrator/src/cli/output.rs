@@ -38,9 +38,14 @@ impl Output {
 
     /// Writes a result. That nobody reads it any more is no failure of the command.
     pub(super) fn result(&self, command: &str, report: &impl Serialize, text: &str) {
+        self.result_with(command, Exit::Success, report, text);
+    }
+
+    /// The same for a command that found something.
+    pub(super) fn result_with(&self, command: &str, exit: Exit, report: &impl Serialize, text: &str) {
         let text = match self.format {
             Format::Text => text.to_owned(),
-            Format::Json => document(command, Exit::Success, report),
+            Format::Json => document(command, exit, report),
         };
         let _nobody_reads = writeln!(std::io::stdout(), "{text}");
     }

@@ -55,12 +55,12 @@ impl Output {
             span.record("otel.status_code", "ERROR");
         }
         match performed {
-            Ok(()) => Exit::Success,
+            Ok(exit) => exit,
             Err(error) => self.failure(name, &error),
         }
     }
 
-    async fn perform(&self, command: Command, migrator: &Migrator) -> Result<(), MigratorError> {
+    async fn perform(&self, command: Command, migrator: &Migrator) -> Result<Exit, MigratorError> {
         match command {
             Command::Up { to } => self.up("up", &migrator.up(to).await?),
             Command::Reset { .. } => self.up("reset", &migrator.reset().await?),
@@ -73,6 +73,8 @@ impl Output {
                 let text = format!("took {count} back; at version {}", show(report.current_version));
                 self.result("down", &report, &text);
             }
+            Command::Plan(arguments) => return self.plan(&arguments, migrator).await,
+            Command::Lint(arguments) => return self.lint(&arguments, migrator),
             Command::Status => {
                 let report = migrator.status().await?;
                 self.result("status", &report, report.table().trim_end());
@@ -107,7 +109,7 @@ impl Output {
             }
             Command::CheckConfig => unreachable!("it was answered before anything was connected"),
         }
-        Ok(())
+        Ok(Exit::Success)
     }
 }
 

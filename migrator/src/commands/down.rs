@@ -12,7 +12,7 @@ use crate::source::Version;
 
 /// How far `down` goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Down {
+pub(super) enum Down {
     /// Takes back that many.
     Steps(usize),
     /// Takes back everything above the version; 0 is back to the base.
@@ -69,7 +69,7 @@ impl Migrator {
 
     /// The change that takes one migration back, by this release's file, or by what the journal kept of
     /// one that this release does not know.
-    fn undo(&self, applied: &Applied, journal: &[JournalEntry]) -> Result<Change, String> {
+    pub(super) fn undo(&self, applied: &Applied, journal: &[JournalEntry]) -> Result<Change, String> {
         let title = applied.display();
         let sql = match self.catalog.get(applied.version) {
             Some(migration) if !applied.is(migration) => {
@@ -103,7 +103,7 @@ impl Migrator {
 }
 
 /// Those that are taken back, oldest first.
-fn undone(applied: &[Applied], down: Down) -> Result<&[Applied], MigratorError> {
+pub(super) fn undone(applied: &[Applied], down: Down) -> Result<&[Applied], MigratorError> {
     match down {
         Down::Steps(steps) => Ok(&applied[applied.len().saturating_sub(steps)..]),
         Down::To(0) => Ok(applied),

@@ -2,6 +2,8 @@
 
 mod backup;
 mod down;
+mod lint;
+mod plan;
 mod reset;
 mod stamp;
 mod up;
@@ -21,9 +23,10 @@ use crate::plan::Plan;
 use crate::report::StatusReport;
 use crate::session::{Context, Session};
 use crate::settings::{AdminSettings, Settings};
-use crate::source::{Catalog, Dialect, embedded};
+use crate::source::{Catalog, Dialect, Migration, Version, embedded};
 use crate::stop::Stop;
 
+pub use plan::{PlanReport, PlannedMigration};
 pub use wait::Awaited;
 
 /// Brings one database to one set of migrations, and back.
@@ -104,17 +107,36 @@ impl Migrator {
     /// What is applied, or why it does not go together with the migrations.
     async fn applied(&self, session: &mut Session) -> Result<Vec<Applied>, MigratorError> {
         let applied = history::read(session.connection()).await?.unwrap_or_default();
-        let plan = Plan::new(&self.catalog, &applied);
+        let has_newer = !Plan::new(&self.catalog, &applied).newer.is_empty();
+        let journal = if has_newer { history::read_journal(session.connection()).await? } else { Vec::new() };
+        self.compatible(&applied, &journal)?;
+        Ok(applied)
+    }
+
+    /// What is pending, or why what is applied does not go together with the migrations.
+    fn compatible<'a>(
+        &'a self,
+        applied: &[Applied],
+        journal: &[JournalEntry],
+    ) -> Result<Vec<&'a Migration>, MigratorError> {
+        let plan = Plan::new(&self.catalog, applied);
         if !plan.conflicts.is_empty() {
             return Err(MigratorError::Schema(plan.conflicts));
         }
-        if !plan.newer.is_empty() {
-            let journal = history::read_journal(session.connection()).await?;
-            if let Some(reason) = plan.incompatibility(&self.catalog, &journal) {
-                return Err(MigratorError::Schema(vec![reason]));
-            }
+        match plan.incompatibility(&self.catalog, journal) {
+            Some(reason) => Err(MigratorError::Schema(vec![reason])),
+            None => Ok(plan.pending),
         }
-        Ok(applied)
+    }
+
+    /// Refuses a version that no migration has.
+    fn require_known(&self, version: Option<Version>) -> Result<(), MigratorError> {
+        match version {
+            Some(version) if self.catalog.get(version).is_none() => Err(MigratorError::Usage(format!(
+                "there is no migration with the version {version}; `migrator status` lists them"
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -22,13 +22,7 @@ impl Migrator {
     /// # Errors
     /// Every [`MigratorError`]. What was under way is rolled back, what was finished before stays.
     pub async fn up(&self, to: Option<Version>) -> Result<UpReport, MigratorError> {
-        if let Some(to) = to
-            && self.catalog.get(to).is_none()
-        {
-            return Err(MigratorError::Usage(format!(
-                "there is no migration with the version {to}; `migrator status` lists them"
-            )));
-        }
+        self.require_known(to)?;
         let mut session = Session::open(&self.context, true).await?;
         let applied = self.applied(&mut session).await?;
         let nothing_pending = self.pending(&applied, to).is_empty();

@@ -10,6 +10,7 @@ use super::blockers::Blockers;
 use super::{Change, Context, Guard, Performed, Work, postgres, sqlite};
 use crate::error::MigratorError;
 use crate::history;
+use crate::progress;
 use crate::stop::Stop;
 
 /// How long a statement that was cancelled may take to end before its connection is given up.
@@ -152,7 +153,8 @@ async fn transaction(
             _ => {}
         }
     }
-    if connection.backend() == Backend::Sqlite {
+    // Between two statements of a file that is not run as one, a table that is rebuilt may be missing.
+    if connection.backend() == Backend::Sqlite && !matches!(change.guard, Guard::NotFinished(..)) {
         sqlite::leave(connection, &change.title).await?;
     }
     connection.commit().await?;
@@ -169,6 +171,10 @@ async fn holds(connection: &mut Connection, guard: Guard) -> Result<bool, Databa
     match guard {
         Guard::None => Ok(true),
         Guard::NotApplied(version) => Ok(!history::contains(connection, version).await?),
+        Guard::NotFinished(version, number) => {
+            let applied = history::contains(connection, version).await?;
+            Ok(!applied && !progress::is_finished(connection, version, number).await?)
+        }
         Guard::Applied(version) => history::contains(connection, version).await,
         Guard::NoAdmin => Ok(!crate::admin::exists(connection).await?),
     }
@@ -192,6 +198,9 @@ async fn perform_one(
         Work::Execute(statement, values) => Ok(connection.execute(statement, values).await.map(drop)?),
         Work::Remember(migration) => Ok(history::remember(connection, migration, now).await?),
         Work::Forget(version) => Ok(history::forget(connection, *version).await?),
+        Work::Begin(piece) => Ok(progress::begin(connection, piece, now).await?),
+        Work::Withdraw(piece) => Ok(progress::withdraw(connection, piece).await?),
+        Work::Finish(piece) => Ok(progress::finish(connection, piece, started_at, now).await?),
         Work::Journal(entry) => Ok(history::write_journal(connection, entry, started_at, now).await?),
     }
 }

@@ -3,6 +3,7 @@
 use foundation::database::{Statement, Value};
 
 use crate::history::Entry;
+use crate::progress::Piece;
 use crate::source::{Migration, Version};
 
 /// What must hold inside of the transaction for a change to be made.
@@ -10,6 +11,8 @@ use crate::source::{Migration, Version};
 pub(crate) enum Guard {
     /// The version is not in the history.
     NotApplied(Version),
+    /// The version is not in the history, and the statement of this number of its file is not finished.
+    NotFinished(Version, i64),
     /// The version is in the history.
     Applied(Version),
     /// There is no active administrator.
@@ -31,6 +34,12 @@ pub(crate) enum Work {
     Forget(Version),
     /// Writes what was done into the journal.
     Journal(Entry),
+    /// Writes into the journal that a statement of a file begins to run outside of a transaction.
+    Begin(Piece),
+    /// Takes that out of the journal: it failed, and left nothing.
+    Withdraw(Piece),
+    /// Writes into the journal that it is finished.
+    Finish(Piece),
 }
 
 /// What is done in one transaction under the lock, together or not at all.

@@ -24,6 +24,8 @@ pub fn history_table_sql(dialect: Dialect) -> &'static str {
 ///
 /// `action` is `up`, `down`, `stamp` or `reset`; `outcome` is `started`, `applied`,
 /// `undone`, `stamped`, `reset` or `failed`. `version` and `name` are null for a `reset`, which concerns all.
+/// `statement` counts the statements of a file that runs outside of a transaction, from 1: each has a row of its
+/// own, `started` or `applied`, its checksum that of its text. It is null in the rows of whole migrations.
 /// Times come from the migrator's clock: `timestamptz`, and on SQLite microseconds since 1970 in UTC.
 #[must_use]
 pub fn journal_table_sql(dialect: Dialect) -> &'static str {
@@ -33,6 +35,7 @@ pub fn journal_table_sql(dialect: Dialect) -> &'static str {
     id               bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     version          bigint,
     name             text,
+    statement        bigint,
     action           text        NOT NULL CHECK (action IN ('up', 'down', 'stamp', 'reset')),
     outcome          text        NOT NULL
         CHECK (outcome IN ('started', 'applied', 'undone', 'stamped', 'reset', 'failed')),
@@ -51,6 +54,7 @@ pub fn journal_table_sql(dialect: Dialect) -> &'static str {
     id               INTEGER PRIMARY KEY,
     version          INTEGER,
     name             TEXT,
+    statement        INTEGER,
     action           TEXT    NOT NULL CHECK (action IN ('up', 'down', 'stamp', 'reset')),
     outcome          TEXT    NOT NULL
         CHECK (outcome IN ('started', 'applied', 'undone', 'stamped', 'reset', 'failed')),

@@ -82,7 +82,7 @@ const MIGRATION_HEADER: &str = "\
 --   irreversible WHY          there is no undo file (delete it)
 --   compatible-from VERSION   releases whose newest migration is older cannot run on this schema:
 --                             needed when it drops, renames or tightens
---   no-transaction            the statements cannot run in a transaction
+--   no-transaction            the statements run one by one, outside of a transaction
 --   lint-allow RULE WHY       the linter's rule does not count here
 -- They are part of the checksum, so none can be added once this was applied anywhere.
 

@@ -22,6 +22,14 @@ pub struct Instructions {
 }
 
 impl Instructions {
+    /// Reads the head of a file that stands for itself, with what is wrong in it.
+    #[must_use]
+    pub fn of_file(file: &str, text: &str) -> (Self, Vec<Problem>) {
+        let mut problems = Vec::new();
+        let instructions = Self::parse(file, text, &mut problems);
+        (instructions, problems)
+    }
+
     /// Reads the head of `text`, the leading run of comment lines (`--`) and blank lines, and adds what is
     /// wrong in `file` to `problems`.
     pub(super) fn parse(file: &str, text: &str, problems: &mut Vec<Problem>) -> Self {

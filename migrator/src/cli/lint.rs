@@ -1,0 +1,94 @@
+//! `migrator lint`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use foundation::exit::Exit;
+use serde_json::json;
+
+use super::output::Output;
+use crate::commands::Migrator;
+use crate::error::MigratorError;
+use crate::lint::{self, Finding, Rules, Source};
+use crate::source::Dialect;
+
+#[derive(Debug, Args)]
+pub(super) struct LintArguments {
+    /// Files of migrations and undo files. Without any: all that this program knows.
+    files: Vec<PathBuf>,
+    /// The database that the files are for. Without it their folder says so, or DATABASE_URL.
+    #[arg(long, value_enum)]
+    dialect: Option<DialectName>,
+    /// One SARIF 2.1.0 document, for code hosts.
+    #[arg(long)]
+    sarif: bool,
+    /// A rule of squawk's that counts only when it is asked for.
+    #[arg(long, value_name = "RULE")]
+    include: Vec<String>,
+    /// A rule that does not count.
+    #[arg(long, value_name = "RULE")]
+    exclude: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum DialectName {
+    Postgres,
+    Sqlite,
+}
+
+impl Output {
+    pub(super) fn lint(&self, arguments: &LintArguments, migrator: &Migrator) -> Result<Exit, MigratorError> {
+        let rules = rules(arguments)?;
+        let findings = if arguments.files.is_empty() {
+            migrator.lint(&rules)
+        } else {
+            let mut findings = Vec::new();
+            for file in &arguments.files {
+                findings.extend(of_file(file, arguments, migrator, &rules)?);
+            }
+            findings
+        };
+        let exit = if findings.is_empty() { Exit::Success } else { Exit::Drift };
+        if arguments.sarif {
+            let _nobody_reads = writeln!(std::io::stdout(), "{}", lint::sarif(&findings));
+            return Ok(exit);
+        }
+        let text = match findings.len() {
+            0 => "nothing found".to_owned(),
+            count => format!("{}{count} found", lint::text(&findings)),
+        };
+        self.result_with("lint", exit, &json!({ "findings": findings }), &text);
+        Ok(exit)
+    }
+}
+
+fn rules(arguments: &LintArguments) -> Result<Rules, MigratorError> {
+    match arguments.include.iter().chain(&arguments.exclude).find(|rule| !lint::is_rule(rule)) {
+        Some(unknown) => Err(MigratorError::Usage(format!("there is no rule {unknown}"))),
+        None => Ok(Rules { include: arguments.include.clone(), exclude: arguments.exclude.clone() }),
+    }
+}
+
+fn of_file(
+    path: &Path,
+    arguments: &LintArguments,
+    migrator: &Migrator,
+    rules: &Rules,
+) -> Result<Vec<Finding>, MigratorError> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| MigratorError::File(error, format!("{file} cannot be read")))?;
+    let lies_in = |folder: &str| path.iter().any(|part| part == folder);
+    let dialect = match arguments.dialect {
+        Some(DialectName::Postgres) => Dialect::Postgres,
+        Some(DialectName::Sqlite) => Dialect::Sqlite,
+        None if lies_in("postgres") => Dialect::Postgres,
+        None if lies_in("sqlite") => Dialect::Sqlite,
+        None => migrator.catalog().dialect(),
+    };
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let is_numbered_undo = name.starts_with('D') && name[1..].starts_with(|it: char| it.is_ascii_digit());
+    let is_undo = lies_in("undo") || is_numbered_undo || name.ends_with(".down.sql");
+    Ok(lint::lint(&Source { file: &file, text: &text, dialect, is_undo }, rules))
+}

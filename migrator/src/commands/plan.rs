@@ -1,0 +1,160 @@
+//! `plan`: what `up` or `down` would do.
+
+use foundation::database::{Connection, DatabaseErrorKind, DatabaseUrl};
+use serde::Serialize;
+
+use super::Migrator;
+use super::down::{Down, undone};
+use crate::error::MigratorError;
+use crate::history::{self, Applied, JournalEntry};
+use crate::lint::{self, Finding, Rules, Source};
+use crate::locks::{self, PlannedStatement};
+use crate::session::Work;
+use crate::source::Version;
+
+/// What a run would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlanReport {
+    /// The database, its password redacted.
+    pub database: String,
+    /// `up` or `down`.
+    pub direction: &'static str,
+    /// The newest applied version.
+    pub current_version: Option<Version>,
+    /// The one that would be the newest afterwards.
+    pub target_version: Option<Version>,
+    /// What would be applied or taken back, in order.
+    pub migrations: Vec<PlannedMigration>,
+}
+
+/// A migration that would be applied or taken back.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlannedMigration {
+    /// Its version.
+    pub version: Version,
+    /// Its name, without the version.
+    pub name: String,
+    /// Whether it is one transaction; otherwise its statements run one by one.
+    pub in_transaction: bool,
+    /// The file that would be run.
+    pub sql: String,
+    /// Its statements, with their locks.
+    pub statements: Vec<PlannedStatement>,
+    /// What is wrong or dangerous in it.
+    pub findings: Vec<Finding>,
+}
+
+/// What the database says, without changing it.
+#[derive(Default)]
+struct Present {
+    applied: Vec<Applied>,
+    journal: Vec<JournalEntry>,
+}
+
+impl Migrator {
+    /// What `up` would apply. Needs SELECT only; a database that is missing is one with nothing in it.
+    ///
+    /// # Errors
+    /// Every reason for which `up` would refuse to begin.
+    pub async fn plan_up(&self, to: Option<Version>) -> Result<PlanReport, MigratorError> {
+        self.require_known(to)?;
+        let Present { applied, journal } = self.present().await?;
+        let pending = self.compatible(&applied, &journal)?;
+        let pending = pending.into_iter().filter(|it| to.is_none_or(|to| it.version() <= to));
+        let migrations: Vec<PlannedMigration> = pending
+            .map(|migration| {
+                let in_transaction = !migration.instructions().no_transaction;
+                self.planned(migration.version(), migration.name(), migration.sql(), in_transaction, false)
+            })
+            .collect();
+        let current = applied.last().map(|it| it.version);
+        let target = migrations.last().map(|it| it.version).or(current);
+        Ok(self.report("up", current, target, migrations))
+    }
+
+    /// What `down` would take back.
+    ///
+    /// # Errors
+    /// Every reason for which `down` would refuse to begin.
+    pub async fn plan_down_steps(&self, steps: usize) -> Result<PlanReport, MigratorError> {
+        self.plan_down(Down::Steps(steps)).await
+    }
+
+    /// What `down` would take back to come to the version.
+    ///
+    /// # Errors
+    /// As [`plan_down_steps`](Self::plan_down_steps).
+    pub async fn plan_down_to(&self, version: Version) -> Result<PlanReport, MigratorError> {
+        self.plan_down(Down::To(version)).await
+    }
+
+    async fn plan_down(&self, down: Down) -> Result<PlanReport, MigratorError> {
+        let Present { applied, journal } = self.present().await?;
+        let undone = undone(&applied, down)?;
+        let mut migrations = Vec::new();
+        for applied in undone.iter().rev() {
+            let change =
+                self.undo(applied, &journal).map_err(|reason| MigratorError::Schema(vec![reason]))?;
+            let sql = change.work.iter().find_map(|work| match work {
+                Work::File { sql } => Some(sql.as_str()),
+                _ => None,
+            });
+            let sql = sql.unwrap_or_default();
+            migrations.push(self.planned(applied.version, &applied.name, sql, true, true));
+        }
+        let left = applied.len() - undone.len();
+        let target = applied[..left].last().map(|it| it.version);
+        Ok(self.report("down", applied.last().map(|it| it.version), target, migrations))
+    }
+
+    fn planned(
+        &self,
+        version: Version,
+        name: &str,
+        sql: &str,
+        in_transaction: bool,
+        is_undo: bool,
+    ) -> PlannedMigration {
+        let dialect = self.catalog.dialect();
+        let file = format!("{}{version}__{name}.sql", if is_undo { 'D' } else { 'V' });
+        let source = Source { file: &file, text: sql, dialect, is_undo };
+        PlannedMigration {
+            version,
+            name: name.to_owned(),
+            in_transaction,
+            sql: sql.to_owned(),
+            statements: locks::statements(dialect, sql, in_transaction),
+            findings: lint::lint(&source, &Rules::default()),
+        }
+    }
+
+    fn report(
+        &self,
+        direction: &'static str,
+        current_version: Option<Version>,
+        target_version: Option<Version>,
+        migrations: Vec<PlannedMigration>,
+    ) -> PlanReport {
+        let database = self.context.url.to_string();
+        PlanReport { database, direction, current_version, target_version, migrations }
+    }
+
+    async fn present(&self) -> Result<Present, MigratorError> {
+        if let DatabaseUrl::Sqlite(path) = &self.context.url
+            && !path.exists()
+        {
+            return Ok(Present::default());
+        }
+        let mut connection: Connection = match self.context.connect(self.context.settings.wait_timeout).await
+        {
+            Ok(connection) => connection,
+            Err(MigratorError::Database(error)) if error.kind() == DatabaseErrorKind::MissingDatabase => {
+                return Ok(Present::default());
+            }
+            Err(error) => return Err(error),
+        };
+        let applied = history::read(&mut connection).await?.unwrap_or_default();
+        let journal = history::read_journal(&mut connection).await?;
+        Ok(Present { applied, journal })
+    }
+}

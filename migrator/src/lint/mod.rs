@@ -1,0 +1,210 @@
+//! What is wrong or dangerous in migrations, found before they run.
+//!
+//! PostgreSQL's files are read by squawk, SQLite's by the few rules of `sqlite`. The rules of our own:
+//!
+//! - `syntax-error`: it cannot be parsed.
+//! - `instruction`, `unknown-rule`, `unused-allow`: a line `-- migrator:` that is wrong, or allows what there is not.
+//! - `compatible-from`: a statement takes away, renames or tightens what the releases before rely on, and the file does
+//!   not say from which version on a release can run on it.
+//! - `not-in-transaction`: a statement that its database refuses in a transaction, or ignores there, in a file that
+//!   does not say `no-transaction`.
+//! - `transaction-nesting`: BEGIN, COMMIT or ROLLBACK in a file that runs in a transaction.
+//! - `unnamed-index`: an index made concurrently without a name, by which an interrupted run could be taken up.
+//! - `adding-required-field`, `serial-type`: what SQLite refuses, or takes for something else.
+
+mod postgres;
+mod sarif;
+mod sqlite;
+mod tightening;
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::source::{Catalog, Dialect, Instructions, Migration};
+
+pub use sarif::sarif;
+
+/// Something that was found in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The file.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, from 1, in characters.
+    pub column: usize,
+    /// The rule, as `lint-allow` names it.
+    pub rule: String,
+    /// How bad it is.
+    pub level: Level,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// It fails, or breaks other releases.
+    Error,
+    /// It is dangerous in a database that is in use.
+    Warning,
+    /// It will be regretted.
+    Note,
+}
+
+/// Which rules count beside those that count by themselves.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    /// Those of squawk's that count only when they are asked for.
+    pub include: Vec<String>,
+    /// Those that do not count.
+    pub exclude: Vec<String>,
+}
+
+/// A file to be looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// How it is called in findings.
+    pub file: &'a str,
+    /// Its text.
+    pub text: &'a str,
+    /// The database it is for.
+    pub dialect: Dialect,
+    /// Whether it takes a migration back. Dropping is what such a file is for, so only what fails counts in it.
+    pub is_undo: bool,
+}
+
+/// What a rule says, before it is known whether it counts.
+struct Hit {
+    offset: usize,
+    rule: String,
+    level: Level,
+    message: String,
+    help: Option<String>,
+}
+
+impl Hit {
+    fn new(offset: usize, rule: &str, level: Level, message: impl Into<String>) -> Self {
+        Self { offset, rule: rule.to_owned(), level, message: message.into(), help: None }
+    }
+
+    fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// The names of all rules that `lint-allow` and `--exclude` understand.
+#[must_use]
+pub fn is_rule(name: &str) -> bool {
+    const OWN: [&str; 9] = [
+        "instruction",
+        "unknown-rule",
+        "unused-allow",
+        "syntax-error",
+        "compatible-from",
+        "not-in-transaction",
+        "unnamed-index",
+        "serial-type",
+        "transaction-nesting",
+    ];
+    OWN.contains(&name) || name.parse::<squawk_linter::Rule>().is_ok()
+}
+
+/// Looks at one file. What its head allows is left out.
+#[must_use]
+pub fn lint(source: &Source<'_>, rules: &Rules) -> Vec<Finding> {
+    let (instructions, problems) = Instructions::of_file(source.file, source.text);
+    let mut hits: Vec<Hit> = match source.dialect {
+        Dialect::Postgres => postgres::hits(source, &instructions, rules),
+        Dialect::Sqlite => sqlite::hits(source, &instructions),
+    };
+    if source.is_undo {
+        hits.retain(|hit| {
+            matches!(&*hit.rule, "syntax-error" | "not-in-transaction" | "transaction-nesting")
+        });
+    }
+    let mut findings = Vec::new();
+    for problem in problems {
+        let reason = problem.reason;
+        let line = problem.line.unwrap_or(1);
+        findings.push(Finding { line, ..finding(source, Hit::new(0, "instruction", Level::Error, reason)) });
+    }
+    for (rule, _) in &instructions.lint_allow {
+        let line =
+            source.text.lines().position(|line| line.starts_with("--") && line.contains(rule.as_str()));
+        let line = line.map_or(1, |line| line + 1);
+        let hit = if !is_rule(rule) {
+            Hit::new(0, "unknown-rule", Level::Error, format!("lint-allow {rule}: there is no such rule"))
+        } else if hits.iter().all(|hit| hit.rule != *rule) {
+            Hit::new(
+                0,
+                "unused-allow",
+                Level::Warning,
+                format!("lint-allow {rule}: nothing in this file needs it"),
+            )
+        } else {
+            continue;
+        };
+        findings.push(Finding { line, ..finding(source, hit) });
+    }
+    let allowed = |hit: &Hit| instructions.lint_allow.iter().any(|(rule, _)| *rule == hit.rule);
+    findings.extend(hits.into_iter().filter(|hit| !allowed(hit)).map(|hit| finding(source, hit)));
+    findings.retain(|finding| !rules.exclude.contains(&finding.rule));
+    findings.sort_by_key(|it| (it.line, it.column));
+    findings
+}
+
+/// Looks at a migration, as `file`, without its undo.
+#[must_use]
+pub fn lint_migration(file: &str, dialect: Dialect, migration: &Migration, rules: &Rules) -> Vec<Finding> {
+    lint(&Source { file, text: migration.sql(), dialect, is_undo: false }, rules)
+}
+
+/// Looks at all migrations of a catalog and their undo files.
+#[must_use]
+pub fn lint_catalog(catalog: &Catalog, rules: &Rules) -> Vec<Finding> {
+    let dialect = catalog.dialect();
+    let mut findings = Vec::new();
+    for migration in catalog {
+        let file = format!("migrations/{}/{migration}.sql", dialect.folder());
+        findings.extend(lint_migration(&file, dialect, migration, rules));
+        if let Some(undo) = migration.undo() {
+            let file = format!("undo/{}/{}", dialect.folder(), undo.file_name);
+            findings.extend(lint(&Source { file: &file, text: &undo.sql, dialect, is_undo: true }, rules));
+        }
+    }
+    findings
+}
+
+fn finding(source: &Source<'_>, hit: Hit) -> Finding {
+    let before = source.text.get(..hit.offset).unwrap_or_default();
+    let line = 1 + before.matches('\n').count();
+    let column = 1 + before.rsplit('\n').next().map_or(0, |start| start.chars().count());
+    let Hit { rule, level, message, help, .. } = hit;
+    Finding { file: source.file.to_owned(), line, column, rule, level, message, help }
+}
+
+/// The findings for people: `file:line:column: level: message [rule]`.
+#[must_use]
+pub fn text(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for Finding { file, line, column, rule, level, message, help } in findings {
+        let level = format!("{level:?}").to_lowercase();
+        let _infallible = writeln!(text, "{file}:{line}:{column}: {level}: {message} [{rule}]");
+        if let Some(help) = help {
+            let _infallible = writeln!(text, "    {help}");
+        }
+    }
+    text
+}
+
+/// What a file that takes away or tightens is told.
+fn incompatible(offset: usize, what: &str) -> Hit {
+    Hit::new(offset, "compatible-from", Level::Error, format!("{what}, and releases that rely on it may be running"))
+        .help("say `-- migrator: compatible-from VERSION`, the oldest newest version of a release that can run on it; or, where no release relies on it, `-- migrator: lint-allow compatible-from WHY`")
+}

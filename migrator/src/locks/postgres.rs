@@ -1,0 +1,223 @@
+//! The lock modes of PostgreSQL's documentation ("Explicit Locking", and the pages of the statements).
+
+use squawk_syntax::ast::{self, AstNode, Stmt};
+use squawk_syntax::{SourceFile, SyntaxKind, SyntaxNode};
+
+use super::{Effects, alter_table};
+
+pub(super) const ACCESS_EXCLUSIVE: &str = "ACCESS EXCLUSIVE";
+const EXCLUSIVE: &str = "EXCLUSIVE";
+pub(super) const SHARE_ROW_EXCLUSIVE: &str = "SHARE ROW EXCLUSIVE";
+const SHARE: &str = "SHARE";
+pub(super) const SHARE_UPDATE_EXCLUSIVE: &str = "SHARE UPDATE EXCLUSIVE";
+const ROW_EXCLUSIVE: &str = "ROW EXCLUSIVE";
+const ROW_SHARE: &str = "ROW SHARE";
+const ACCESS_SHARE: &str = "ACCESS SHARE";
+
+/// The nodes that name something that exists and can be locked.
+const NAMES: [SyntaxKind; 5] = [
+    SyntaxKind::TABLE_NAME_REF,
+    SyntaxKind::RELATION_NAME_REF,
+    SyntaxKind::VIEW_REF,
+    SyntaxKind::INDEX_REF,
+    SyntaxKind::SEQUENCE_REF,
+];
+
+/// The effects of one statement. Tables that it makes are added to `made`.
+pub(super) fn effects(sql: &str, made: &mut Vec<String>) -> Effects {
+    let file = SourceFile::parse(sql).tree();
+    let mut effects = Effects::default();
+    for statement in file.stmts() {
+        match &statement {
+            Stmt::CreateTable(create) => {
+                let name = create.table_name().map(|name| text(name.syntax())).unwrap_or_default();
+                of_create_table(create, &name, &mut effects);
+                made.push(name);
+            }
+            Stmt::CreateTableAs(create) => {
+                made.extend(create.table_name().map(|name| text(name.syntax())));
+                all(create.syntax(), ACCESS_SHARE, &mut effects);
+            }
+            Stmt::AlterTable(alter) => alter_table::effects(alter, &mut effects),
+            other => of_others(other, &mut effects),
+        }
+    }
+    effects
+}
+
+pub(super) fn text(node: &SyntaxNode) -> String {
+    node.text().to_string().trim().to_owned()
+}
+
+/// Whether a node or a token of this kind is in it.
+pub(super) fn has(node: &SyntaxNode, kind: SyntaxKind) -> bool {
+    node.descendants_with_tokens().any(|it| it.kind() == kind)
+}
+
+/// What it names, in order.
+pub(super) fn names(node: &SyntaxNode) -> Vec<String> {
+    node.descendants().filter(|it| NAMES.contains(&it.kind())).map(|it| text(&it)).collect()
+}
+
+fn all(node: &SyntaxNode, mode: &'static str, effects: &mut Effects) {
+    for name in names(node) {
+        effects.lock(name, mode);
+    }
+}
+
+/// The first name with one mode, those after it (which are only read) with another.
+fn first_and_rest(node: &SyntaxNode, first: &'static str, rest: &'static str, effects: &mut Effects) {
+    for (position, name) in names(node).into_iter().enumerate() {
+        effects.lock(name, if position == 0 { first } else { rest });
+    }
+}
+
+fn of_create_table(create: &ast::CreateTable, name: &str, effects: &mut Effects) {
+    let parent = create.partition_of().and_then(|it| it.table_name_ref());
+    if let Some(parent) = parent {
+        effects.lock(text(parent.syntax()), ACCESS_EXCLUSIVE);
+    }
+    for parent in create.inherits().iter().flat_map(|it| it.table_name_refs()) {
+        effects.lock(text(parent.syntax()), SHARE_UPDATE_EXCLUSIVE);
+    }
+    for node in create.syntax().descendants() {
+        if matches!(node.kind(), SyntaxKind::REFERENCES_CONSTRAINT | SyntaxKind::FOREIGN_KEY_CONSTRAINT) {
+            for referenced in names(&node).into_iter().filter(|it| it != name) {
+                effects.lock(referenced, SHARE_ROW_EXCLUSIVE);
+            }
+        }
+        if node.kind() == SyntaxKind::LIKE_CLAUSE {
+            all(&node, ACCESS_SHARE, effects);
+        }
+    }
+}
+
+fn of_others(statement: &Stmt, effects: &mut Effects) {
+    let node = statement.syntax();
+    let concurrently = has(node, SyntaxKind::CONCURRENTLY_KW);
+    match statement {
+        Stmt::CreateIndex(index) => {
+            let table = index.table_relation_name().map(|it| names(it.syntax())).unwrap_or_default();
+            for table in table {
+                effects.lock(&table, if concurrently { SHARE_UPDATE_EXCLUSIVE } else { SHARE });
+                effects.scan(
+                    &table,
+                    if concurrently { "the index is built, in two passes" } else { "the index is built" },
+                );
+            }
+        }
+        Stmt::Reindex(_) => reindex(node, concurrently, effects),
+        Stmt::DropIndex(_) if concurrently => all(node, SHARE_UPDATE_EXCLUSIVE, effects),
+        Stmt::DropIndex(_) => {
+            for index in names(node) {
+                effects.lock(format!("the table of {index}"), ACCESS_EXCLUSIVE);
+                effects.lock(index, ACCESS_EXCLUSIVE);
+            }
+        }
+        Stmt::Refresh(_) => {
+            all(node, if concurrently { EXCLUSIVE } else { ACCESS_EXCLUSIVE }, effects);
+            for view in names(node) {
+                effects.rewrite(&view, "its query is run again");
+            }
+        }
+        Stmt::Vacuum(_) if has(node, SyntaxKind::FULL_KW) => rewritten(node, "VACUUM FULL", effects),
+        Stmt::Cluster(_) => rewritten(node, "CLUSTER", effects),
+        Stmt::Vacuum(_) | Stmt::Analyze(_) | Stmt::CommentOn(_) | Stmt::CreateStatistics(_) => {
+            all(node, SHARE_UPDATE_EXCLUSIVE, effects);
+        }
+        Stmt::AlterIndex(_) if has(node, SyntaxKind::SET_TABLESPACE) => {
+            rewritten(node, "SET TABLESPACE", effects);
+        }
+        Stmt::AlterIndex(_) => all(node, SHARE_UPDATE_EXCLUSIVE, effects),
+        Stmt::CreateTrigger(_) => first_and_rest(node, SHARE_ROW_EXCLUSIVE, SHARE_ROW_EXCLUSIVE, effects),
+        Stmt::AlterSequence(_) => all(node, SHARE_ROW_EXCLUSIVE, effects),
+        Stmt::DropTable(_)
+        | Stmt::DropForeignTable(_)
+        | Stmt::DropView(_)
+        | Stmt::DropMaterializedView(_)
+        | Stmt::DropSequence(_)
+        | Stmt::DropTrigger(_)
+        | Stmt::DropPolicy(_)
+        | Stmt::DropRule(_)
+        | Stmt::AlterTrigger(_)
+        | Stmt::AlterPolicy(_)
+        | Stmt::AlterRule(_)
+        | Stmt::AlterView(_)
+        | Stmt::AlterMaterializedView(_)
+        | Stmt::AlterForeignTable(_)
+        | Stmt::Truncate(_) => all(node, ACCESS_EXCLUSIVE, effects),
+        // Their conditions may read other tables.
+        Stmt::CreatePolicy(_) | Stmt::CreateRule(_) => {
+            first_and_rest(node, ACCESS_EXCLUSIVE, ACCESS_SHARE, effects);
+        }
+        Stmt::CreateView(view) => {
+            if let (true, Some(name)) = (view.or_replace().is_some(), view.view()) {
+                effects.lock(text(name.syntax()), ACCESS_EXCLUSIVE);
+            }
+            all(node, ACCESS_SHARE, effects);
+        }
+        other => of_rows(other, effects),
+    }
+}
+
+/// Statements that read and write rows.
+fn of_rows(statement: &Stmt, effects: &mut Effects) {
+    let node = statement.syntax();
+    match statement {
+        Stmt::Lock(lock) => all(node, lock_mode(lock), effects),
+        Stmt::Insert(_) | Stmt::Update(_) | Stmt::Delete(_) | Stmt::Merge(_) => {
+            first_and_rest(node, ROW_EXCLUSIVE, ACCESS_SHARE, effects);
+        }
+        Stmt::Copy(copy) => {
+            let writes = matches!(copy.copy_direction(), Some(ast::CopyDirection::CopyFrom(_)));
+            all(node, if writes { ROW_EXCLUSIVE } else { ACCESS_SHARE }, effects);
+        }
+        Stmt::Select(_)
+        | Stmt::CompoundSelect(_)
+        | Stmt::ParenSelect(_)
+        | Stmt::Table(_)
+        | Stmt::CreateMaterializedView(_) => {
+            let mode = if has(node, SyntaxKind::LOCKING_CLAUSE) { ROW_SHARE } else { ACCESS_SHARE };
+            all(node, mode, effects);
+        }
+        _ => {}
+    }
+}
+
+fn rewritten(node: &SyntaxNode, why: &str, effects: &mut Effects) {
+    let mut relations = names(node);
+    if relations.is_empty() {
+        relations.push("every table".to_owned());
+    }
+    for relation in relations {
+        effects.rewrite(&relation, why);
+        effects.lock(relation, ACCESS_EXCLUSIVE);
+    }
+}
+
+fn reindex(node: &SyntaxNode, concurrently: bool, effects: &mut Effects) {
+    let is_index = has(node, SyntaxKind::REINDEX_TARGET_INDEX);
+    for relation in names(node) {
+        let table = if is_index { format!("the table of {relation}") } else { relation.clone() };
+        effects.scan(&table, "the index is built anew");
+        effects.lock(table, if concurrently { SHARE_UPDATE_EXCLUSIVE } else { SHARE });
+        if !concurrently {
+            let index = if is_index { relation } else { format!("the indexes of {relation}") };
+            effects.lock(index, ACCESS_EXCLUSIVE);
+        }
+    }
+}
+
+fn lock_mode(lock: &ast::Lock) -> &'static str {
+    use ast::LockMode;
+    match lock.lock_mode_clause().and_then(|it| it.lock_mode()) {
+        None | Some(LockMode::AccessExclusive(_)) => ACCESS_EXCLUSIVE,
+        Some(LockMode::AccessShare(_)) => ACCESS_SHARE,
+        Some(LockMode::Exclusive(_)) => EXCLUSIVE,
+        Some(LockMode::RowExclusive(_)) => ROW_EXCLUSIVE,
+        Some(LockMode::RowShare(_)) => ROW_SHARE,
+        Some(LockMode::Share(_)) => SHARE,
+        Some(LockMode::ShareRowExclusive(_)) => SHARE_ROW_EXCLUSIVE,
+        Some(LockMode::ShareUpdateExclusive(_)) => SHARE_UPDATE_EXCLUSIVE,
+    }
+}

@@ -1,0 +1,73 @@
+//! The statements of a file, one by one.
+
+mod postgres;
+mod sqlite;
+
+pub(crate) use sqlite::words as sqlite_words;
+
+use std::ops::Range;
+
+use crate::source::Dialect;
+
+/// One statement as it stands in its file, without the semicolon and the comments around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part<'a> {
+    /// Its text.
+    pub sql: &'a str,
+    /// Where it begins, in bytes from the begin of the file.
+    pub offset: usize,
+    /// The line on which it begins, from 1.
+    pub line: usize,
+}
+
+impl Part<'_> {
+    /// Its first words in upper case.
+    pub(crate) fn first_words<const N: usize>(&self) -> [String; N] {
+        let mut words = self.sql.split(|character: char| !(character.is_alphanumeric() || character == '_'));
+        std::array::from_fn(|_| words.find(|word| !word.is_empty()).unwrap_or_default().to_uppercase())
+    }
+}
+
+/// Splits a file where its database does: semicolons in strings, in parentheses, in the bodies of functions
+/// and triggers and in comments end nothing. What is no SQL is split as well, for the database to refuse.
+#[must_use]
+pub fn split(dialect: Dialect, file: &str) -> Vec<Part<'_>> {
+    let ranges = match dialect {
+        Dialect::Postgres => postgres::ranges(file),
+        Dialect::Sqlite => sqlite::ranges(file),
+    };
+    let (mut line, mut counted) = (1, 0);
+    let part = |range: Range<usize>| {
+        line += file[counted..range.start].matches('\n').count();
+        counted = range.start;
+        Part { sql: &file[range.clone()], offset: range.start, line }
+    };
+    ranges.into_iter().map(part).collect()
+}
+
+/// Collects the ranges of statements from tokens: from the first that says something to the last.
+#[derive(Default)]
+struct Ranges {
+    done: Vec<Range<usize>>,
+    open: Option<Range<usize>>,
+}
+
+impl Ranges {
+    /// A token that belongs to the statement.
+    fn say(&mut self, token: Range<usize>) {
+        match &mut self.open {
+            Some(open) => open.end = token.end,
+            open => *open = Some(token),
+        }
+    }
+
+    /// A semicolon that ends it.
+    fn end(&mut self) {
+        self.done.extend(self.open.take());
+    }
+
+    fn finish(mut self) -> Vec<Range<usize>> {
+        self.end();
+        self.done
+    }
+}
