@@ -20,6 +20,7 @@ mod session;
 pub mod settings;
 pub mod source;
 mod step;
+pub mod structure;
 pub mod stop;
 
 pub use commands::{Awaited, Migrator};
