@@ -38,11 +38,17 @@ impl Output {
 
     /// Writes a result. That nobody reads it any more is no failure of the command.
     pub(super) fn result(&self, command: &str, report: &impl Serialize, text: &str) {
+        self.verdict(command, Exit::Success, report, text);
+    }
+
+    /// Writes a result that says by the exit code too what was found.
+    pub(super) fn verdict(&self, command: &str, exit: Exit, report: &impl Serialize, text: &str) -> Exit {
         let text = match self.format {
             Format::Text => text.to_owned(),
-            Format::Json => document(command, Exit::Success, report),
+            Format::Json => document(command, exit, report),
         };
         let _nobody_reads = writeln!(std::io::stdout(), "{text}");
+        exit
     }
 
     pub(super) fn failure(&self, command: &str, error: &MigratorError) -> Exit {

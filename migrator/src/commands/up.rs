@@ -12,6 +12,7 @@ use crate::plan::Plan;
 use crate::report::{AppliedNow, Progress, UpReport};
 use crate::session::{Performed, Session};
 use crate::source::{Migration, Version};
+use crate::snapshot;
 use crate::step;
 
 impl Migrator {
@@ -44,6 +45,7 @@ impl Migrator {
                 report.granted_to.clone_from(&self.context.settings.grant_to);
             }
             self.verify(&mut session, to).await?;
+            snapshot::record(&mut session).await;
         }
         report.current_version = history::read(session.connection())
             .await?

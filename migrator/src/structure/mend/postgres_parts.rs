@@ -17,11 +17,8 @@ impl<'a> Way<'a> {
     fn stays(&self, table: &str, constraint: &Constraint) -> bool {
         let after = self.to.tables.get(table);
         let same = after.is_some_and(|it| it.constraints.contains(constraint));
-        let pointed_at = constraint.references.as_deref().is_none_or(|it| it == table || self.keys_stay(it));
-        let own = constraint.kind != ConstraintKind::ForeignKey
-            || constraint.references.as_deref() != Some(table)
-            || self.keys_stay(table);
-        same && own && pointed_at && !self.is_touched(table, &constraint.definition)
+        let pointed_at = constraint.references.as_deref().is_none_or(|it| self.keys_stay(it));
+        same && pointed_at && !self.is_touched(table, &constraint.definition)
     }
 
     /// Whether every key of a table that is in both, which a foreign key may point at, stays as it is.
