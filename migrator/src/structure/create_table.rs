@@ -173,7 +173,7 @@ impl Parser<'_, '_> {
                 break;
             }
             self.at = self.at.min(self.words.len());
-            definition.push_str(&format!(" {}", self.text(start..self.at)));
+            definition.push_str(&format!(" {}", normalised(&self.words[start..self.at], &[])));
         }
         let (kind, references) = (ConstraintKind::ForeignKey, Some(table));
         self.constraints.push(Constraint { name, kind, definition, references });

@@ -4,6 +4,7 @@
 //! schema, so that a schema of another name reads the same.
 
 mod queries;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +15,7 @@ use super::{
     View,
 };
 use crate::source::Dialect;
+use written::one_form;
 
 /// Reads the current schema.
 pub(super) async fn read(connection: &mut Connection) -> Result<Structure, DatabaseError> {
@@ -69,7 +71,7 @@ async fn types(connection: &mut Connection, structure: &mut Structure) -> Result
             checks: BTreeMap::new(),
         });
         if let Some(check) = row.get::<Option<String>>("check_name")? {
-            domain.checks.insert(check, row.get("check_definition")?);
+            domain.checks.insert(check, one_form(row.get("check_definition")?));
         }
     }
     Ok(())
@@ -82,7 +84,7 @@ async fn relations(connection: &mut Connection, structure: &mut Structure) -> Re
         if matches!(kind.as_str(), "v" | "m") {
             let view = View {
                 materialized: kind == "m",
-                definition: row.get("view")?,
+                definition: one_form(row.get("view")?),
                 reads: BTreeSet::new(),
                 indexes: BTreeMap::new(),
                 triggers: BTreeMap::new(),
@@ -132,7 +134,7 @@ async fn columns(connection: &mut Connection, structure: &mut Structure) -> Resu
 }
 
 fn column(row: &Row) -> Result<Column, DatabaseError> {
-    let expression: Option<String> = row.get("expression")?;
+    let expression = row.get::<Option<String>>("expression")?.map(one_form);
     let kept = match row.get::<String>("generated")?.as_str() {
         "s" => Some("STORED"),
         "v" => Some("VIRTUAL"),
@@ -174,7 +176,7 @@ async fn constraints(connection: &mut Connection, structure: &mut Structure) -> 
         table.constraints.push(Constraint {
             name: Some(row.get("name")?),
             kind,
-            definition: row.get("definition")?,
+            definition: one_form(row.get("definition")?),
             references: row.get("references")?,
         });
     }
@@ -190,7 +192,7 @@ async fn parts(connection: &mut Connection, structure: &mut Structure) -> Result
         let on: String = row.get("relation")?;
         // PostgreSQL says ONLY of the index of a partitioned table, which would leave its partitions out.
         let definition = row.get::<String>("definition")?.replacen(" ON ONLY ", " ON ", 1);
-        let index = Index { definition, valid: row.get("valid")? };
+        let index = Index { definition: one_form(definition), valid: row.get("valid")? };
         if let Some(table) = structure.tables.get_mut(&on) {
             table.indexes.insert(row.get("name")?, index);
         } else if let Some(view) = structure.views.get_mut(&on) {
@@ -207,7 +209,7 @@ async fn parts(connection: &mut Connection, structure: &mut Structure) -> Result
     }
     for row in connection.query(&queries::POLICIES, &[]).await? {
         if let Some(table) = structure.tables.get_mut(&row.get::<String>("relation")?) {
-            table.policies.insert(row.get("name")?, row.get("definition")?);
+            table.policies.insert(row.get("name")?, one_form(row.get("definition")?));
         }
     }
     Ok(())

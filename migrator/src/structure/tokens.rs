@@ -218,7 +218,7 @@ const KEYWORDS: &[&str] = &[
     "CHECK", "COLLATE", "CONFLICT", "CONSTRAINT", "CREATE", "DEFAULT", "DEFERRABLE", "DEFERRED", "DELETE",
     "DESC", "DISTINCT", "ELSE", "END", "ESCAPE", "EXISTS", "FAIL", "FOREIGN", "FROM", "GENERATED", "GLOB",
     "GROUP", "IGNORE", "IMMEDIATE", "IN", "INDEX", "INITIALLY", "IS", "ISNULL", "KEY", "LIKE", "MATCH", "NO",
-    "NOT", "NOTNULL", "NULL", "ON", "OR", "ORDER", "PRIMARY", "REFERENCES", "REGEXP", "REPLACE", "RESTRICT",
+    "NOT", "NOTNULL", "NULL", "ON", "OR", "ORDER", "PRIMARY", "REFERENCES", "REGEXP", "RESTRICT",
     "ROLLBACK", "SELECT", "SET", "STORED", "TABLE", "THEN", "UNIQUE", "UPDATE", "USING", "VIRTUAL", "WHEN",
     "WHERE",
 ];
@@ -235,8 +235,8 @@ pub(crate) fn normalised(words: &[Token<'_>], names: &[String]) -> String {
         });
         let space = if tight { "" } else { " " };
         let _infallible = match token.kind {
-            Kind::Word if is_keyword(token.text) => write!(text, "{space}{}", token.text.to_ascii_uppercase()),
-            Kind::Name if names.iter().any(|it| it.eq_ignore_ascii_case(&token.name())) => {
+            Kind::Word if is_keyword(token.text) && !is_one_of(token, names) => write!(text, "{space}{}", token.text.to_ascii_uppercase()),
+            Kind::Name if is_one_of(token, names) => {
                 write!(text, "{space}{}", quote_name(&token.name()))
             }
             _ => write!(text, "{space}{}", token.text),
@@ -244,6 +244,10 @@ pub(crate) fn normalised(words: &[Token<'_>], names: &[String]) -> String {
         previous = Some(token);
     }
     text
+}
+
+fn is_one_of(token: &Token<'_>, names: &[String]) -> bool {
+    names.iter().any(|it| it.eq_ignore_ascii_case(&token.name()))
 }
 
 /// Whether the last of these is a sign of the number that follows: `-1` and not `a - 1`.
@@ -259,7 +263,8 @@ fn is_sign(before: &[Token<'_>]) -> bool {
 
 /// Whether a bracket follows the name of what is called.
 fn is_call(before: &Token<'_>, token: &Token<'_>) -> bool {
-    token.is_symbol("(") && before.kind != Kind::Symbol && !(before.kind == Kind::Word && is_keyword(before.text))
+    let is_keyword = before.kind == Kind::Word && is_keyword(before.text) && !before.is("cast");
+    token.is_symbol("(") && before.kind != Kind::Symbol && !is_keyword
 }
 
 fn is_keyword(word: &str) -> bool {
