@@ -113,7 +113,7 @@ CREATE TABLE archive_file (
     CONSTRAINT archive_file_bounds CHECK (lower_bound < upper_bound),
     CONSTRAINT archive_file_is_described CHECK (state::text = 'writing'::text OR rows IS NOT NULL AND bytes IS NOT NULL AND sha256 IS NOT NULL),
     CONSTRAINT archive_file_restored_until CHECK ((state::text = 'restored'::text) = (restored_until IS NOT NULL)),
-    CONSTRAINT archive_file_state_known CHECK (state::text = ANY (ARRAY['writing'::character varying, 'verified'::character varying, 'archived'::character varying, 'restored'::character varying]::text[]))
+    CONSTRAINT archive_file_state_known CHECK (state::text = ANY (ARRAY['writing'::text, 'verified'::text, 'archived'::text, 'restored'::text]))
 );
 CREATE INDEX idx_archive_file_range ON archive_file USING btree (metric_type, lower_bound);
 CREATE INDEX idx_archive_file_unfinished ON archive_file USING btree (state) WHERE state::text <> 'archived'::text;
@@ -130,7 +130,7 @@ CREATE TABLE archive_policy (
     version bigint NOT NULL DEFAULT 1,
     CONSTRAINT archive_policy_pkey PRIMARY KEY (id),
     CONSTRAINT archive_policy_metric_type_unique UNIQUE (metric_type),
-    CONSTRAINT archive_policy_action_known CHECK (action::text = ANY (ARRAY['delete'::character varying, 'archive'::character varying]::text[])),
+    CONSTRAINT archive_policy_action_known CHECK (action::text = ANY (ARRAY['delete'::text, 'archive'::text])),
     CONSTRAINT archive_policy_metric_type_length CHECK (metric_type::text <> ''::text),
     CONSTRAINT archive_policy_retention_days_range CHECK (retention_days >= 1 AND retention_days <= 36500),
     CONSTRAINT archive_policy_version_positive CHECK (version >= 1)
@@ -152,8 +152,8 @@ CREATE TABLE archive_run (
     details jsonb,
     error text,
     CONSTRAINT archive_run_pkey PRIMARY KEY (id),
-    CONSTRAINT archive_run_reason_known CHECK (reason::text = ANY (ARRAY['schedule'::character varying, 'request'::character varying, 'command_line'::character varying]::text[])),
-    CONSTRAINT archive_run_state_known CHECK (state::text = ANY (ARRAY['running'::character varying, 'succeeded'::character varying, 'failed'::character varying, 'abandoned'::character varying]::text[]))
+    CONSTRAINT archive_run_reason_known CHECK (reason::text = ANY (ARRAY['schedule'::text, 'request'::text, 'command_line'::text])),
+    CONSTRAINT archive_run_state_known CHECK (state::text = ANY (ARRAY['running'::text, 'succeeded'::text, 'failed'::text, 'abandoned'::text]))
 );
 
 CREATE TABLE audit_event (
@@ -258,7 +258,7 @@ END),
     CONSTRAINT users_email_length CHECK (length(email::text) >= 1 AND length(email::text) <= 255),
     CONSTRAINT users_eve_character_id_positive CHECK (eve_character_id >= 1),
     CONSTRAINT users_password_hash_length CHECK (length(password_hash) >= 1),
-    CONSTRAINT users_user_type_known CHECK (user_type::text = ANY (ARRAY['local'::character varying, 'eve_sso'::character varying, 'domain'::character varying]::text[])),
+    CONSTRAINT users_user_type_known CHECK (user_type::text = ANY (ARRAY['local'::text, 'eve_sso'::text, 'domain'::text])),
     CONSTRAINT users_username_length CHECK (length(username::text) >= 1 AND length(username::text) <= 255),
     CONSTRAINT users_username_matches_type CHECK (
 CASE user_type

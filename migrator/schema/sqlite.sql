@@ -32,12 +32,12 @@ CREATE TABLE archive_policy (
     action TEXT NOT NULL,
     is_enabled INTEGER NOT NULL DEFAULT 0,
     last_run_at INTEGER,
-    created_at INTEGER NOT NULL DEFAULT (CAST (round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
-    updated_at INTEGER NOT NULL DEFAULT (CAST (round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
+    created_at INTEGER NOT NULL DEFAULT (CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
+    updated_at INTEGER NOT NULL DEFAULT (CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
     version INTEGER NOT NULL DEFAULT 1,
     CONSTRAINT archive_policy_pkey PRIMARY KEY (id),
     CONSTRAINT archive_policy_metric_type_unique UNIQUE (metric_type),
-    CONSTRAINT archive_policy_action_known CHECK (ACTION IN ('delete', 'archive')),
+    CONSTRAINT archive_policy_action_known CHECK (action IN ('delete', 'archive')),
     CONSTRAINT archive_policy_is_enabled_boolean CHECK (is_enabled IN (0, 1)),
     CONSTRAINT archive_policy_metric_type_length CHECK (length(metric_type) BETWEEN 1 AND 50),
     CONSTRAINT archive_policy_retention_days_range CHECK (retention_days BETWEEN 1 AND 36500),
@@ -67,7 +67,7 @@ CREATE TABLE archive_run (
 
 CREATE TABLE audit_event (
     id TEXT NOT NULL,
-    occurred_at INTEGER NOT NULL DEFAULT (CAST (round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
+    occurred_at INTEGER NOT NULL DEFAULT (CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
     action TEXT NOT NULL,
     actor_id TEXT,
     actor_kind TEXT NOT NULL,
@@ -78,10 +78,10 @@ CREATE TABLE audit_event (
     "before" TEXT,
     after TEXT,
     CONSTRAINT audit_event_pkey PRIMARY KEY (id),
-    CONSTRAINT audit_event_action_length CHECK (length(ACTION) BETWEEN 1 AND 50),
+    CONSTRAINT audit_event_action_length CHECK (length(action) BETWEEN 1 AND 50),
     CONSTRAINT audit_event_actor_kind_known CHECK (actor_kind IN ('session', 'api_token', 'command_line', 'anonymous'))
 ) STRICT;
-CREATE INDEX idx_audit_event_action ON audit_event (ACTION, id);
+CREATE INDEX idx_audit_event_action ON audit_event (action, id);
 CREATE INDEX idx_audit_event_actor ON audit_event (actor_id, id);
 CREATE INDEX idx_audit_event_occurred_at ON audit_event (occurred_at);
 CREATE INDEX idx_audit_event_target ON audit_event (target_type, target_id, id);
@@ -91,9 +91,9 @@ CREATE TABLE config (
     value TEXT,
     description TEXT NOT NULL,
     version INTEGER NOT NULL DEFAULT 1,
-    updated_at INTEGER NOT NULL DEFAULT (CAST (round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
-    CONSTRAINT config_pkey PRIMARY KEY (KEY),
-    CONSTRAINT config_key_length CHECK (length(KEY) BETWEEN 1 AND 100),
+    updated_at INTEGER NOT NULL DEFAULT (CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
+    CONSTRAINT config_pkey PRIMARY KEY (key),
+    CONSTRAINT config_key_length CHECK (length(key) BETWEEN 1 AND 100),
     CONSTRAINT config_value_json CHECK (json_valid(value)),
     CONSTRAINT config_version_positive CHECK (version >= 1)
 ) STRICT;
@@ -144,8 +144,8 @@ CREATE TABLE users (
     is_blocked INTEGER NOT NULL DEFAULT 0,
     is_admin INTEGER NOT NULL DEFAULT 0,
     is_test_user INTEGER NOT NULL DEFAULT 0,
-    created_at INTEGER NOT NULL DEFAULT (CAST (round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
-    updated_at INTEGER NOT NULL DEFAULT (CAST (round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
+    created_at INTEGER NOT NULL DEFAULT (CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
+    updated_at INTEGER NOT NULL DEFAULT (CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
     last_login INTEGER,
     version INTEGER NOT NULL DEFAULT 1,
     CONSTRAINT users_pkey PRIMARY KEY (id),
@@ -155,7 +155,7 @@ CREATE TABLE users (
     CONSTRAINT users_credentials_match_type CHECK (CASE user_type WHEN 'eve_sso' THEN eve_character_id IS NOT NULL AND password_hash IS NULL ELSE password_hash IS NOT NULL END),
     CONSTRAINT users_email_length CHECK (length(email) BETWEEN 1 AND 255 AND instr(email, char(0)) = 0),
     CONSTRAINT users_eve_character_id_positive CHECK (eve_character_id >= 1),
-    CONSTRAINT users_id_is_uuid CHECK (id LIKE '________-____-____-____-____________' AND length(REPLACE (id, '-', '')) = 32 AND REPLACE (id, '-', '') NOT GLOB '*[^0-9a-f]*'),
+    CONSTRAINT users_id_is_uuid CHECK (id LIKE '________-____-____-____-____________' AND length(replace(id, '-', '')) = 32 AND replace(id, '-', '') NOT GLOB '*[^0-9a-f]*'),
     CONSTRAINT users_is_active_boolean CHECK (is_active IN (0, 1)),
     CONSTRAINT users_is_admin_boolean CHECK (is_admin IN (0, 1)),
     CONSTRAINT users_is_blocked_boolean CHECK (is_blocked IN (0, 1)),
@@ -163,7 +163,7 @@ CREATE TABLE users (
     CONSTRAINT users_password_hash_length CHECK (length(password_hash) >= 1 AND instr(password_hash, char(0)) = 0),
     CONSTRAINT users_user_type_known CHECK (user_type IN ('local', 'eve_sso', 'domain')),
     CONSTRAINT users_username_length CHECK (length(username) BETWEEN 1 AND 255 AND instr(username, char(0)) = 0),
-    CONSTRAINT users_username_matches_type CHECK (CASE user_type WHEN 'domain' THEN username GLOB '\?*\?*' AND length(username) - length(REPLACE (username, '\', '')) = 2 ELSE instr(username, '\') = 0 END),
+    CONSTRAINT users_username_matches_type CHECK (CASE user_type WHEN 'domain' THEN username GLOB '\?*\?*' AND length(username) - length(replace(username, '\', '')) = 2 ELSE instr(username, '\') = 0 END),
     CONSTRAINT users_version_positive CHECK (version >= 1)
 ) STRICT;
 CREATE INDEX idx_users_is_admin ON users (id) WHERE is_admin;
@@ -177,7 +177,7 @@ CREATE TABLE api_token (
     name TEXT NOT NULL,
     token_hash BLOB NOT NULL,
     scopes TEXT NOT NULL,
-    created_at INTEGER NOT NULL DEFAULT (CAST (round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
+    created_at INTEGER NOT NULL DEFAULT (CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
     expires_at INTEGER NOT NULL,
     last_used_at INTEGER,
     CONSTRAINT api_token_pkey PRIMARY KEY (id),
@@ -199,10 +199,10 @@ CREATE TABLE idempotency_key (
     status INTEGER NOT NULL,
     headers TEXT NOT NULL,
     body TEXT NOT NULL,
-    created_at INTEGER NOT NULL DEFAULT (CAST (round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
-    CONSTRAINT idempotency_key_pkey PRIMARY KEY (caller, method, path, KEY),
+    created_at INTEGER NOT NULL DEFAULT (CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
+    CONSTRAINT idempotency_key_pkey PRIMARY KEY (caller, method, path, key),
     CONSTRAINT idempotency_key_body_hmac_length CHECK (length(body_hmac) = 32),
-    CONSTRAINT idempotency_key_key_length CHECK (length(KEY) BETWEEN 1 AND 255),
+    CONSTRAINT idempotency_key_key_length CHECK (length(key) BETWEEN 1 AND 255),
     CONSTRAINT idempotency_key_user_fkey FOREIGN KEY (caller) REFERENCES users(id) ON DELETE CASCADE
 ) STRICT;
 CREATE INDEX idx_idempotency_key_created_at ON idempotency_key (created_at);
@@ -211,8 +211,8 @@ CREATE TABLE session (
     id TEXT NOT NULL,
     user_id TEXT NOT NULL,
     token_hash BLOB NOT NULL,
-    created_at INTEGER NOT NULL DEFAULT (CAST (round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
-    last_used_at INTEGER NOT NULL DEFAULT (CAST (round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
+    created_at INTEGER NOT NULL DEFAULT (CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
+    last_used_at INTEGER NOT NULL DEFAULT (CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000),
     expires_at INTEGER NOT NULL,
     address TEXT,
     user_agent TEXT,

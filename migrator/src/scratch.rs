@@ -5,9 +5,10 @@ use std::time::Duration;
 use foundation::database::{Backend, Connection, DatabaseError, DatabaseErrorKind, DatabaseUrl, Statement};
 
 use crate::error::MigratorError;
-use crate::session::{Context, check_foreign_keys, line_at};
+use crate::session::{Context, line_at, trial};
 use crate::source::{Dialect, Migration, bookkeeping};
-use crate::structure::tokens::{quote_name, quote_text, statements};
+use crate::structure::names::{quote_name, quote_text};
+use crate::structure::tokens::statements;
 
 /// The longest name that PostgreSQL keeps, in bytes.
 const LONGEST_NAME: usize = 63;
@@ -120,7 +121,11 @@ async fn create(context: &Context, home: &mut Connection) -> Result<(String, Str
     }
 }
 
-async fn drop_database(context: &Context, mut home_connection: Connection, name: &str) -> Result<(), MigratorError> {
+async fn drop_database(
+    context: &Context,
+    mut home_connection: Connection,
+    name: &str,
+) -> Result<(), MigratorError> {
     let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quote_name(name));
     if home_connection.batch(&sql).await.is_ok() {
         return Ok(());
@@ -158,7 +163,11 @@ pub(crate) async fn run_migration(
 }
 
 /// Runs a text in one transaction.
-pub(crate) async fn run_text(connection: &mut Connection, title: &str, sql: &str) -> Result<(), MigratorError> {
+pub(crate) async fn run_text(
+    connection: &mut Connection,
+    title: &str,
+    sql: &str,
+) -> Result<(), MigratorError> {
     run(connection, title, sql, &mut async |_: &mut Connection, _: &str| Ok(())).await
 }
 
@@ -168,7 +177,7 @@ async fn run(
     sql: &str,
     after: &mut impl AsyncFnMut(&mut Connection, &str) -> Result<(), DatabaseError>,
 ) -> Result<(), MigratorError> {
-    connection.begin().await?;
+    trial::begin(connection).await?;
     let ran = match connection.backend() {
         Backend::Postgres => one_by_one(connection, title, sql, after).await,
         Backend::Sqlite => connection.batch(sql).await.map_err(|source| MigratorError::Failed {
@@ -177,17 +186,16 @@ async fn run(
             source,
         }),
     };
-    let ran = match (ran, connection.backend()) {
-        (Ok(()), Backend::Sqlite) => check_foreign_keys(connection, title).await,
-        (ran, _) => ran,
+    let ran = match ran {
+        Ok(()) => trial::commit(connection, title).await,
+        failed => failed,
     };
-    match ran {
-        Ok(()) => Ok(connection.commit().await?),
-        Err(error) => {
-            connection.rollback().await?;
-            Err(error)
-        }
+    if ran.is_err()
+        && let Err(error) = connection.rollback().await
+    {
+        tracing::debug!(error = %error, "nothing was rolled back");
     }
+    ran
 }
 
 async fn one_by_one(

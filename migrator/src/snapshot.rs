@@ -48,7 +48,8 @@ async fn replace(connection: &mut Connection, now: OffsetDateTime) -> Result<(),
     let applied = history::read(connection).await?.unwrap_or_default();
     let structure = Structure::read(connection).await?;
     let document = serde_json::to_string(&structure).map_err(|error| {
-        DatabaseError::new(DatabaseErrorKind::Conversion, "the structure cannot be written as JSON").caused_by(error)
+        DatabaseError::new(DatabaseErrorKind::Conversion, "the structure cannot be written as JSON")
+            .caused_by(error)
     })?;
     let (version, migrations) = mark(&applied);
     connection.execute(&FORGET, &[]).await?;

@@ -61,9 +61,16 @@ async fn a_rename_is_never_guessed_and_keeps_the_rows() {
     let database = TestDatabase::new(Backend::Postgres).await;
     let desired = "CREATE TABLE users (id integer PRIMARY KEY, email text NOT NULL, note text);\n";
     project(&folder_of(&database), FIRST, desired);
-    generate(&database, &[]).await.ends(2).says(&["--rename users.mail=email", "--no-rename", "nothing was written"]);
+    generate(&database, &[]).await.ends(2).says(&[
+        "--rename users.mail=email",
+        "--no-rename",
+        "nothing was written",
+    ]);
     assert_eq!(migrations(&database, "postgres").len(), 1);
-    generate(&database, &["--rename", "users.letter=email"]).await.ends(2).says(&["users.letter=email does not fit"]);
+    generate(&database, &["--rename", "users.letter=email"])
+        .await
+        .ends(2)
+        .says(&["users.letter=email does not fit"]);
     let written = generate(&database, &["--rename", "users.mail=email"]).await.ends(0);
     assert!(written.stdout.contains("postgres: users.email refuses NULL now"), "{written}");
 
@@ -74,7 +81,10 @@ async fn a_rename_is_never_guessed_and_keeps_the_rows() {
         let (first, second) = (loaded(database), loaded(database));
         let files = migrations(database, Dialect::from(support::backend(database)).folder());
         let text = std::fs::read_to_string(
-            folder_of(database).join("migrations").join(Dialect::from(support::backend(database)).folder()).join(&files[1]),
+            folder_of(database)
+                .join("migrations")
+                .join(Dialect::from(support::backend(database)).folder())
+                .join(&files[1]),
         )
         .unwrap();
         assert!(text.contains("-- migrator: compatible-from 2"), "{text}");

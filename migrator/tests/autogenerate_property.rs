@@ -116,7 +116,7 @@ fn property(backend: Backend, cases: u32) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (real, other) =
         runtime.block_on(async { (TestDatabase::new(backend).await, TestDatabase::new(backend).await) });
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 60, ..Config::default() };
     let mut runner = TestRunner::new(config);
     let tried = runner.run(&(schema(), schema()), |(from, to)| {
         runtime.block_on(round_trip(backend, &real, &other, &from, &to))
@@ -133,5 +133,5 @@ fn sqlite_goes_from_any_schema_to_any_other_and_back() {
 
 #[test]
 fn postgres_goes_from_any_schema_to_any_other_and_back() {
-    property(Backend::Postgres, cases(8, 200));
+    property(Backend::Postgres, cases(3, 200));
 }

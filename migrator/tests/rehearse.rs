@@ -15,7 +15,10 @@ const TABLE_UNDO: (&str, &str) = ("D1__a", "DROP TABLE a;");
 /// No scratch database of this one is left.
 async fn nothing_is_left(database: &TestDatabase) {
     if support::backend(database) == Backend::Postgres {
-        let like = format!("SELECT datname::text AS it FROM pg_database WHERE datname LIKE '{}\\_rehearsal\\_%'", database.url.name());
+        let like = format!(
+            "SELECT datname::text AS it FROM pg_database WHERE datname LIKE '{}\\_rehearsal\\_%'",
+            database.url.name()
+        );
         let left = texts(&mut database.connect().await, &like).await.unwrap();
         assert!(left.is_empty(), "{left:?}");
     }
@@ -96,7 +99,11 @@ async fn locks_are_recorded_by_statement() {
         .collect();
     assert_eq!(locks[0], ["a ShareLock"]);
     assert_eq!(locks[1], ["a AccessExclusiveLock"]);
-    assert!(locks[2].contains(&"a RowShareLock".to_owned()) || locks[2].contains(&"a ShareRowExclusiveLock".to_owned()), "{locks:?}");
+    assert!(
+        locks[2].contains(&"a RowShareLock".to_owned())
+            || locks[2].contains(&"a ShareRowExclusiveLock".to_owned()),
+        "{locks:?}"
+    );
     assert_eq!(report.migrations[2].statements.len(), 1);
 }
 
@@ -108,7 +115,8 @@ async fn without_the_right_to_make_a_database_it_says_so() {
     maintenance(&format!("CREATE ROLE {role} LOGIN PASSWORD 'secret-of-the-owner'")).await;
     let address = database.address.replacen("postgres:postgres@", &format!("{role}:secret-of-the-owner@"), 1);
     let address = address_of_database(&address, &database.url.name());
-    let error = library_at(&address, Backend::Postgres, &[TABLE, TABLE_UNDO], &[]).rehearse(false).await.unwrap_err();
+    let error =
+        library_at(&address, Backend::Postgres, &[TABLE, TABLE_UNDO], &[]).rehearse(false).await.unwrap_err();
     assert_eq!(error.exit().code(), 78);
     assert!(error.to_string().contains("CREATEDB"), "{error}");
     maintenance(&format!("DROP ROLE {role}")).await;

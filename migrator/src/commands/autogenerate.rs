@@ -84,7 +84,8 @@ impl Migrator {
             };
         }
         let breaking = drafts.values().any(|it| it.breaking);
-        let text = |version, dialect: Dialect| files(drafts.get(dialect.folder()), breaking.then_some(version));
+        let text =
+            |version, dialect: Dialect| files(drafts.get(dialect.folder()), breaking.then_some(version));
         let dialects: Vec<Dialect> = desired.iter().map(|(dialect, _)| *dialect).collect();
         let files = write_files(folder, name, self.context.clock.now(), &dialects, text)
             .map_err(|error| MigratorError::Usage(error.to_string()))?;
@@ -115,10 +116,15 @@ fn desired(folder: &Path) -> Result<Vec<(Dialect, String)>, MigratorError> {
             Ok(sql) => found.push((dialect, sql)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 if folder.join("migrations").join(dialect.folder()).is_dir() && !found.is_empty() {
-                    return Err(MigratorError::Usage(format!("there are migrations and no {}", path.display())));
+                    return Err(MigratorError::Usage(format!(
+                        "there are migrations and no {}",
+                        path.display()
+                    )));
                 }
             }
-            Err(error) => return Err(MigratorError::File(error, format!("{} cannot be read", path.display()))),
+            Err(error) => {
+                return Err(MigratorError::File(error, format!("{} cannot be read", path.display())));
+            }
         }
     }
     if found.is_empty() {
@@ -137,7 +143,8 @@ async fn draft(
     desired: &str,
     renames: &Renames,
 ) -> Result<Drafted, MigratorError> {
-    let catalog = Catalog::from_folder(folder, dialect).map_err(|error| MigratorError::Usage(error.to_string()))?;
+    let catalog =
+        Catalog::from_folder(folder, dialect).map_err(|error| MigratorError::Usage(error.to_string()))?;
     let file = format!("schema/{}.sql", dialect.folder());
     let to = scratch::with(context, async |connection| {
         scratch::run_text(connection, &file, desired).await?;
@@ -216,7 +223,8 @@ async fn tried(
 
 /// The two files. `breaks` is the version, when older releases cannot run on the schema after it.
 fn files(draft: Option<&Draft>, breaks: Option<Version>) -> (String, String) {
-    let mut head = "-- Made from the desired schema; read it before it is applied, and say here why it is.\n".to_owned();
+    let mut head =
+        "-- Made from the desired schema; read it before it is applied, and say here why it is.\n".to_owned();
     if let Some(version) = breaks {
         head.push_str(&format!("-- migrator: compatible-from {version}\n"));
     }

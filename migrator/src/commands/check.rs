@@ -10,7 +10,7 @@ use crate::plan::Plan;
 use crate::scratch;
 use crate::snapshot;
 use crate::source::{Migration, Version};
-use crate::structure::tokens::quote_name;
+use crate::structure::names::quote_name;
 use crate::structure::{Difference, Partitions, Structure, difference, mend};
 
 /// What `check` found.
@@ -44,9 +44,15 @@ impl CheckReport {
     pub fn text(&self) -> String {
         let mut lines = Vec::new();
         if self.differences.is_empty() {
-            lines.push(format!("the schema is as the applied migrations made it (compared with {})", self.compared_with));
+            lines.push(format!(
+                "the schema is as the applied migrations made it (compared with {})",
+                self.compared_with
+            ));
         } else {
-            lines.push(format!("the schema is not as the applied migrations made it (compared with {}):", self.compared_with));
+            lines.push(format!(
+                "the schema is not as the applied migrations made it (compared with {}):",
+                self.compared_with
+            ));
             lines.extend(self.differences.iter().map(|it| format!("  {it}")));
         }
         if !self.sql.is_empty() {

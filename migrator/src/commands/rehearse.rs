@@ -118,9 +118,8 @@ impl Migrator {
             Ok(rehearsed)
         })
         .await?;
-        let exact = !migrations
-            .iter()
-            .any(|it| matches!(it.outcome, Outcome::UndoDiffers | Outcome::SecondDiffers));
+        let exact =
+            !migrations.iter().any(|it| matches!(it.outcome, Outcome::UndoDiffers | Outcome::SecondDiffers));
         Ok(RehearsalReport { database: self.context.url.to_string(), exact, migrations })
     }
 }
@@ -163,7 +162,8 @@ async fn rehearse_one(
         // What the undo left is the cause of what fails now.
         (MigratorError::Failed { migration, line, source }, Outcome::UndoDiffers) => {
             let left: Vec<String> = rehearsed.differences.iter().map(ToString::to_string).collect();
-            let source = source.while_trying(format!("it cannot be applied after its undo, which left {}", left.join("; ")));
+            let source = source
+                .while_trying(format!("it cannot be applied after its undo, which left {}", left.join("; ")));
             MigratorError::Failed { migration, line, source }
         }
         (error, _) => error,
@@ -184,7 +184,8 @@ async fn apply(
 ) -> Result<Vec<RehearsedStatement>, MigratorError> {
     let mut statements = Vec::new();
     if connection.backend() == Backend::Sqlite {
-        scratch::run_migration(connection, migration, &mut async |_: &mut Connection, _: &str| Ok(())).await?;
+        scratch::run_migration(connection, migration, &mut async |_: &mut Connection, _: &str| Ok(()))
+            .await?;
         return Ok(statements);
     }
     let mut relations: BTreeMap<i64, String> = BTreeMap::new();
@@ -246,5 +247,9 @@ impl RehearsalReport {
 /// The beginning of a statement, on one line.
 pub(super) fn shortened(sql: &str) -> String {
     let words = sql.split_whitespace().collect::<Vec<_>>().join(" ");
-    if words.chars().count() <= 70 { words } else { format!("{}...", words.chars().take(67).collect::<String>()) }
+    if words.chars().count() <= 70 {
+        words
+    } else {
+        format!("{}...", words.chars().take(67).collect::<String>())
+    }
 }

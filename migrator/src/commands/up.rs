@@ -11,8 +11,8 @@ use crate::history::{self, Action, Applied, Entry};
 use crate::plan::Plan;
 use crate::report::{AppliedNow, Progress, UpReport};
 use crate::session::{Performed, Session};
-use crate::source::{Migration, Version};
 use crate::snapshot;
+use crate::source::{Migration, Version};
 use crate::step;
 
 impl Migrator {

@@ -6,6 +6,7 @@ mod change;
 mod context;
 mod postgres;
 mod sqlite;
+pub(crate) mod trial;
 
 use std::time::Duration;
 
@@ -21,7 +22,6 @@ use blockers::Blockers;
 pub(crate) use attempt::line_at;
 pub(crate) use change::{Change, Guard, Performed, Work};
 pub(crate) use context::Context;
-pub(crate) use sqlite::leave as check_foreign_keys;
 
 /// One connection that changes a database.
 pub(crate) struct Session {

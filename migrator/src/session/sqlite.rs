@@ -34,7 +34,7 @@ pub(super) async fn still_inside(connection: &mut Connection, title: &str) -> Re
 }
 
 /// Before the end of a transaction: that every foreign key points at a row.
-pub(crate) async fn leave(connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
+pub(super) async fn leave(connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
     let broken = connection.query(&BROKEN_FOREIGN_KEYS, &[]).await?;
     if broken.is_empty() {
         return Ok(());

@@ -1,6 +1,6 @@
 //! Parts of a schema as DDL.
 
-use super::tokens::quote_name;
+use super::names::quote_name;
 use super::{Column, Constraint, Structure, Table};
 use crate::source::Dialect;
 
@@ -81,10 +81,7 @@ pub(super) fn create_table(
 }
 
 /// The tables in an order in which each comes after those that its foreign keys point at, where that can be.
-pub(super) fn in_order_of_foreign_keys<'a>(
-    structure: &'a Structure,
-    wanted: impl Fn(&str) -> bool,
-) -> Vec<&'a String> {
+pub(super) fn in_order_of_foreign_keys(structure: &Structure, wanted: impl Fn(&str) -> bool) -> Vec<&String> {
     let mut left: Vec<&String> = structure.tables.keys().filter(|name| wanted(name)).collect();
     let mut ordered: Vec<&String> = Vec::new();
     while !left.is_empty() {
@@ -107,10 +104,7 @@ fn inherits(table: &Table, parent: &str) -> bool {
 }
 
 /// The views in an order in which each comes after those that it reads.
-pub(super) fn in_order_of_reading<'a>(
-    structure: &'a Structure,
-    wanted: impl Fn(&str) -> bool,
-) -> Vec<&'a String> {
+pub(super) fn in_order_of_reading(structure: &Structure, wanted: impl Fn(&str) -> bool) -> Vec<&String> {
     let mut left: Vec<&String> = structure.views.keys().filter(|name| wanted(name)).collect();
     let mut ordered: Vec<&String> = Vec::new();
     while !left.is_empty() {
@@ -120,7 +114,7 @@ pub(super) fn in_order_of_reading<'a>(
                 other != name
                     && match structure.dialect {
                         Dialect::Postgres => view.reads.contains(*other),
-                        Dialect::Sqlite => super::tokens::mentions(&view.definition, other, Dialect::Sqlite),
+                        Dialect::Sqlite => super::names::mentions(&view.definition, other, Dialect::Sqlite),
                     }
             })
         };

@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use super::tokens::{Kind, Token, normalised, quote_name, tokens};
+use super::names::quote_name;
+use super::tokens::{Kind, Token, normalised, tokens};
 use super::{Column, Constraint, ConstraintKind, Table};
 use crate::source::Dialect;
 
@@ -159,7 +160,8 @@ impl Parser<'_, '_> {
         }
         loop {
             let start = self.at;
-            let not = self.is_next("not") && self.words.get(self.at + 1).is_some_and(|it| it.is("deferrable"));
+            let not =
+                self.is_next("not") && self.words.get(self.at + 1).is_some_and(|it| it.is("deferrable"));
             if self.is_next("on") {
                 // SET NULL, SET DEFAULT and NO ACTION are two words.
                 let two = self.words.get(self.at + 2).is_some_and(|it| it.is("set") || it.is("no"));
@@ -258,8 +260,17 @@ impl Parser<'_, '_> {
 
 fn begins_constraint(word: &Token<'_>) -> bool {
     const WORDS: [&str; 11] = [
-        "constraint", "primary", "not", "null", "unique", "check", "default", "collate", "references",
-        "generated", "as",
+        "constraint",
+        "primary",
+        "not",
+        "null",
+        "unique",
+        "check",
+        "default",
+        "collate",
+        "references",
+        "generated",
+        "as",
     ];
     WORDS.iter().any(|it| word.is(it))
 }
@@ -288,7 +299,8 @@ mod tests {
 
     #[test]
     fn a_column_that_was_added_stands_behind_the_constraints() {
-        let table = parse("CREATE TABLE t (a INT, CONSTRAINT c CHECK (a > -1), b VARCHAR(10) DEFAULT -1)").unwrap();
+        let table =
+            parse("CREATE TABLE t (a INT, CONSTRAINT c CHECK (a > -1), b VARCHAR(10) DEFAULT -1)").unwrap();
         assert_eq!(table.columns[1].type_name, "VARCHAR(10)");
         assert_eq!(table.columns[1].default.as_deref(), Some("-1"));
         assert_eq!(table.constraints[0].definition, "CHECK (a > -1)");

@@ -76,10 +76,10 @@ fn one_side<'a>(
 
 fn changed(found: &Fact, expected: &Fact) -> Option<Difference> {
     let pairs = found.attributes.iter().zip(&expected.attributes).filter(|(left, right)| left != right);
-    let details: Vec<String> =
-        pairs.map(|((name, found), (_, expected))| format!("{name} is {found}, expected {expected}")).collect();
-    (!details.is_empty())
-        .then(|| Difference { object: expected.object.clone(), detail: details.join("; ") })
+    let details: Vec<String> = pairs
+        .map(|((name, found), (_, expected))| format!("{name} is {found}, expected {expected}"))
+        .collect();
+    (!details.is_empty()).then(|| Difference { object: expected.object.clone(), detail: details.join("; ") })
 }
 
 fn facts(structure: &Structure, partitions: Partitions) -> Vec<Fact> {
@@ -197,7 +197,11 @@ fn text_facts(
 ) {
     for (name, sql) in texts {
         let attributes = vec![("its definition", one_form(sql, dialect))];
-        facts.push(Fact { object: format!("{kind} {name} on {on}"), of: Some(object.to_owned()), attributes });
+        facts.push(Fact {
+            object: format!("{kind} {name} on {on}"),
+            of: Some(object.to_owned()),
+            attributes,
+        });
     }
 }
 

@@ -13,7 +13,10 @@ pub fn dump(structure: &Structure) -> String {
     }
     for (at, statement) in made.statements.iter().enumerate() {
         // An index stands with its table.
-        let together = at > 0 && ["CREATE INDEX", "CREATE UNIQUE INDEX", "GRANT", "REVOKE"].iter().any(|it| statement.starts_with(it));
+        let together = at > 0
+            && ["CREATE INDEX", "CREATE UNIQUE INDEX", "GRANT", "REVOKE"]
+                .iter()
+                .any(|it| statement.starts_with(it));
         if !(text.is_empty() || together) {
             text.push('\n');
         }

@@ -9,9 +9,11 @@
 
 mod clauses;
 mod create_table;
+mod dialect_name;
 mod difference;
 mod dump;
 mod mend;
+pub(crate) mod names;
 mod postgres;
 mod rename;
 mod sqlite;
@@ -281,23 +283,5 @@ impl Table {
     #[must_use]
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|it| it.name == name)
-    }
-}
-
-/// A dialect as its name. The type itself is compiled into the build script too, which knows no serde.
-mod dialect_name {
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use crate::source::Dialect;
-
-    pub(super) fn serialize<S: Serializer>(dialect: &Dialect, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(dialect.folder())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Dialect, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        let dialect = Dialect::ALL.into_iter().find(|it| it.folder() == name);
-        dialect.ok_or_else(|| Error::custom(format!("{name:?} is no database that is known here")))
     }
 }

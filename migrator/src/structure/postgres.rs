@@ -30,7 +30,9 @@ pub(super) async fn read(connection: &mut Connection) -> Result<Structure, Datab
             Some(table) => Some((table, row.get("owner_column")?)),
             None => None,
         };
-        structure.sequences.insert(row.get("name")?, Sequence { definition: row.get("definition")?, owned_by });
+        structure
+            .sequences
+            .insert(row.get("name")?, Sequence { definition: row.get("definition")?, owned_by });
     }
     for row in connection.query(&queries::ROUTINES, &[]).await? {
         let (kind, prefix): (String, String) = (row.get("kind")?, row.get("prefix")?);

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use super::tokens::quote_name;
+use super::names::quote_name;
 use super::{Structure, Table};
 
 /// A table or a column that has another name now.
@@ -101,24 +101,21 @@ impl Rename {
     }
 }
 
-/// What may be a rename on the way from one schema to the other: a table with the columns of one that is gone,
-/// a column of the type of one that is gone.
+/// What may be a rename on the way from one schema to the other: a new table with at least half of the columns
+/// of one that is gone, a new column of a table that lost one.
 #[must_use]
 pub fn candidates(from: &Structure, to: &Structure, known: &Renames) -> Vec<Candidate> {
     let mut found = Vec::new();
     if known.rest_is_new {
         return found;
     }
-    let shape = |table: &Table| {
-        let mut columns: Vec<_> = table.columns.iter().map(|it| (it.name.clone(), it.type_name.clone())).collect();
-        columns.sort();
-        columns
+    let alike = |gone: &Table, new: &Table| {
+        let both = gone.columns.iter().filter(|it| new.column(&it.name).is_some()).count();
+        2 * both >= gone.columns.len()
     };
     for (old, gone) in from.tables.iter().filter(|(name, _)| !to.tables.contains_key(*name)) {
-        for (new, _) in to
-            .tables
-            .iter()
-            .filter(|(name, table)| !from.tables.contains_key(*name) && shape(table) == shape(gone))
+        for (new, _) in
+            to.tables.iter().filter(|(name, table)| !from.tables.contains_key(*name) && alike(gone, table))
         {
             found.push(Rename { table: None, from: old.clone(), to: new.clone() });
         }
@@ -127,7 +124,7 @@ pub fn candidates(from: &Structure, to: &Structure, known: &Renames) -> Vec<Cand
         let Some(before) = from.tables.get(name) else { continue };
         for old in before.columns.iter().filter(|it| table.column(&it.name).is_none()) {
             let new = table.columns.iter().filter(|it| before.column(&it.name).is_none());
-            found.extend(new.filter(|it| it.type_name == old.type_name).map(|it| Rename {
+            found.extend(new.map(|it| Rename {
                 table: Some(name.clone()),
                 from: old.name.clone(),
                 to: it.name.clone(),

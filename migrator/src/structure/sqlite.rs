@@ -2,7 +2,8 @@
 
 use foundation::database::{Connection, DatabaseError, Row, Statement};
 
-use super::tokens::{normalised, quote_name, tokens};
+use super::names::quote_name;
+use super::tokens::{normalised, tokens};
 use super::{Index, Structure, Table, View, create_table};
 use crate::source::Dialect;
 
@@ -34,7 +35,8 @@ fn add(structure: &mut Structure, row: &Row) -> Result<(), DatabaseError> {
     let sql: String = row.get("sql")?;
     match row.get::<String>("type")?.as_str() {
         "table" => {
-            let parsed = if row.get::<String>("kind")? == "virtual" { None } else { create_table::parse(&sql) };
+            let parsed =
+                if row.get::<String>("kind")? == "virtual" { None } else { create_table::parse(&sql) };
             let table = parsed.unwrap_or_else(|| Table { verbatim: Some(sql), ..Table::default() });
             structure.tables.insert(name, table);
         }

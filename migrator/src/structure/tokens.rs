@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::names::quote_name;
 use crate::source::Dialect;
 
 /// What a token is.
@@ -213,15 +214,12 @@ fn block_depth(before: &[Token<'_>], token: &Token<'_>, depth: usize, dialect: D
 }
 
 /// Keywords that SQLite takes in any case, written as they are compared.
-const KEYWORDS: &[&str] = &[
-    "ACTION", "ALWAYS", "AND", "AS", "ASC", "AUTOINCREMENT", "BETWEEN", "BY", "CASCADE", "CASE", "CAST",
-    "CHECK", "COLLATE", "CONFLICT", "CONSTRAINT", "CREATE", "DEFAULT", "DEFERRABLE", "DEFERRED", "DELETE",
-    "DESC", "DISTINCT", "ELSE", "END", "ESCAPE", "EXISTS", "FAIL", "FOREIGN", "FROM", "GENERATED", "GLOB",
-    "GROUP", "IGNORE", "IMMEDIATE", "IN", "INDEX", "INITIALLY", "IS", "ISNULL", "KEY", "LIKE", "MATCH", "NO",
-    "NOT", "NOTNULL", "NULL", "ON", "OR", "ORDER", "PRIMARY", "REFERENCES", "REGEXP", "RESTRICT",
-    "ROLLBACK", "SELECT", "SET", "STORED", "TABLE", "THEN", "UNIQUE", "UPDATE", "USING", "VIRTUAL", "WHEN",
-    "WHERE",
-];
+const KEYWORDS: &str = "\
+    ACTION ALWAYS AND AS ASC AUTOINCREMENT BETWEEN BY CASCADE CASE CAST CHECK COLLATE CONFLICT \
+    CONSTRAINT CREATE DEFAULT DEFERRABLE DEFERRED DELETE DESC DISTINCT ELSE END ESCAPE EXISTS FAIL \
+    FOREIGN FROM GENERATED GLOB GROUP IGNORE IMMEDIATE IN INDEX INITIALLY IS ISNULL KEY LIKE MATCH NO \
+    NOT NOTNULL NULL ON OR ORDER PRIMARY REFERENCES REGEXP RESTRICT ROLLBACK SELECT SET STORED TABLE \
+    THEN UNIQUE UPDATE USING VIRTUAL WHEN WHERE";
 
 /// The same words in one form: blanks and comments do not count, nor the case of keywords, nor quotes around
 /// a name that needs none and is one of `names`.
@@ -230,12 +228,16 @@ pub(crate) fn normalised(words: &[Token<'_>], names: &[String]) -> String {
     let mut previous: Option<&Token<'_>> = None;
     for (at, token) in words.iter().enumerate() {
         let tight = previous.is_none_or(|before| {
-            matches!(before.text, "(" | ".") || matches!(token.text, ")" | "," | ".") || is_call(before, token)
+            matches!(before.text, "(" | ".")
+                || matches!(token.text, ")" | "," | ".")
+                || is_call(before, token)
                 || is_sign(&words[..at])
         });
         let space = if tight { "" } else { " " };
         let _infallible = match token.kind {
-            Kind::Word if is_keyword(token.text) && !is_one_of(token, names) => write!(text, "{space}{}", token.text.to_ascii_uppercase()),
+            Kind::Word if is_keyword(token.text) && !is_one_of(token, names) => {
+                write!(text, "{space}{}", token.text.to_ascii_uppercase())
+            }
             Kind::Name if is_one_of(token, names) => {
                 write!(text, "{space}{}", quote_name(&token.name()))
             }
@@ -268,48 +270,7 @@ fn is_call(before: &Token<'_>, token: &Token<'_>) -> bool {
 }
 
 fn is_keyword(word: &str) -> bool {
-    KEYWORDS.iter().any(|it| it.eq_ignore_ascii_case(word))
-}
-
-/// Words that neither database takes as a name without quotes, or that mean something else then.
-const RESERVED: &[&str] = &[
-    "ABORT", "ADD", "ALL", "ALTER", "ANALYSE", "ANALYZE", "AND", "ANY", "ARRAY", "AS", "ASC", "ASYMMETRIC",
-    "ATTACH", "AUTHORIZATION", "AUTOINCREMENT", "BEFORE", "BEGIN", "BETWEEN", "BINARY", "BOTH", "BY", "CASE", "CAST",
-    "CHECK", "COLLATE", "COLLATION", "COLUMN", "COMMIT", "CONCURRENTLY", "CONSTRAINT", "CREATE", "CROSS",
-    "CURRENT_CATALOG", "CURRENT_DATE", "CURRENT_ROLE", "CURRENT_SCHEMA", "CURRENT_TIME", "CURRENT_TIMESTAMP",
-    "CURRENT_USER", "DATABASE", "DEFAULT", "DEFERRABLE", "DEFERRED", "DELETE", "DESC", "DETACH", "DISTINCT", "DO", "DROP",
-    "EACH", "ELSE", "END", "ESCAPE", "EXCEPT", "EXCLUSIVE", "EXISTS", "EXPLAIN", "FAIL", "FALSE", "FETCH",
-    "FILTER", "FOR", "FOREIGN", "FREEZE", "FROM", "FULL", "GLOB", "GRANT", "GROUP", "HAVING", "IF", "IGNORE", "ILIKE",
-    "IMMEDIATE", "IN", "INDEX", "INDEXED", "INITIALLY", "INNER", "INSERT", "INSTEAD", "INTERSECT", "INTO",
-    "IS", "ISNULL", "JOIN", "LATERAL", "LEADING", "LEFT", "LIKE", "LIMIT", "LOCALTIME", "LOCALTIMESTAMP",
-    "MATCH", "NATURAL", "NOT", "NOTHING", "NOTNULL", "NULL", "OF", "OFFSET", "ON", "ONLY", "OR", "ORDER", "OUTER",
-    "OVER", "OVERLAPS", "PLACING", "PLAN", "PRAGMA", "PRIMARY", "QUERY", "RAISE", "RECURSIVE", "REFERENCES", "REGEXP",
-    "REINDEX", "RELEASE", "REPLACE", "RESTRICT", "RETURNING", "RIGHT", "ROLLBACK", "ROW", "SAVEPOINT", "SELECT", "SESSION_USER", "SET",
-    "SIMILAR", "SOME", "SYMMETRIC", "SYSTEM_USER", "TABLE", "TABLESAMPLE", "TEMP", "TEMPORARY", "THEN", "TO",
-    "TRAILING", "TRANSACTION", "TRIGGER", "TRUE", "UNION", "UNIQUE", "UPDATE", "USER", "USING", "VACUUM", "VALUES",
-    "VARIADIC", "VERBOSE", "VIEW", "VIRTUAL", "WHEN", "WHERE", "WINDOW", "WITH", "WITHOUT",
-];
-
-/// The name as it stands in SQL, in quotes when it needs them.
-pub(crate) fn quote_name(name: &str) -> String {
-    let plain = name.starts_with(|it: char| it.is_ascii_lowercase() || it == '_')
-        && name.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit() || it == b'_')
-        && !RESERVED.iter().any(|it| it.eq_ignore_ascii_case(name));
-    if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
-}
-
-/// A text as it stands in SQL.
-pub(crate) fn quote_text(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-/// Whether a text of SQL has this name in it.
-pub(crate) fn mentions(sql: &str, name: &str, dialect: Dialect) -> bool {
-    tokens(sql, dialect).iter().any(|token| match token.kind {
-        Kind::Word => token.text.eq_ignore_ascii_case(name),
-        Kind::Name => token.name() == name || (dialect == Dialect::Sqlite && token.name().eq_ignore_ascii_case(name)),
-        _ => false,
-    })
+    KEYWORDS.split(' ').any(|it| it.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]
@@ -318,15 +279,20 @@ mod tests {
 
     #[test]
     fn statements_are_split_outside_of_quotes_and_bodies() {
-        let sql = "-- one\nCREATE TABLE a (b text DEFAULT ';'); DO $x$ BEGIN; END $x$;\n/* ; /* ; */ */ SELECT 1";
+        let sql =
+            "-- one\nCREATE TABLE a (b text DEFAULT ';'); DO $x$ BEGIN; END $x$;\n/* ; /* ; */ */ SELECT 1";
         assert_eq!(
             statements(sql, Dialect::Postgres),
             ["CREATE TABLE a (b text DEFAULT ';')", "DO $x$ BEGIN; END $x$", "SELECT 1"]
         );
-        let trigger = "CREATE TRIGGER t AFTER INSERT ON a BEGIN SELECT CASE 1 WHEN 1 THEN 2 END; SELECT 2; END";
+        let trigger =
+            "CREATE TRIGGER t AFTER INSERT ON a BEGIN SELECT CASE 1 WHEN 1 THEN 2 END; SELECT 2; END";
         assert_eq!(statements(&format!("{trigger}; SELECT 3;"), Dialect::Sqlite), [trigger, "SELECT 3"]);
         let atomic = "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END";
-        assert_eq!(statements(&format!("BEGIN; {atomic}; COMMIT"), Dialect::Postgres), ["BEGIN", atomic, "COMMIT"]);
+        assert_eq!(
+            statements(&format!("BEGIN; {atomic}; COMMIT"), Dialect::Postgres),
+            ["BEGIN", atomic, "COMMIT"]
+        );
     }
 
     #[test]
@@ -335,14 +301,5 @@ mod tests {
         assert_eq!(same("check( \"a\">-1 and b -1 IN(1,2) /* x */ )"), "CHECK (a > -1 AND b - 1 IN (1, 2))");
         assert_eq!(same("length( a ) == 'x  y'"), "length(a) == 'x  y'");
         assert_eq!(same("\"b\" . [c]"), "\"b\".[c]");
-    }
-
-    #[test]
-    fn names_get_quotes_where_they_need_them() {
-        for (name, quoted) in [("a_1", "a_1"), ("order", "\"order\""), ("A", "\"A\""), ("a\"b", "\"a\"\"b\""), ("1", "\"1\"")] {
-            assert_eq!(quote_name(name), quoted);
-        }
-        assert!(mentions("lower(\"Key\") = key_2", "Key", Dialect::Postgres));
-        assert!(!mentions("'key'", "key", Dialect::Postgres));
     }
 }

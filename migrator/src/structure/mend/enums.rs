@@ -1,7 +1,7 @@
 //! Enums: a value is added where that is enough; PostgreSQL drops none, so the type is made anew otherwise.
 
 use super::Mend;
-use crate::structure::tokens::{quote_name, quote_text};
+use crate::structure::names::{quote_name, quote_text};
 use crate::structure::{Structure, Table};
 
 /// The name that an enum has while its columns move to the new one.
@@ -16,8 +16,12 @@ pub(super) fn is_of(type_name: &str, name: &str) -> bool {
 
 /// The enums that are in both with other values, and cannot be changed by adding some.
 pub(super) fn rebuilt<'a>(from: &Structure, to: &'a Structure) -> Vec<&'a String> {
-    let changed = to.enums.iter().filter(|(name, values)| from.enums.get(*name).is_some_and(|it| it != *values));
-    changed.filter(|(name, values)| added(&from.enums[*name], values, to).is_none()).map(|(name, _)| name).collect()
+    let changed =
+        to.enums.iter().filter(|(name, values)| from.enums.get(*name).is_some_and(|it| it != *values));
+    changed
+        .filter(|(name, values)| added(&from.enums[*name], values, to).is_none())
+        .map(|(name, _)| name)
+        .collect()
 }
 
 /// The values that are new, each with its place. Nothing when there is more to it than adding them: a value
@@ -34,7 +38,9 @@ fn added(before: &[String], after: &[String], to: &Structure) -> Option<Vec<Stri
         }
         clauses.push(match (at.checked_sub(1).and_then(|at| after.get(at)), after.get(at + 1)) {
             (Some(previous), _) => format!("{} AFTER {}", quote_text(value), quote_text(previous)),
-            (None, Some(next)) => format!("{} BEFORE {}", quote_text(value), quote_text(left.peek().map_or(next, |it| *it))),
+            (None, Some(next)) => {
+                format!("{} BEFORE {}", quote_text(value), quote_text(left.peek().map_or(next, |it| *it)))
+            }
             (None, None) => quote_text(value),
         });
     }
@@ -43,9 +49,11 @@ fn added(before: &[String], after: &[String], to: &Structure) -> Option<Vec<Stri
 
 fn is_named(to: &Structure, literal: &str) -> bool {
     let in_table = |table: &Table| {
-        table.columns.iter().any(|it| {
-            [&it.default, &it.generated].into_iter().flatten().any(|it| it.contains(literal))
-        }) || table.constraints.iter().any(|it| it.definition.contains(literal))
+        table
+            .columns
+            .iter()
+            .any(|it| [&it.default, &it.generated].into_iter().flatten().any(|it| it.contains(literal)))
+            || table.constraints.iter().any(|it| it.definition.contains(literal))
             || table.indexes.values().any(|it| it.definition.contains(literal))
     };
     to.tables.values().any(in_table) || to.views.values().any(|it| it.definition.contains(literal))
@@ -74,7 +82,8 @@ pub(super) fn before_tables(from: &Structure, to: &Structure, out: &mut Mend) {
         let lost: Vec<&String> = before.iter().filter(|it| !values.contains(it)).collect();
         if !lost.is_empty() {
             out.breaking = true;
-            out.warnings.push(format!("the enum {name} loses values ({lost:?}): this fails where a row has one"));
+            out.warnings
+                .push(format!("the enum {name} loses values ({lost:?}): this fails where a row has one"));
         }
         out.run(format!("ALTER TYPE {} RENAME TO {}", quote_name(name), quote_name(&aside(name))));
         out.run(create(name, values));

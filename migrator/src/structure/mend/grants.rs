@@ -7,17 +7,18 @@ use crate::structure::{Grant, Structure};
 
 /// Gives and takes what is different. What is made anew on the way has lost what it had.
 pub(super) fn mend(from: &Structure, to: &Structure, made_anew: &BTreeSet<String>, out: &mut Mend) {
-    let mut before: BTreeSet<Grant> = from
-        .grants
-        .iter()
-        .filter(|it| !made_anew.contains(&it.on) && exists(to, &it.on))
-        .cloned()
-        .collect();
+    let mut before: BTreeSet<Grant> =
+        from.grants.iter().filter(|it| !made_anew.contains(&it.on) && exists(to, &it.on)).cloned().collect();
     // Everybody may run a function that was just made.
     for (signature, routine) in &to.routines {
         let on = routine_on(&routine.kind, signature);
         if made_anew.contains(&on) || !from.routines.contains_key(signature) {
-            before.insert(Grant { on, right: "EXECUTE".to_owned(), to: "PUBLIC".to_owned(), grantable: false });
+            before.insert(Grant {
+                on,
+                right: "EXECUTE".to_owned(),
+                to: "PUBLIC".to_owned(),
+                grantable: false,
+            });
         }
     }
     for grant in before.difference(&to.grants) {
@@ -37,7 +38,7 @@ pub(super) fn routine_on(kind: &str, signature: &str) -> String {
 }
 
 fn exists(to: &Structure, on: &str) -> bool {
-    use crate::structure::tokens::quote_name;
+    use crate::structure::names::quote_name;
     let Some((kind, name)) = on.split_once(' ') else { return false };
     match kind {
         "TABLE" => to.tables.keys().chain(to.views.keys()).any(|it| quote_name(it) == name),

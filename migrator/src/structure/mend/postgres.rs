@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::postgres_columns::{self, Touched};
 use super::{Mend, enums, gone, grants, postgres_parts};
 use crate::structure::clauses::{self, in_order_of_foreign_keys, in_order_of_reading};
-use crate::structure::tokens::quote_name;
+use crate::structure::names::quote_name;
 use crate::structure::{Constraint, ConstraintKind, Index, Structure, View};
 
 /// Both schemas, and what has to give way.
@@ -106,6 +106,7 @@ fn drop_tables(way: &Way<'_>, out: &mut Mend) {
     order.reverse();
     for name in order {
         out.breaking = true;
+        out.warnings.push(format!("the table {name} is dropped with what is in it"));
         out.run(format!("DROP TABLE {}", quote_name(name)));
     }
 }
@@ -129,8 +130,11 @@ fn types(from: &Structure, to: &Structure, out: &mut Mend) {
         let Some(before) = from.domains.get(name) else {
             let not_null = if domain.not_null { " NOT NULL" } else { "" };
             let default = domain.default.as_ref().map(|it| format!(" DEFAULT {it}")).unwrap_or_default();
-            let checks: String =
-                domain.checks.iter().map(|(name, it)| format!(" CONSTRAINT {} {it}", quote_name(name))).collect();
+            let checks: String = domain
+                .checks
+                .iter()
+                .map(|(name, it)| format!(" CONSTRAINT {} {it}", quote_name(name)))
+                .collect();
             out.run(format!("CREATE DOMAIN {quoted} AS {}{default}{not_null}{checks}", domain.base));
             continue;
         };
@@ -145,12 +149,16 @@ fn types(from: &Structure, to: &Structure, out: &mut Mend) {
             out.run(format!("ALTER DOMAIN {quoted} ADD CONSTRAINT {} {definition}", quote_name(check)));
         }
         if before.default != domain.default {
-            let action = domain.default.as_ref().map_or("DROP DEFAULT".to_owned(), |it| format!("SET DEFAULT {it}"));
+            let action =
+                domain.default.as_ref().map_or("DROP DEFAULT".to_owned(), |it| format!("SET DEFAULT {it}"));
             out.run(format!("ALTER DOMAIN {quoted} {action}"));
         }
         if before.not_null != domain.not_null {
             out.breaking |= domain.not_null;
-            out.run(format!("ALTER DOMAIN {quoted} {} NOT NULL", if domain.not_null { "SET" } else { "DROP" }));
+            out.run(format!(
+                "ALTER DOMAIN {quoted} {} NOT NULL",
+                if domain.not_null { "SET" } else { "DROP" }
+            ));
         }
     }
 }

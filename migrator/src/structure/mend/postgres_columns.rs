@@ -6,12 +6,14 @@ use super::postgres::Way;
 use super::{Mend, enums, postgres_parts};
 use crate::source::Dialect;
 use crate::structure::clauses;
-use crate::structure::tokens::{mentions, quote_name};
+use crate::structure::names::{mentions, quote_name};
 use crate::structure::{Column, Structure, Table};
 
 /// What is switched on for a table that exists.
-pub(super) const ROW_SECURITY: [(&str, &str); 2] =
-    [("ROW LEVEL SECURITY", "ENABLE ROW LEVEL SECURITY"), ("FORCE ROW LEVEL SECURITY", "FORCE ROW LEVEL SECURITY")];
+pub(super) const ROW_SECURITY: [(&str, &str); 2] = [
+    ("ROW LEVEL SECURITY", "ENABLE ROW LEVEL SECURITY"),
+    ("FORCE ROW LEVEL SECURITY", "FORCE ROW LEVEL SECURITY"),
+];
 
 /// The columns of a table that nothing can hold on to.
 #[derive(Debug, Default)]
@@ -125,14 +127,19 @@ impl Alter<'_> {
     fn drop_column(&mut self, old: &Column, new: Option<&Column>) {
         self.out.breaking |= new.is_none();
         if old.generated.is_none() {
-            let what = if new.is_some() { "is computed now, and loses what is in it" } else { "is dropped with what is in it" };
+            let what = if new.is_some() {
+                "is computed now, and loses what is in it"
+            } else {
+                "is dropped with what is in it"
+            };
             self.out.warnings.push(format!("{}.{} {what}", self.table, old.name));
         }
         self.run(&format!("DROP COLUMN {}", quote_name(&old.name)));
     }
 
     fn add_column(&mut self, column: &Column) {
-        let fails = column.not_null && [&column.default, &column.generated, &column.identity].iter().all(|it| it.is_none());
+        let fails = column.not_null
+            && [&column.default, &column.generated, &column.identity].iter().all(|it| it.is_none());
         if fails {
             self.out.breaking = true;
             self.out.warnings.push(format!(
@@ -176,7 +183,9 @@ impl Alter<'_> {
         }
         if new.not_null && !old.not_null {
             self.out.breaking = true;
-            self.out.warnings.push(format!("{}.{} refuses NULL now: this fails where there is one", self.table, new.name));
+            self.out
+                .warnings
+                .push(format!("{}.{} refuses NULL now: this fails where there is one", self.table, new.name));
             self.run(&format!("ALTER COLUMN {name} SET NOT NULL"));
         }
         if let Some(identity) = &new.identity
@@ -200,7 +209,11 @@ impl Alter<'_> {
         for (flag, on) in ROW_SECURITY {
             match (before.options.contains(flag), after.options.contains(flag)) {
                 (false, true) => self.run(on),
-                (true, false) => self.run(&if flag.starts_with("FORCE") { "NO FORCE ROW LEVEL SECURITY".to_owned() } else { format!("DISABLE {flag}") }),
+                (true, false) => self.run(&if flag.starts_with("FORCE") {
+                    "NO FORCE ROW LEVEL SECURITY".to_owned()
+                } else {
+                    format!("DISABLE {flag}")
+                }),
                 _ => {}
             }
         }
@@ -213,7 +226,11 @@ impl Alter<'_> {
             table.options.iter().filter(|it| it.ends_with(')')).cloned().collect()
         };
         if other(before) != other(after) {
-            self.out.unsaid.push(format!("the table {} has other options ({}); ALTER TABLE it by hand", self.table, other(after).join(", ")));
+            self.out.unsaid.push(format!(
+                "the table {} has other options ({}); ALTER TABLE it by hand",
+                self.table,
+                other(after).join(", ")
+            ));
         }
     }
 }

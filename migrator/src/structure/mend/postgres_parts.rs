@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::postgres::Way;
 use super::{Mend, gone};
 use crate::structure::clauses;
-use crate::structure::tokens::quote_name;
+use crate::structure::names::quote_name;
 use crate::structure::{Constraint, ConstraintKind, Index, Partition, Table};
 
 impl<'a> Way<'a> {
@@ -26,7 +26,8 @@ impl<'a> Way<'a> {
         let (Some(before), Some(after)) = (self.from.tables.get(table), self.to.tables.get(table)) else {
             return false;
         };
-        let is_key = |it: &&Constraint| matches!(it.kind, ConstraintKind::PrimaryKey | ConstraintKind::Unique);
+        let is_key =
+            |it: &&Constraint| matches!(it.kind, ConstraintKind::PrimaryKey | ConstraintKind::Unique);
         let key = |it: &Constraint| after.constraints.contains(it) && !self.is_touched(table, &it.definition);
         let new = after.constraints.iter().filter(is_key).all(|it| before.constraints.contains(it));
         let unique = |it: &Index| it.definition.starts_with("CREATE UNIQUE");
@@ -34,7 +35,11 @@ impl<'a> Way<'a> {
             && before.indexes.iter().filter(|(_, it)| unique(it)).all(|(name, it)| {
                 after.indexes.get(name) == Some(it) && !self.is_touched(table, &it.definition)
             })
-            && after.indexes.iter().filter(|(_, it)| unique(it)).all(|(name, _)| before.indexes.contains_key(name))
+            && after
+                .indexes
+                .iter()
+                .filter(|(_, it)| unique(it))
+                .all(|(name, _)| before.indexes.contains_key(name))
     }
 
     fn in_both(&self) -> impl Iterator<Item = (&'a String, &'a Table, &'a Table)> {
@@ -74,7 +79,8 @@ pub(super) fn drop_what_is_in_the_way(way: &Way<'_>, out: &mut Mend) {
             let goes = !way.to.tables.contains_key(name);
             for constraint in &before.constraints {
                 let is_foreign_key = constraint.kind == ConstraintKind::ForeignKey;
-                if is_foreign_key != foreign_keys || (goes && !is_foreign_key) || way.stays(name, constraint) {
+                if is_foreign_key != foreign_keys || (goes && !is_foreign_key) || way.stays(name, constraint)
+                {
                     continue;
                 }
                 let (table, constraint) = (quote_name(name), constraint.name.as_deref().unwrap_or_default());
@@ -107,7 +113,7 @@ pub(super) fn make_constraints_and_indexes(way: &Way<'_>, late: &[(&str, &Constr
             }
         }
         for (index, definition) in &after.indexes {
-            if !(before.indexes.contains_key(index) && way.index_stays(name, index, definition)) {
+            if !(before.indexes.get(index) == Some(definition) && way.index_stays(name, index, definition)) {
                 out.run(&definition.definition);
             }
         }

@@ -8,7 +8,7 @@ use super::{Mend, gone};
 use crate::source::Dialect;
 use crate::structure::clauses::{self, in_order_of_foreign_keys, in_order_of_reading};
 use crate::structure::difference::one_form;
-use crate::structure::tokens::{quote_name, quote_text};
+use crate::structure::names::{quote_name, quote_text};
 use crate::structure::{Column, Index, Structure, Table, View};
 
 const DIALECT: Dialect = Dialect::Sqlite;
@@ -43,6 +43,7 @@ pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
     }
     for name in dropped {
         out.breaking = true;
+        out.warnings.push(format!("the table {name} is dropped with what is in it"));
         out.run(format!("DROP TABLE {}", quote_name(name)));
     }
     for name in in_order_of_foreign_keys(to, |it| !from.tables.contains_key(it)) {
@@ -95,56 +96,34 @@ fn change<'a>(before: &Table, after: &'a Table) -> Change<'a> {
 
 /// Whether ALTER TABLE ADD COLUMN takes it.
 fn can_be_added(column: &Column) -> bool {
-    let constant = column.default.as_ref().is_none_or(|it| {
-        !it.starts_with('(') && !it.to_ascii_uppercase().starts_with("CURRENT_")
-    });
+    let constant = column
+        .default
+        .as_ref()
+        .is_none_or(|it| !it.starts_with('(') && !it.to_ascii_uppercase().starts_with("CURRENT_"));
     let null = column.default.as_ref().is_none_or(|it| it.eq_ignore_ascii_case("null"));
     let stored = column.generated.as_ref().is_some_and(|it| it.ends_with(" STORED"));
-    column.inline.is_none() && constant && !stored && !(column.not_null && (null || column.generated.is_some()))
+    column.inline.is_none()
+        && constant
+        && !stored
+        && !(column.not_null && (null || column.generated.is_some()))
 }
 
 /// <https://www.sqlite.org/lang_altertable.html#otheralter>, without the steps that the migrator does itself.
 fn rebuild(name: &str, before: &Table, after: &Table, out: &mut Mend) {
     if before.verbatim.is_some() || after.verbatim.is_some() {
-        out.unsaid.push(format!("the table {name} is made in a way that cannot be changed; make it anew by hand"));
+        out.unsaid
+            .push(format!("the table {name} is made in a way that cannot be changed; make it anew by hand"));
         return;
     }
     let aside = format!("migrator_rebuild_{name}");
     let (quoted, quoted_aside) = (quote_name(name), quote_name(&aside));
     out.run(clauses::create_table(&aside, after, DIALECT, |_| true));
-    let (mut targets, mut sources) = (Vec::new(), Vec::new());
-    for column in after.columns.iter().filter(|it| it.generated.is_none()) {
-        let Some(old) = before.column(&column.name) else {
-            if column.not_null && column.default.is_none() && column.inline.is_none() {
-                out.breaking = true;
-                out.warnings.push(format!("{name}.{} refuses NULL and has no default: this fails where there are rows", column.name));
-            }
-            continue;
-        };
-        let quoted = quote_name(&column.name);
-        let source = match &column.default {
-            Some(default) if column.not_null && !old.not_null => format!("coalesce({quoted}, {default})"),
-            _ => quoted.clone(),
-        };
-        if column.not_null && !old.not_null {
-            out.breaking = true;
-            if column.default.is_none() {
-                out.warnings.push(format!("{name}.{} refuses NULL now: this fails where there is one", column.name));
-            }
-        }
-        if column.type_name != old.type_name {
-            out.breaking = true;
-            out.warnings.push(format!("{name}.{} becomes {} from {}: look at the values in it", column.name, column.type_name, old.type_name));
-        }
-        targets.push(quoted);
-        sources.push(source);
-    }
-    for column in before.columns.iter().filter(|it| after.column(&it.name).is_none()) {
-        out.breaking = true;
-        out.warnings.push(format!("{name}.{} is dropped with what is in it", column.name));
-    }
+    let (mut targets, mut sources) = carried_over(name, before, after, out);
     out.breaking |= after.constraints.iter().any(|it| !before.constraints.contains(it));
-    if targets.is_empty() && !after.options.contains("WITHOUT ROWID") && !before.options.contains("WITHOUT ROWID") {
+    if targets.is_empty()
+        && !after.options.contains("WITHOUT ROWID")
+        && !before.options.contains("WITHOUT ROWID")
+    {
         (targets, sources) = (vec!["rowid".to_owned()], vec!["rowid".to_owned()]);
     }
     if !targets.is_empty() {
@@ -166,6 +145,49 @@ fn rebuild(name: &str, before: &Table, after: &Table, out: &mut Mend) {
     }
     out.run(format!("DROP TABLE {quoted}"));
     out.run(format!("ALTER TABLE {quoted_aside} RENAME TO {quoted}"));
+}
+
+/// The columns whose values stay, and where each value comes from.
+fn carried_over(name: &str, before: &Table, after: &Table, out: &mut Mend) -> (Vec<String>, Vec<String>) {
+    let (mut targets, mut sources) = (Vec::new(), Vec::new());
+    for column in after.columns.iter().filter(|it| it.generated.is_none()) {
+        let Some(old) = before.column(&column.name) else {
+            if column.not_null && column.default.is_none() && column.inline.is_none() {
+                out.breaking = true;
+                out.warnings.push(format!(
+                    "{name}.{} refuses NULL and has no default: this fails where there are rows",
+                    column.name
+                ));
+            }
+            continue;
+        };
+        let quoted = quote_name(&column.name);
+        let source = match &column.default {
+            Some(default) if column.not_null && !old.not_null => format!("coalesce({quoted}, {default})"),
+            _ => quoted.clone(),
+        };
+        if column.not_null && !old.not_null {
+            out.breaking = true;
+            if column.default.is_none() {
+                out.warnings
+                    .push(format!("{name}.{} refuses NULL now: this fails where there is one", column.name));
+            }
+        }
+        if column.type_name != old.type_name {
+            out.breaking = true;
+            out.warnings.push(format!(
+                "{name}.{} becomes {} from {}: look at the values in it",
+                column.name, column.type_name, old.type_name
+            ));
+        }
+        targets.push(quoted);
+        sources.push(source);
+    }
+    for column in before.columns.iter().filter(|it| after.column(&it.name).is_none()) {
+        out.breaking = true;
+        out.warnings.push(format!("{name}.{} is dropped with what is in it", column.name));
+    }
+    (targets, sources)
 }
 
 fn same_text(left: &str, right: &str) -> bool {

@@ -33,7 +33,8 @@ pub(super) fn one_form(sql: String) -> String {
 /// The values of the list that begins here, and where it ends, when it is one of the two forms.
 fn list<'a>(words: &[Token<'a>], start: usize) -> Option<(Vec<&'a str>, usize)> {
     let is = |at: usize, text: &str| words.get(at).is_some_and(|it| it.text == text);
-    let all = |at: usize, texts: &[&str]| texts.iter().enumerate().all(|(offset, text)| is(at + offset, text));
+    let all =
+        |at: usize, texts: &[&str]| texts.iter().enumerate().all(|(offset, text)| is(at + offset, text));
     if !all(start, &["ARRAY", "["]) {
         return None;
     }
