@@ -10,12 +10,12 @@ use crate::session::{Change, Guard, Session, Work};
 const MISSING: Statement = Statement::read(
     "pg_class",
     "SELECT quote_ident(n.nspname) AS schema, quote_ident(c.relname) AS name,
-       c.relname IN ('refinery_schema_history', 'migrator_journal') AS own
+       (c.relname = 'refinery_schema_history' OR c.relname ^@ 'migrator_') AS own
      FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v', 'm') AND NOT c.relispartition
        -- Partitions on their way out are read only, and may be gone at any moment.
        AND c.relname !~ '^metrics_snapshot_detached_[0-9]+$'
-       AND NOT CASE WHEN c.relname IN ('refinery_schema_history', 'migrator_journal') OR c.relkind IN ('v', 'm')
+       AND NOT CASE WHEN c.relname = 'refinery_schema_history' OR c.relname ^@ 'migrator_' OR c.relkind IN ('v', 'm')
          THEN has_table_privilege($1, c.oid, 'SELECT')
          ELSE has_table_privilege($1, c.oid, 'SELECT') AND has_table_privilege($1, c.oid, 'INSERT')
            AND has_table_privilege($1, c.oid, 'UPDATE') AND has_table_privilege($1, c.oid, 'DELETE') END
@@ -30,7 +30,7 @@ const MISSING_SEQUENCES: Statement = Statement::read(
        -- CASE, because AND has no order and the function refuses what is no sequence.
        AND CASE WHEN c.relkind = 'S' THEN NOT has_sequence_privilege($1, c.oid, 'USAGE') ELSE false END
        AND NOT EXISTS (SELECT 1 FROM pg_depend d JOIN pg_class t ON t.oid = d.refobjid WHERE d.objid = c.oid
-         AND d.deptype IN ('i', 'a') AND t.relname IN ('refinery_schema_history', 'migrator_journal'))
+         AND d.deptype IN ('i', 'a') AND (t.relname = 'refinery_schema_history' OR t.relname ^@ 'migrator_'))
      ORDER BY c.relname",
 );
 

@@ -58,8 +58,7 @@ impl Output {
             0 => "nothing found".to_owned(),
             count => format!("{}{count} found", lint::text(&findings)),
         };
-        self.result_with("lint", exit, &json!({ "findings": findings }), &text);
-        Ok(exit)
+        Ok(self.verdict("lint", exit, &json!({ "findings": findings }), &text))
     }
 }
 

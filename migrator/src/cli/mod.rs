@@ -1,5 +1,6 @@
 //! The command line of the migrator.
 
+mod autogenerate;
 mod lint;
 mod output;
 mod perform;
@@ -18,6 +19,7 @@ use foundation::telemetry::{Program, Telemetry};
 use crate::commands::Awaited;
 use crate::settings::Settings;
 use crate::source::Version;
+use crate::structure::Rename;
 use output::Output;
 
 pub use output::tell_password;
@@ -43,12 +45,14 @@ const EXAMPLES: &str = "Examples:
   migrator plan --check         show what up would do; exit code 73 when that is something
   migrator status --format json what is applied and pending, for a script
   migrator wait --for schema    return when another migrator has done its work
+  migrator rehearse             try every migration and its undo in a scratch database
+  migrator check                say whether somebody else has changed the schema
 
 Exit codes:
   0 done, or nothing to do   2 bad usage   65 the schema is not one this release may touch
   69 database unreachable   70 a migration's SQL failed
-  73 found by lint, or pending for plan --check   75 lock not won, timed out or stopped
-  78 bad settings, and what only a person can mend";
+  73 drift, a finding of lint, or something pending (check, plan --check)
+  75 lock not won, timed out or stopped   78 bad settings, and what only a person can mend";
 
 #[derive(Debug, Args)]
 struct Options {
@@ -118,6 +122,30 @@ enum Command {
         /// The folder that holds `migrations` and `undo`.
         #[arg(long, default_value = "migrator", value_name = "FOLDER")]
         folder: PathBuf,
+        /// Make them from the difference between `schema/postgres.sql` and `schema/sqlite.sql` in that folder
+        /// and what the migrations make.
+        #[arg(long)]
+        autogenerate: bool,
+        /// What has another name now: table.old=new for a column, old=new for a table. Can be repeated.
+        #[arg(long, value_name = "RENAME", requires = "autogenerate")]
+        rename: Vec<Rename>,
+        /// Nothing but that was renamed: what looks so is dropped and made anew.
+        #[arg(long, requires = "autogenerate")]
+        no_rename: bool,
+    },
+    /// Print the current schema as plain DDL.
+    Dump,
+    /// Try every migration, its undo, and the migration again in a scratch database.
+    Rehearse {
+        /// Try only what the database does not have yet.
+        #[arg(long)]
+        pending: bool,
+    },
+    /// Say whether the schema is the one that the applied migrations made, and whether any is pending.
+    Check {
+        /// Compare with what the applied migrations make of a scratch database.
+        #[arg(long)]
+        against_scratch: bool,
     },
     /// Copy a SQLite database to FILE while it is in use. PostgreSQL has pg_dump.
     Backup {
@@ -227,6 +255,9 @@ impl Command {
             Self::History => "history",
             Self::Stamp { .. } => "stamp",
             Self::New { .. } => "new",
+            Self::Dump => "dump",
+            Self::Rehearse { .. } => "rehearse",
+            Self::Check { .. } => "check",
             Self::Backup { .. } => "backup",
             Self::Reset { .. } => "reset",
             Self::Wait { .. } => "wait",

@@ -38,16 +38,17 @@ impl Output {
 
     /// Writes a result. That nobody reads it any more is no failure of the command.
     pub(super) fn result(&self, command: &str, report: &impl Serialize, text: &str) {
-        self.result_with(command, Exit::Success, report, text);
+        self.verdict(command, Exit::Success, report, text);
     }
 
-    /// The same for a command that found something.
-    pub(super) fn result_with(&self, command: &str, exit: Exit, report: &impl Serialize, text: &str) {
+    /// Writes a result that says by the exit code too what was found.
+    pub(super) fn verdict(&self, command: &str, exit: Exit, report: &impl Serialize, text: &str) -> Exit {
         let text = match self.format {
             Format::Text => text.to_owned(),
             Format::Json => document(command, exit, report),
         };
         let _nobody_reads = writeln!(std::io::stdout(), "{text}");
+        exit
     }
 
     pub(super) fn failure(&self, command: &str, error: &MigratorError) -> Exit {

@@ -17,6 +17,7 @@ use crate::report::journal_table;
 use crate::settings::Settings;
 use crate::source::new_files;
 use crate::stop::Stop;
+use crate::structure::Renames;
 
 /// How long a run that is to stop may take for it. Kubernetes gives 30 seconds.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
@@ -91,7 +92,25 @@ impl Output {
                 };
                 self.result("stamp", &report, &text);
             }
-            Command::New { name, folder } => {
+            Command::New { name, folder, autogenerate: true, rename, no_rename } => {
+                let renames = Renames { given: rename, refused: Vec::new(), rest_is_new: no_rename };
+                self.autogenerate(migrator, &folder, &name, renames).await?;
+            }
+            Command::Dump => {
+                let sql = migrator.dump().await?;
+                self.result("dump", &json!({ "sql": sql }), sql.trim_end());
+            }
+            Command::Rehearse { pending } => {
+                let report = migrator.rehearse(pending).await?;
+                let exit = if report.exact { Exit::Success } else { Exit::Migration };
+                return Ok(self.verdict("rehearse", exit, &report, &report.text()));
+            }
+            Command::Check { against_scratch } => {
+                let report = migrator.check(against_scratch).await?;
+                let exit = if report.clean() { Exit::Success } else { Exit::Drift };
+                return Ok(self.verdict("check", exit, &report, &report.text()));
+            }
+            Command::New { name, folder, .. } => {
                 let files = new_files(&folder, &name, Clock::system().now())
                     .map_err(|error| MigratorError::Usage(error.to_string()))?;
                 let paths: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();

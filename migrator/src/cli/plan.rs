@@ -50,8 +50,7 @@ impl Output {
         };
         let found = arguments.check && !report.migrations.is_empty();
         let exit = if found { Exit::Drift } else { Exit::Success };
-        self.result_with("plan", exit, &report, text(&report).trim_end());
-        Ok(exit)
+        Ok(self.verdict("plan", exit, &report, text(&report).trim_end()))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::error::MigratorError;
 use crate::history::{self, Action, Applied, Entry, JournalEntry};
 use crate::report::{AppliedNow, DownReport, Progress};
 use crate::session::{Change, Guard, Performed, Session, Work};
+use crate::snapshot;
 use crate::source::Version;
 
 /// How far `down` goes.
@@ -62,6 +63,7 @@ impl Migrator {
                 report.undone.push(AppliedNow { version: applied.version, name, milliseconds });
             }
         }
+        snapshot::record(&mut session).await;
         let left = history::read(session.connection()).await?.unwrap_or_default();
         report.current_version = left.last().map(|it| it.version);
         Ok(report)

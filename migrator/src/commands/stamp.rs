@@ -5,6 +5,7 @@ use crate::error::MigratorError;
 use crate::history::{self, Action, Applied, Entry};
 use crate::report::StampReport;
 use crate::session::{Change, Guard, Session, Work};
+use crate::snapshot;
 use crate::source::Version;
 
 impl Migrator {
@@ -46,6 +47,7 @@ impl Migrator {
         if changed {
             let title = format!("the stamp {version}");
             session.perform(&Change { title, guard: Guard::None, work }).await?;
+            snapshot::record(&mut session).await;
         }
         Ok(StampReport::new(&self.context.url, version, changed))
     }

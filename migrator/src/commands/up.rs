@@ -11,6 +11,7 @@ use crate::history::{self, Action, Applied, Entry};
 use crate::plan::Plan;
 use crate::report::{AppliedNow, Progress, UpReport};
 use crate::session::{Performed, Session};
+use crate::snapshot;
 use crate::source::{Migration, Version};
 use crate::step;
 
@@ -38,6 +39,7 @@ impl Migrator {
                 report.granted_to.clone_from(&self.context.settings.grant_to);
             }
             self.verify(&mut session, to).await?;
+            snapshot::record(&mut session).await;
         }
         report.current_version = history::read(session.connection())
             .await?

@@ -64,7 +64,7 @@ impl Failure {
 }
 
 /// The line, from 1, of the character at `position`, from 1.
-fn line_at(sql: &str, position: usize) -> usize {
+pub(crate) fn line_at(sql: &str, position: usize) -> usize {
     1 + sql.chars().take(position.saturating_sub(1)).filter(|character| *character == '\n').count()
 }
 

@@ -6,6 +6,7 @@ mod change;
 mod context;
 mod postgres;
 mod sqlite;
+pub(crate) mod trial;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::source::{Dialect, bookkeeping};
 use attempt::{Failure, attempt, is_contention, stoppable};
 use blockers::Blockers;
 
+pub(crate) use attempt::line_at;
 pub(crate) use change::{Change, Guard, Performed, Work};
 pub(crate) use context::Context;
 
@@ -74,9 +76,10 @@ impl Session {
         let quiet =
             if dialect == Dialect::Postgres { "SET LOCAL client_min_messages = warning;\n" } else { "" };
         let tables = format!(
-            "{quiet}{};\n{}",
+            "{quiet}{};\n{};\n{}",
             bookkeeping::history_table_sql(dialect),
-            bookkeeping::journal_table_sql(dialect)
+            bookkeeping::journal_table_sql(dialect),
+            bookkeeping::structure_table_sql(dialect)
         );
         let change = Change {
             title: "the tables of the migrator".to_owned(),

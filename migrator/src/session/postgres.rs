@@ -31,7 +31,7 @@ const WHO_HOLDS_LOCK: Statement = Statement::read(
 );
 
 /// Set for the length of a transaction, and gone when a file ended it.
-const MARKER: &str = "bedplate.in_migration";
+pub(super) const MARKER: &str = "bedplate.in_migration";
 
 const IS_MARKED: Statement = Statement::write(
     "pg_settings",

@@ -70,3 +70,27 @@ pub fn journal_table_sql(dialect: Dialect) -> &'static str {
         }
     }
 }
+
+/// Makes the table that holds what the schema looked like after the last run, when it is missing. It has one
+/// row; `version` and `migrations` say for which history: its newest version and how many there are.
+#[must_use]
+pub fn structure_table_sql(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Postgres => {
+            "CREATE TABLE IF NOT EXISTS migrator_structure (
+    version     bigint      NOT NULL,
+    migrations  bigint      NOT NULL,
+    structure   jsonb       NOT NULL,
+    recorded_at timestamptz NOT NULL
+)"
+        }
+        Dialect::Sqlite => {
+            "CREATE TABLE IF NOT EXISTS migrator_structure (
+    version     INTEGER NOT NULL,
+    migrations  INTEGER NOT NULL,
+    structure   TEXT    NOT NULL,
+    recorded_at INTEGER NOT NULL
+) STRICT"
+        }
+    }
+}

@@ -10,5 +10,6 @@ mod new;
 mod rules;
 
 pub use embedded::embedded;
+pub(crate) use new::write_files;
 pub use new::{NewFilesError, new_files};
 pub use rules::{Catalog, Dialect, Instructions, Migration, Problem, SourceErrors, Undo, Version};

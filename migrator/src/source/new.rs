@@ -49,6 +49,18 @@ const MAXIMUM_NAME_LENGTH: usize = 100;
 /// `folder` is the one that has `migrations/` in it. The version is `now` in UTC as `YYYYMMDDHHMMSS`, or one
 /// above the newest that is there. Nothing is overwritten. The build refuses the files until SQL is in them.
 pub fn new_files(folder: &Path, name: &str, now: OffsetDateTime) -> Result<Vec<PathBuf>, NewFilesError> {
+    let text = |_, _| (MIGRATION_HEADER.to_owned(), UNDO_HEADER.to_owned());
+    write_files(folder, name, now, &Dialect::ALL, text)
+}
+
+/// Writes the migration and the undo file that `text` gives for the version and each of these dialects.
+pub(crate) fn write_files(
+    folder: &Path,
+    name: &str,
+    now: OffsetDateTime,
+    dialects: &[Dialect],
+    text: impl Fn(Version, Dialect) -> (String, String),
+) -> Result<Vec<PathBuf>, NewFilesError> {
     let name = normalised(name)?;
     if !folder.join("migrations").is_dir() {
         return Err(NewFilesError::NoMigrations { folder: folder.to_owned() });
@@ -56,11 +68,12 @@ pub fn new_files(folder: &Path, name: &str, now: OffsetDateTime) -> Result<Vec<P
     let version = next_version(newest_version(folder)?, now)?;
 
     let mut written = Vec::new();
-    for dialect in Dialect::ALL {
-        for (kind, letter, header) in [("migrations", 'V', MIGRATION_HEADER), ("undo", 'D', UNDO_HEADER)] {
+    for dialect in dialects {
+        let (migration, undo) = text(version, *dialect);
+        for (kind, letter, text) in [("migrations", 'V', migration), ("undo", 'D', undo)] {
             let parent = folder.join(kind).join(dialect.folder());
             let path = parent.join(format!("{letter}{version}__{name}.sql"));
-            if let Err(source) = write_new(&parent, &path, header) {
+            if let Err(source) = write_new(&parent, &path, &text) {
                 // The first error is the one to tell; a file that stays is found by the next build.
                 for path in &written {
                     drop(fs::remove_file(path));
@@ -140,7 +153,7 @@ fn claimed_version(file_name: &str) -> Version {
     digits.parse().unwrap_or(0)
 }
 
-fn write_new(parent: &Path, path: &Path, header: &str) -> io::Result<()> {
+fn write_new(parent: &Path, path: &Path, text: &str) -> io::Result<()> {
     fs::create_dir_all(parent)?;
-    OpenOptions::new().write(true).create_new(true).open(path)?.write_all(header.as_bytes())
+    OpenOptions::new().write(true).create_new(true).open(path)?.write_all(text.as_bytes())
 }

@@ -1,0 +1,255 @@
+//! `rehearse`: tries every migration and its undo in a scratch database.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use foundation::database::{Backend, Connection, DatabaseError, DatabaseErrorKind, Statement};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::Migrator;
+use crate::error::MigratorError;
+use crate::history;
+use crate::scratch;
+use crate::source::{Migration, Version};
+use crate::structure::{Difference, Partitions, Structure, difference};
+
+/// What others may hold or wait for in the current schema.
+const RELATIONS: Statement = Statement::write(
+    "pg_class",
+    "SELECT c.oid::bigint AS id, c.relname::text AS name FROM pg_class c
+     WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
+       AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')",
+);
+
+const LOCKS: Statement = Statement::write(
+    "pg_locks",
+    "SELECT DISTINCT l.relation::bigint AS id, l.mode FROM pg_locks l
+     WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.granted
+       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+);
+
+/// A lock on something that was there before the migration.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Lock {
+    /// The table, view or sequence.
+    pub relation: String,
+    /// As PostgreSQL calls it, for example `AccessExclusiveLock`.
+    pub mode: String,
+}
+
+/// A statement of a migration, and the locks that it took beyond those of the statements before it.
+#[derive(Clone, Debug, Serialize)]
+pub struct RehearsedStatement {
+    /// The statement.
+    pub sql: String,
+    /// Its locks; none is seen of a statement outside of a transaction, and on SQLite.
+    pub locks: Vec<Lock>,
+}
+
+/// How the rehearsal of a migration ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was undone to exactly the schema before it, and applied again to the same schema.
+    Exact,
+    /// Its undo leaves another schema than there was before it.
+    UndoDiffers,
+    /// Applied after its undo, it leaves another schema than the first time.
+    SecondDiffers,
+    /// It says that it is irreversible, so it was only applied.
+    Irreversible,
+    /// It was only applied, because the database has it already.
+    Skipped,
+}
+
+/// The rehearsal of one migration.
+#[derive(Clone, Debug, Serialize)]
+pub struct RehearsedMigration {
+    /// Its version.
+    pub version: Version,
+    /// Its name, without the version.
+    pub name: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it is irreversible.
+    pub reason: Option<String>,
+    /// What differs.
+    pub differences: Vec<Difference>,
+    /// Its statements with their locks; PostgreSQL only.
+    pub statements: Vec<RehearsedStatement>,
+    /// How long it took to apply it the first time, to empty tables.
+    pub milliseconds: f64,
+}
+
+/// What `rehearse` found.
+#[derive(Clone, Debug, Serialize)]
+pub struct RehearsalReport {
+    /// The database beside which it was tried, its password redacted.
+    pub database: String,
+    /// Whether each undo brings back exactly the schema before its migration.
+    pub exact: bool,
+    /// Every migration in its order.
+    pub migrations: Vec<RehearsedMigration>,
+}
+
+impl Migrator {
+    /// Applies every migration in a scratch database, undoes it, compares the schema with the one before,
+    /// applies it again and compares with the first time. With `pending_only`, what the real database has
+    /// already is applied and not tried.
+    ///
+    /// # Errors
+    /// Every [`MigratorError`]: what fails to apply or to undo, and a role that may not make databases. An undo
+    /// that brings back something else is told in the report.
+    pub async fn rehearse(&self, pending_only: bool) -> Result<RehearsalReport, MigratorError> {
+        let applied: BTreeSet<Version> = if pending_only {
+            let applied = history::read(&mut self.existing().await?).await?.unwrap_or_default();
+            applied.iter().map(|it| it.version).collect()
+        } else {
+            BTreeSet::new()
+        };
+        let migrations = scratch::with(&self.context, async |connection| {
+            let mut rehearsed = Vec::new();
+            for migration in self.catalog.iter() {
+                let skip = applied.contains(&migration.version());
+                let one = Box::pin(rehearse_one(connection, migration, skip)).await?;
+                tracing::info!(migration = migration.display(), outcome = ?one.outcome, "rehearsed");
+                rehearsed.push(one);
+            }
+            Ok(rehearsed)
+        })
+        .await?;
+        let exact =
+            !migrations.iter().any(|it| matches!(it.outcome, Outcome::UndoDiffers | Outcome::SecondDiffers));
+        Ok(RehearsalReport { database: self.context.url.to_string(), exact, migrations })
+    }
+}
+
+async fn rehearse_one(
+    connection: &mut Connection,
+    migration: &Migration,
+    skip: bool,
+) -> Result<RehearsedMigration, MigratorError> {
+    let before = Structure::read(connection).await?;
+    let started = Instant::now();
+    let statements = apply(connection, migration).await?;
+    let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
+    let mut rehearsed = RehearsedMigration {
+        version: migration.version(),
+        name: migration.name().to_owned(),
+        outcome: Outcome::Skipped,
+        reason: None,
+        differences: Vec::new(),
+        statements,
+        milliseconds,
+    };
+    if skip {
+        return Ok(rehearsed);
+    }
+    let Some(undo) = migration.undo() else {
+        let why = migration.instructions().irreversible.clone();
+        rehearsed.reason = Some(why.unwrap_or_else(|| "it has no undo file".to_owned()));
+        rehearsed.outcome = Outcome::Irreversible;
+        return Ok(rehearsed);
+    };
+    let after = Structure::read(connection).await?;
+    scratch::run_text(connection, &format!("the undo of {}", migration.display()), &undo.sql).await?;
+    let undone = Structure::read(connection).await?;
+    rehearsed.differences = difference(&undone, &before, Partitions::All);
+    if !rehearsed.differences.is_empty() {
+        rehearsed.outcome = Outcome::UndoDiffers;
+    }
+    apply(connection, migration).await.map_err(|error| match (error, rehearsed.outcome) {
+        // What the undo left is the cause of what fails now.
+        (MigratorError::Failed { migration, line, source }, Outcome::UndoDiffers) => {
+            let left: Vec<String> = rehearsed.differences.iter().map(ToString::to_string).collect();
+            let source = source
+                .while_trying(format!("it cannot be applied after its undo, which left {}", left.join("; ")));
+            MigratorError::Failed { migration, line, source }
+        }
+        (error, _) => error,
+    })?;
+    let again = Structure::read(connection).await?;
+    let second = difference(&again, &after, Partitions::All);
+    if rehearsed.outcome == Outcome::Skipped {
+        rehearsed.outcome = if second.is_empty() { Outcome::Exact } else { Outcome::SecondDiffers };
+        rehearsed.differences = second;
+    }
+    Ok(rehearsed)
+}
+
+/// Applies it; on PostgreSQL, asks after each statement for the locks.
+async fn apply(
+    connection: &mut Connection,
+    migration: &Migration,
+) -> Result<Vec<RehearsedStatement>, MigratorError> {
+    let mut statements = Vec::new();
+    if connection.backend() == Backend::Sqlite {
+        scratch::run_migration(connection, migration, &mut async |_: &mut Connection, _: &str| Ok(()))
+            .await?;
+        return Ok(statements);
+    }
+    let mut relations: BTreeMap<i64, String> = BTreeMap::new();
+    for row in connection.query(&RELATIONS, &[]).await? {
+        relations.insert(row.get("id")?, row.get("name")?);
+    }
+    let mut seen: BTreeSet<Lock> = BTreeSet::new();
+    let mut after = async |connection: &mut Connection, sql: &str| {
+        let mut locks = BTreeSet::new();
+        for row in connection.query(&LOCKS, &[]).await.map_err(explain)? {
+            if let Some(relation) = relations.get(&row.get::<i64>("id")?) {
+                locks.insert(Lock { relation: relation.clone(), mode: row.get("mode")? });
+            }
+        }
+        let locks: Vec<Lock> = locks.into_iter().filter(|lock| seen.insert(lock.clone())).collect();
+        statements.push(RehearsedStatement { sql: sql.to_owned(), locks });
+        Ok::<_, DatabaseError>(())
+    };
+    scratch::run_migration(connection, migration, &mut after).await?;
+    Ok(statements)
+}
+
+fn explain(error: DatabaseError) -> DatabaseError {
+    if error.kind() == DatabaseErrorKind::InsufficientPrivilege {
+        return error.while_trying("the locks of the migration cannot be seen".to_owned());
+    }
+    error
+}
+
+impl RehearsalReport {
+    /// The same for people.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut lines = Vec::new();
+        for it in &self.migrations {
+            let outcome = match it.outcome {
+                Outcome::Exact => "exact".to_owned(),
+                Outcome::UndoDiffers => "its undo does not bring back the schema before it".to_owned(),
+                Outcome::SecondDiffers => "applied again after its undo, it makes another schema".to_owned(),
+                Outcome::Irreversible => {
+                    format!("irreversible, only applied: {}", it.reason.as_deref().unwrap_or_default())
+                }
+                Outcome::Skipped => "applied already, not tried".to_owned(),
+            };
+            lines.push(format!("V{}__{}: {outcome}", it.version, it.name));
+            lines.extend(it.differences.iter().map(|it| format!("  {it}")));
+            for statement in it.statements.iter().filter(|it| !it.locks.is_empty()) {
+                let locks: Vec<String> =
+                    statement.locks.iter().map(|it| format!("{} {}", it.relation, it.mode)).collect();
+                lines.push(format!("  locks: {}  by {}", locks.join(", "), shortened(&statement.sql)));
+            }
+        }
+        let tried = self.migrations.iter().filter(|it| it.outcome == Outcome::Exact).count();
+        lines.push(format!("{tried} of {} can be undone exactly", self.migrations.len()));
+        lines.join("\n")
+    }
+}
+
+/// The beginning of a statement, on one line.
+pub(super) fn shortened(sql: &str) -> String {
+    let words = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+    if words.chars().count() <= 70 {
+        words
+    } else {
+        format!("{}...", words.chars().take(67).collect::<String>())
+    }
+}

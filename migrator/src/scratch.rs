@@ -1,0 +1,223 @@
+//! A database that exists for the length of a trial, beside the real one.
+
+use std::time::Duration;
+
+use foundation::database::{Backend, Connection, DatabaseError, DatabaseErrorKind, DatabaseUrl, Statement};
+
+use crate::error::MigratorError;
+use crate::session::{Context, line_at, trial};
+use crate::source::{Dialect, Migration, bookkeeping};
+use crate::structure::names::{quote_name, quote_text};
+use crate::structure::tokens::statements;
+
+/// The longest name that PostgreSQL keeps, in bytes.
+const LONGEST_NAME: usize = 63;
+
+const HOME: Statement = Statement::read(
+    "pg_database",
+    "SELECT coalesce(current_schema(), 'public')::text AS schema, pg_encoding_to_char(encoding)::text AS encoding,
+       datcollate::text AS collate, datctype::text AS ctype
+     FROM pg_database WHERE datname = current_database()",
+);
+
+/// The context for a scratch database of SQLite, which is in memory.
+pub(crate) fn in_memory(context: &Context) -> Context {
+    Context { url: DatabaseUrl::sqlite(":memory:"), ..context.clone() }
+}
+
+/// Makes a database, lets `work` use it, and drops it, whatever came of the work.
+pub(crate) async fn with<T>(
+    context: &Context,
+    work: impl AsyncFnOnce(&mut Connection) -> Result<T, MigratorError>,
+) -> Result<T, MigratorError> {
+    let DatabaseUrl::Postgres(_) = &context.url else {
+        let context = in_memory(context);
+        let mut connection = context.connect(Duration::ZERO).await?;
+        connection.batch("PRAGMA foreign_keys = OFF").await?;
+        prepare(&mut connection).await?;
+        return stoppable(&context, work(&mut connection)).await;
+    };
+    let mut home = home(context).await?;
+    let (name, schema) = create(context, &mut home).await?;
+    let worked = stoppable(context, async {
+        let there = Context { url: context.url.with_database(&name), ..context.clone() };
+        let mut connection = there.connect(Duration::ZERO).await?;
+        let schema = quote_name(&schema);
+        connection
+            .batch(&format!("SET client_min_messages = warning; CREATE SCHEMA IF NOT EXISTS {schema}"))
+            .await?;
+        prepare(&mut connection).await?;
+        work(&mut connection).await
+    })
+    .await;
+    let dropped = drop_database(context, home, &name).await;
+    let result = worked?;
+    dropped?;
+    Ok(result)
+}
+
+async fn prepare(connection: &mut Connection) -> Result<(), DatabaseError> {
+    let dialect = connection.backend().into();
+    let tables = [
+        bookkeeping::history_table_sql(dialect),
+        bookkeeping::journal_table_sql(dialect),
+        bookkeeping::structure_table_sql(dialect),
+    ];
+    connection.batch(&tables.join(";\n")).await
+}
+
+async fn stoppable<T>(
+    context: &Context,
+    work: impl Future<Output = Result<T, MigratorError>>,
+) -> Result<T, MigratorError> {
+    tokio::select! {
+        biased;
+        worked = work => worked,
+        () = context.stop.requested() => Err(MigratorError::Stopped),
+    }
+}
+
+/// The connection from which the database is made and dropped.
+async fn home(context: &Context) -> Result<Connection, MigratorError> {
+    match context.connect(Duration::ZERO).await {
+        Err(MigratorError::Database(error)) if error.kind() == DatabaseErrorKind::MissingDatabase => {
+            let elsewhere = Context { url: context.url.with_database("postgres"), ..context.clone() };
+            elsewhere.connect(Duration::ZERO).await
+        }
+        connected => connected,
+    }
+}
+
+/// Makes a database like the real one; says how it is called, and which schema is the current one here.
+async fn create(context: &Context, home: &mut Connection) -> Result<(String, String), MigratorError> {
+    let suffix = format!("_rehearsal_{:016x}", u64::from_le_bytes(context.entropy.bytes()));
+    let mut name = context.url.name();
+    while name.len() + suffix.len() > LONGEST_NAME {
+        name.pop();
+    }
+    name.push_str(&suffix);
+    let mut like = String::new();
+    let mut schema = "public".to_owned();
+    if let Some(row) = home.query_optional(&HOME, &[]).await? {
+        let text = |column| row.get::<String>(column).map(|it| quote_text(&it));
+        like = format!(
+            " ENCODING {} LC_COLLATE {} LC_CTYPE {}",
+            text("encoding")?,
+            text("collate")?,
+            text("ctype")?
+        );
+        schema = row.get("schema")?;
+    }
+    let sql = format!("CREATE DATABASE {} TEMPLATE template0{like}", quote_name(&name));
+    match home.batch(&sql).await {
+        Ok(()) => Ok((name, schema)),
+        Err(error) if error.kind() == DatabaseErrorKind::InsufficientPrivilege => {
+            Err(MigratorError::Settings(format!(
+                "a scratch database is needed beside {} and the role may not make one ({error}); give it the right (ALTER ROLE ... CREATEDB), or let DATABASE_URL name a role that has it",
+                context.url
+            )))
+        }
+        Err(error) => Err(error.while_trying("the scratch database could not be made".to_owned()).into()),
+    }
+}
+
+async fn drop_database(
+    context: &Context,
+    mut home_connection: Connection,
+    name: &str,
+) -> Result<(), MigratorError> {
+    let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", quote_name(name));
+    if home_connection.batch(&sql).await.is_ok() {
+        return Ok(());
+    }
+    // The connection may have been lost while the work went on.
+    let again = async {
+        home(context).await?.batch(&sql).await?;
+        Ok::<_, MigratorError>(())
+    };
+    again.await.inspect_err(|error| {
+        tracing::error!(error = %error, "the scratch database {name} could not be dropped; drop it by hand: {sql}");
+    })
+}
+
+/// Runs a migration as `up` does, without recording it. `after` is called after each statement on
+/// PostgreSQL, with the connection still inside of the transaction, unless it runs outside of one.
+pub(crate) async fn run_migration(
+    connection: &mut Connection,
+    migration: &Migration,
+    after: &mut impl AsyncFnMut(&mut Connection, &str) -> Result<(), DatabaseError>,
+) -> Result<(), MigratorError> {
+    let title = migration.display();
+    if migration.instructions().no_transaction {
+        for statement in statements(migration.sql(), connection.backend().into()) {
+            connection.batch(statement).await.map_err(|source| MigratorError::FailedInPart {
+                line: line_of(migration.sql(), statement, &source),
+                migration: title.clone(),
+                source,
+            })?;
+            after(connection, statement).await?;
+        }
+        return Ok(());
+    }
+    run(connection, &title, migration.sql(), after).await
+}
+
+/// Runs a text in one transaction.
+pub(crate) async fn run_text(
+    connection: &mut Connection,
+    title: &str,
+    sql: &str,
+) -> Result<(), MigratorError> {
+    run(connection, title, sql, &mut async |_: &mut Connection, _: &str| Ok(())).await
+}
+
+async fn run(
+    connection: &mut Connection,
+    title: &str,
+    sql: &str,
+    after: &mut impl AsyncFnMut(&mut Connection, &str) -> Result<(), DatabaseError>,
+) -> Result<(), MigratorError> {
+    trial::begin(connection).await?;
+    let ran = match connection.backend() {
+        Backend::Postgres => one_by_one(connection, title, sql, after).await,
+        Backend::Sqlite => connection.batch(sql).await.map_err(|source| MigratorError::Failed {
+            migration: title.to_owned(),
+            line: source.position().map(|position| line_at(sql, position)),
+            source,
+        }),
+    };
+    let ran = match ran {
+        Ok(()) => trial::commit(connection, title).await,
+        failed => failed,
+    };
+    if ran.is_err()
+        && let Err(error) = connection.rollback().await
+    {
+        tracing::debug!(error = %error, "nothing was rolled back");
+    }
+    ran
+}
+
+async fn one_by_one(
+    connection: &mut Connection,
+    title: &str,
+    sql: &str,
+    after: &mut impl AsyncFnMut(&mut Connection, &str) -> Result<(), DatabaseError>,
+) -> Result<(), MigratorError> {
+    for statement in statements(sql, Dialect::Postgres) {
+        connection.batch(statement).await.map_err(|source| MigratorError::Failed {
+            migration: title.to_owned(),
+            line: line_of(sql, statement, &source),
+            source,
+        })?;
+        after(connection, statement).await?;
+    }
+    Ok(())
+}
+
+/// The line of the file at which one of its statements failed.
+fn line_of(sql: &str, statement: &str, error: &DatabaseError) -> Option<usize> {
+    let before = sql.len().checked_sub(sql.find(statement).map(|at| sql.len() - at)?)?;
+    let characters = sql[..before].chars().count();
+    Some(line_at(sql, characters + error.position().unwrap_or(1)))
+}

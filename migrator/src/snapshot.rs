@@ -1,0 +1,84 @@
+//! What the schema looked like after the last run, kept in the database, so that drift is seen without
+//! building the schema anew elsewhere.
+
+use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Statement, Value};
+use time::OffsetDateTime;
+
+use crate::history::{self, Applied};
+use crate::session::Session;
+use crate::structure::Structure;
+
+const READ: Statement = Statement::read(
+    "migrator_structure",
+    "SELECT version, migrations, structure, recorded_at FROM migrator_structure",
+);
+const FORGET: Statement = Statement::write("migrator_structure", "DELETE FROM migrator_structure");
+const WRITE: Statement = Statement::write(
+    "migrator_structure",
+    "INSERT INTO migrator_structure (version, migrations, structure, recorded_at) VALUES ($1, $2, $3, $4)",
+);
+
+/// The schema as a run left it.
+pub(crate) struct Snapshot {
+    pub(crate) structure: Structure,
+    pub(crate) recorded_at: OffsetDateTime,
+}
+
+/// Which history a schema goes with: its newest version, and how many migrations there are.
+fn mark(applied: &[Applied]) -> (i64, i64) {
+    (applied.last().map_or(0, |it| it.version), i64::try_from(applied.len()).unwrap_or(i64::MAX))
+}
+
+/// Keeps what the schema looks like now. What the run did is done: that this fails is told and no failure of
+/// it, because `check` builds the schema anew where nothing fits.
+pub(crate) async fn record(session: &mut Session) {
+    let now = session.context().clock.now();
+    let connection = session.connection();
+    if let Err(error) = replace(connection, now).await {
+        tracing::warn!(error = %error, "the structure of the schema could not be recorded for `migrator check`");
+        if let Err(error) = connection.rollback().await {
+            tracing::debug!(error = %error, "nothing was rolled back");
+        }
+    }
+}
+
+/// In one transaction, so that on SQLite nobody changes the schema between reading and writing.
+async fn replace(connection: &mut Connection, now: OffsetDateTime) -> Result<(), DatabaseError> {
+    connection.begin().await?;
+    let applied = history::read(connection).await?.unwrap_or_default();
+    let structure = Structure::read(connection).await?;
+    let document = serde_json::to_string(&structure).map_err(|error| {
+        DatabaseError::new(DatabaseErrorKind::Conversion, "the structure cannot be written as JSON")
+            .caused_by(error)
+    })?;
+    let (version, migrations) = mark(&applied);
+    connection.execute(&FORGET, &[]).await?;
+    let values = [version.into(), migrations.into(), Value::Json(document), now.into()];
+    connection.execute(&WRITE, &values).await?;
+    connection.commit().await
+}
+
+/// The snapshot that goes with this history. Nothing when there is none, or one of another history, because
+/// a run was killed before it kept one.
+pub(crate) async fn read(
+    connection: &mut Connection,
+    applied: &[Applied],
+) -> Result<Option<Snapshot>, DatabaseError> {
+    let row = match connection.query_optional(&READ, &[]).await {
+        Ok(Some(row)) => row,
+        Ok(None) => return Ok(None),
+        Err(error) if error.kind() == DatabaseErrorKind::UndefinedTable => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if (row.get("version")?, row.get("migrations")?) != mark(applied) {
+        return Ok(None);
+    }
+    let document: String = row.get("structure")?;
+    match serde_json::from_str(&document) {
+        Ok(structure) => Ok(Some(Snapshot { structure, recorded_at: row.get("recorded_at")? })),
+        Err(error) => {
+            tracing::info!(error = %error, "the recorded structure is of another release of the migrator");
+            Ok(None)
+        }
+    }
+}

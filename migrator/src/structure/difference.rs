@@ -1,0 +1,222 @@
+//! What is different between two schemas, object by object, in words.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::tokens::{normalised, tokens};
+use super::{Column, Index, Structure, Table};
+use crate::source::Dialect;
+
+/// Which partitions are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Partitions {
+    /// Those by list and by hash: those by range come and go with the time.
+    OfTheSchema,
+    /// All.
+    All,
+}
+
+/// One thing that is not as it is expected to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// What it is about, for example `column users.email`.
+    pub object: String,
+    /// What is wrong with it, for example `type is text, expected varchar(255)`.
+    pub detail: String,
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}: {}", self.object, self.detail)
+    }
+}
+
+/// What there is to say of one object.
+struct Fact {
+    object: String,
+    /// What it is a part of: of what is missing as a whole no part is told.
+    of: Option<String>,
+    attributes: Vec<(&'static str, String)>,
+}
+
+/// Compares what is found with what is expected. Nothing when the two are the same.
+#[must_use]
+pub fn difference(found: &Structure, expected: &Structure, partitions: Partitions) -> Vec<Difference> {
+    let (found, expected) = (facts(found, partitions), facts(expected, partitions));
+    let by_object = |facts: &[Fact]| -> BTreeMap<String, usize> {
+        facts.iter().enumerate().map(|(at, fact)| (fact.object.clone(), at)).collect()
+    };
+    let (in_found, in_expected) = (by_object(&found), by_object(&expected));
+    let mut differences = Vec::new();
+    let mut whole: BTreeSet<&str> = BTreeSet::new();
+    for fact in &expected {
+        match in_found.get(&fact.object) {
+            Some(at) => differences.extend(changed(&found[*at], fact)),
+            None => one_side(fact, "is missing", &mut whole, &mut differences),
+        }
+    }
+    for fact in found.iter().filter(|it| !in_expected.contains_key(&it.object)) {
+        one_side(fact, "is not expected", &mut whole, &mut differences);
+    }
+    differences
+}
+
+fn one_side<'a>(
+    fact: &'a Fact,
+    detail: &str,
+    whole: &mut BTreeSet<&'a str>,
+    differences: &mut Vec<Difference>,
+) {
+    whole.insert(&fact.object);
+    if !fact.of.as_deref().is_some_and(|of| whole.contains(of)) {
+        differences.push(Difference { object: fact.object.clone(), detail: detail.to_owned() });
+    }
+}
+
+fn changed(found: &Fact, expected: &Fact) -> Option<Difference> {
+    let pairs = found.attributes.iter().zip(&expected.attributes).filter(|(left, right)| left != right);
+    let details: Vec<String> = pairs
+        .map(|((name, found), (_, expected))| format!("{name} is {found}, expected {expected}"))
+        .collect();
+    (!details.is_empty()).then(|| Difference { object: expected.object.clone(), detail: details.join("; ") })
+}
+
+fn facts(structure: &Structure, partitions: Partitions) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    let mut add = |object: String, attributes: Vec<(&'static str, String)>| {
+        facts.push(Fact { object, of: None, attributes });
+    };
+    for name in &structure.extensions {
+        add(format!("extension {name}"), Vec::new());
+    }
+    for (name, values) in &structure.enums {
+        add(format!("enum {name}"), vec![("its list of values", format!("({})", values.join(", ")))]);
+    }
+    for (name, definition) in &structure.composites {
+        add(format!("type {name}"), vec![("its definition", format!("({definition})"))]);
+    }
+    for (name, domain) in &structure.domains {
+        let checks: Vec<String> = domain.checks.iter().map(|(name, it)| format!("{name} {it}")).collect();
+        let attributes = vec![
+            ("type", domain.base.clone()),
+            ("NULL", nullable(domain.not_null)),
+            ("default", or_none(domain.default.as_ref())),
+            ("the list of checks", or_none((!checks.is_empty()).then(|| checks.join(", ")).as_ref())),
+        ];
+        add(format!("domain {name}"), attributes);
+    }
+    for (name, sequence) in &structure.sequences {
+        let owner = sequence.owned_by.as_ref().map(|(table, column)| format!("{table}.{column}"));
+        let attributes =
+            vec![("its definition", sequence.definition.clone()), ("its owner", or_none(owner.as_ref()))];
+        add(format!("sequence {name}"), attributes);
+    }
+    for (signature, routine) in &structure.routines {
+        let object = format!("{} {signature}", routine.kind.to_lowercase());
+        add(object, vec![("its definition", or_none(routine.definition.as_ref()))]);
+    }
+    for (name, table) in &structure.tables {
+        table_facts(name, table, structure.dialect, partitions, &mut facts);
+    }
+    for (name, view) in &structure.views {
+        let kind = if view.materialized { "materialized view" } else { "view" };
+        let object = format!("{kind} {name}");
+        let definition = one_form(&view.definition, structure.dialect);
+        facts.push(Fact { object: object.clone(), of: None, attributes: vec![("its query", definition)] });
+        index_facts(name, &object, &view.indexes, &mut facts);
+        text_facts(name, &object, "trigger", &view.triggers, structure.dialect, &mut facts);
+    }
+    for grant in &structure.grants {
+        let option = if grant.grantable { "and may pass it on" } else { "and may not pass it on" };
+        let object = format!("grant of {} on {} to {}", grant.right, grant.on, grant.to);
+        let of = grant.on.split_once(' ').map(|(kind, name)| format!("{} {name}", kind.to_lowercase()));
+        facts.push(Fact { object, of, attributes: vec![("it", option.to_owned())] });
+    }
+    facts
+}
+
+fn table_facts(name: &str, table: &Table, dialect: Dialect, partitions: Partitions, facts: &mut Vec<Fact>) {
+    let object = format!("table {name}");
+    let options: Vec<&str> = table.options.iter().map(String::as_str).collect();
+    let mut attributes = vec![
+        ("its partition key", or_none(table.partition_key.as_ref())),
+        ("its list of options", or_none((!options.is_empty()).then(|| options.join(", ")).as_ref())),
+    ];
+    if let Some(verbatim) = &table.verbatim {
+        attributes.push(("its definition", one_form(verbatim, dialect)));
+    }
+    facts.push(Fact { object: object.clone(), of: None, attributes });
+    let part = |text: String, attributes| Fact { object: text, of: Some(object.clone()), attributes };
+    facts.extend(table.columns.iter().map(|it| part(format!("column {name}.{}", it.name), column_facts(it))));
+    for constraint in &table.constraints {
+        let called = constraint.name.as_deref().unwrap_or(&constraint.definition);
+        let definition = vec![("its definition", constraint.definition.clone())];
+        facts.push(part(format!("constraint {called} on {name}"), definition));
+    }
+    index_facts(name, &object, &table.indexes, facts);
+    text_facts(name, &object, "trigger", &table.triggers, dialect, facts);
+    text_facts(name, &object, "policy", &table.policies, dialect, facts);
+    let come_and_go = table.partition_key.as_ref().is_some_and(|it| it.starts_with("RANGE"));
+    if partitions == Partitions::All || !come_and_go {
+        for (partition, it) in &table.partitions {
+            let definition = vec![("its definition", format!("of {} {}", it.of, it.definition))];
+            facts.push(part(format!("partition {partition} of {name}"), definition));
+        }
+    }
+}
+
+fn column_facts(column: &Column) -> Vec<(&'static str, String)> {
+    let type_name = if column.type_name.is_empty() { "none" } else { &column.type_name };
+    vec![
+        ("type", type_name.to_owned()),
+        ("NULL", nullable(column.not_null)),
+        ("default", or_none(column.default.as_ref())),
+        ("what it is generated from", or_none(column.generated.as_ref())),
+        ("identity", or_none(column.identity.as_ref())),
+        ("collation", or_none(column.collation.as_ref())),
+        ("its own clause", or_none(column.inline.as_ref())),
+    ]
+}
+
+fn index_facts(on: &str, object: &str, indexes: &BTreeMap<String, Index>, facts: &mut Vec<Fact>) {
+    for (name, index) in indexes {
+        let valid = if index.valid { "valid" } else { "invalid" };
+        let attributes = vec![("its definition", index.definition.clone()), ("it", valid.to_owned())];
+        facts.push(Fact { object: format!("index {name} on {on}"), of: Some(object.to_owned()), attributes });
+    }
+}
+
+fn text_facts(
+    on: &str,
+    object: &str,
+    kind: &str,
+    texts: &BTreeMap<String, String>,
+    dialect: Dialect,
+    facts: &mut Vec<Fact>,
+) {
+    for (name, sql) in texts {
+        let attributes = vec![("its definition", one_form(sql, dialect))];
+        facts.push(Fact {
+            object: format!("{kind} {name} on {on}"),
+            of: Some(object.to_owned()),
+            attributes,
+        });
+    }
+}
+
+/// SQLite keeps a statement as it was written; what is written otherwise and means the same is the same.
+pub(super) fn one_form(sql: &str, dialect: Dialect) -> String {
+    match dialect {
+        Dialect::Postgres => sql.to_owned(),
+        Dialect::Sqlite => normalised(&tokens(sql, dialect), &[]),
+    }
+}
+
+fn nullable(not_null: bool) -> String {
+    if not_null { "refused" } else { "allowed" }.to_owned()
+}
+
+fn or_none(value: Option<&String>) -> String {
+    value.map_or_else(|| "none".to_owned(), Clone::clone)
+}

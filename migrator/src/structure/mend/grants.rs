@@ -1,0 +1,49 @@
+//! What others may do.
+
+use std::collections::BTreeSet;
+
+use super::Mend;
+use crate::structure::{Grant, Structure};
+
+/// Gives and takes what is different. What is made anew on the way has lost what it had.
+pub(super) fn mend(from: &Structure, to: &Structure, made_anew: &BTreeSet<String>, out: &mut Mend) {
+    let mut before: BTreeSet<Grant> =
+        from.grants.iter().filter(|it| !made_anew.contains(&it.on) && exists(to, &it.on)).cloned().collect();
+    // Everybody may run a function that was just made.
+    for (signature, routine) in &to.routines {
+        let on = routine_on(&routine.kind, signature);
+        if made_anew.contains(&on) || !from.routines.contains_key(signature) {
+            before.insert(Grant {
+                on,
+                right: "EXECUTE".to_owned(),
+                to: "PUBLIC".to_owned(),
+                grantable: false,
+            });
+        }
+    }
+    for grant in before.difference(&to.grants) {
+        out.run(format!("REVOKE {} ON {} FROM {}", grant.right, grant.on, grant.to));
+    }
+    for grant in to.grants.difference(&before) {
+        let option = if grant.grantable { " WITH GRANT OPTION" } else { "" };
+        out.run(format!("GRANT {} ON {} TO {}{option}", grant.right, grant.on, grant.to));
+    }
+}
+
+/// What GRANT calls a routine.
+pub(super) fn routine_on(kind: &str, signature: &str) -> String {
+    // An aggregate is a function to GRANT.
+    let kind = if kind == "PROCEDURE" { kind } else { "FUNCTION" };
+    format!("{kind} {signature}")
+}
+
+fn exists(to: &Structure, on: &str) -> bool {
+    use crate::structure::names::quote_name;
+    let Some((kind, name)) = on.split_once(' ') else { return false };
+    match kind {
+        "TABLE" => to.tables.keys().chain(to.views.keys()).any(|it| quote_name(it) == name),
+        // Those of identity columns are no objects of their own.
+        "SEQUENCE" => true,
+        _ => to.routines.contains_key(name),
+    }
+}

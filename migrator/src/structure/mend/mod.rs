@@ -1,0 +1,60 @@
+//! The SQL that brings one schema to another.
+
+mod enums;
+mod grants;
+mod postgres;
+mod postgres_columns;
+mod postgres_parts;
+mod sqlite;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::Structure;
+use crate::source::Dialect;
+
+/// How to get from one schema to another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Mend {
+    /// The statements, in an order in which they work.
+    pub statements: Vec<String>,
+    /// What these do not do, in words.
+    pub unsaid: Vec<String>,
+    /// What to look at before they are run where there are rows.
+    pub warnings: Vec<String>,
+    /// Whether a program that was written for the schema before may stop working: something is gone, or
+    /// refuses more than it did.
+    pub breaking: bool,
+}
+
+impl Mend {
+    /// The statements as a file.
+    #[must_use]
+    pub fn sql(&self) -> String {
+        self.statements.iter().map(|it| format!("{it};\n")).collect()
+    }
+
+    fn run(&mut self, statement: impl Into<String>) {
+        self.statements.push(statement.into());
+    }
+}
+
+/// The SQL that brings a database with the schema `from` to the schema `to`. The order of columns and the
+/// partitions by range stay as they are.
+#[must_use]
+pub fn mend(from: &Structure, to: &Structure) -> Mend {
+    match to.dialect {
+        Dialect::Postgres => postgres::mend(from, to),
+        Dialect::Sqlite => sqlite::mend(from, to),
+    }
+}
+
+/// What is in the first and not, or not so, in the second.
+fn gone<'a, T>(
+    from: &'a BTreeMap<String, T>,
+    to: &BTreeMap<String, T>,
+    same: impl Fn(&T, &T) -> bool,
+) -> Vec<(&'a String, &'a T)> {
+    from.iter().filter(|(name, it)| to.get(*name).is_none_or(|other| !same(it, other))).collect()
+}

@@ -1,0 +1,250 @@
+//! PostgreSQL: what is in the way is dropped, the tables are changed, and what belongs to them is made again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::postgres_columns::{self, Touched};
+use super::{Mend, enums, gone, grants, postgres_parts};
+use crate::structure::clauses::{self, in_order_of_foreign_keys, in_order_of_reading};
+use crate::structure::names::quote_name;
+use crate::structure::{Constraint, ConstraintKind, Index, Structure, View};
+
+/// Both schemas, and what has to give way.
+pub(super) struct Way<'a> {
+    pub(super) from: &'a Structure,
+    pub(super) to: &'a Structure,
+    /// Enums that are made anew.
+    pub(super) enums: Vec<&'a String>,
+    /// The columns of each table that change so much that nothing can hold on to them.
+    pub(super) touched: BTreeMap<&'a str, Touched<'a>>,
+}
+
+pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
+    let mut out = Mend::default();
+    let enums = enums::rebuilt(from, to);
+    let touched = postgres_columns::touched(from, to, &enums);
+    let way = Way { from, to, enums, touched };
+    let mut made_anew = BTreeSet::new();
+
+    let views = way.views_in_the_way();
+    for name in in_order_of_reading(from, |it| views.contains(it)).into_iter().rev() {
+        let kind = kind_of_view(&from.views[name]);
+        out.breaking |= !to.views.contains_key(name);
+        out.run(format!("DROP {kind} {}", quote_name(name)));
+        made_anew.insert(format!("TABLE {}", quote_name(name)));
+    }
+    postgres_parts::drop_what_is_in_the_way(&way, &mut out);
+    drop_tables(&way, &mut out);
+
+    types(from, to, &mut out);
+    enums::before_tables(from, to, &mut out);
+    sequences(from, to, &mut out);
+    routines(&way, false, &mut made_anew, &mut out);
+    let late = create_tables(&way, &mut out);
+    for (name, table) in &to.tables {
+        if let Some(before) = from.tables.get(name) {
+            postgres_columns::alter(&way, name, before, table, &mut out);
+        }
+    }
+    postgres_parts::make_constraints_and_indexes(&way, &late, &mut out);
+    for (name, sequence) in &to.sequences {
+        let owner = sequence.owned_by.as_ref();
+        if let Some((table, column)) = owner
+            && from.sequences.get(name).is_none_or(|it| it.owned_by.as_ref() != owner)
+        {
+            let (name, table, column) = (quote_name(name), quote_name(table), quote_name(column));
+            out.run(format!("ALTER SEQUENCE {name} OWNED BY {table}.{column}"));
+        }
+    }
+    routines(&way, true, &mut made_anew, &mut out);
+    for name in in_order_of_reading(to, |it| views.contains(it) || !from.views.contains_key(it)) {
+        let view = &to.views[name];
+        let query = view.definition.trim().trim_end_matches(';');
+        out.run(format!("CREATE {} {} AS\n{query}", kind_of_view(view), quote_name(name)));
+        view.indexes.values().for_each(|index| out.run(&index.definition));
+    }
+    postgres_parts::make_texts(&way, &views, &mut out);
+    drop_the_rest(&way, &mut out);
+    grants::mend(from, to, &made_anew, &mut out);
+    out
+}
+
+fn kind_of_view(view: &View) -> &'static str {
+    if view.materialized { "MATERIALIZED VIEW" } else { "VIEW" }
+}
+
+impl<'a> Way<'a> {
+    /// The views that are gone or changed, that read what changes under them, and that read one of those.
+    fn views_in_the_way(&self) -> BTreeSet<&'a str> {
+        let same = |left: &View, right: &View| {
+            left.definition == right.definition
+                && left.materialized == right.materialized
+                && left.indexes == right.indexes
+        };
+        let changed = gone(&self.from.views, &self.to.views, same);
+        let mut found: BTreeSet<&str> = changed.into_iter().map(|(name, _)| name.as_str()).collect();
+        loop {
+            let moves = |it: &String| {
+                found.contains(it.as_str())
+                    || self.touched.get(it.as_str()).is_some_and(|it| !it.columns.is_empty())
+                    || (self.from.tables.contains_key(it) && !self.to.tables.contains_key(it))
+            };
+            let views = self.from.views.iter();
+            let more: Vec<&str> = views
+                .filter(|(name, view)| !found.contains(name.as_str()) && view.reads.iter().any(moves))
+                .map(|(name, _)| name.as_str())
+                .collect();
+            if more.is_empty() {
+                return found;
+            }
+            found.extend(more);
+        }
+    }
+}
+
+fn drop_tables(way: &Way<'_>, out: &mut Mend) {
+    let mut order = in_order_of_foreign_keys(way.from, |it| !way.to.tables.contains_key(it));
+    order.reverse();
+    for name in order {
+        out.breaking = true;
+        out.warnings.push(format!("the table {name} is dropped with what is in it"));
+        out.run(format!("DROP TABLE {}", quote_name(name)));
+    }
+}
+
+/// Extensions, composite types and domains.
+fn types(from: &Structure, to: &Structure, out: &mut Mend) {
+    for name in to.extensions.difference(&from.extensions) {
+        out.run(format!("CREATE EXTENSION IF NOT EXISTS {}", quote_name(name)));
+    }
+    for (name, definition) in &to.composites {
+        match from.composites.get(name) {
+            None => out.run(format!("CREATE TYPE {} AS ({definition})", quote_name(name))),
+            Some(before) if before != definition => {
+                out.unsaid.push(format!("the type {name} has other attributes; ALTER TYPE it by hand"));
+            }
+            Some(_) => {}
+        }
+    }
+    for (name, domain) in &to.domains {
+        let quoted = quote_name(name);
+        let Some(before) = from.domains.get(name) else {
+            let not_null = if domain.not_null { " NOT NULL" } else { "" };
+            let default = domain.default.as_ref().map(|it| format!(" DEFAULT {it}")).unwrap_or_default();
+            let checks: String = domain
+                .checks
+                .iter()
+                .map(|(name, it)| format!(" CONSTRAINT {} {it}", quote_name(name)))
+                .collect();
+            out.run(format!("CREATE DOMAIN {quoted} AS {}{default}{not_null}{checks}", domain.base));
+            continue;
+        };
+        if before.base != domain.base {
+            out.unsaid.push(format!("the domain {name} is of another type; make it anew by hand"));
+        }
+        for (check, _) in gone(&before.checks, &domain.checks, String::eq) {
+            out.run(format!("ALTER DOMAIN {quoted} DROP CONSTRAINT {}", quote_name(check)));
+        }
+        for (check, definition) in gone(&domain.checks, &before.checks, String::eq) {
+            out.breaking = true;
+            out.run(format!("ALTER DOMAIN {quoted} ADD CONSTRAINT {} {definition}", quote_name(check)));
+        }
+        if before.default != domain.default {
+            let action =
+                domain.default.as_ref().map_or("DROP DEFAULT".to_owned(), |it| format!("SET DEFAULT {it}"));
+            out.run(format!("ALTER DOMAIN {quoted} {action}"));
+        }
+        if before.not_null != domain.not_null {
+            out.breaking |= domain.not_null;
+            out.run(format!(
+                "ALTER DOMAIN {quoted} {} NOT NULL",
+                if domain.not_null { "SET" } else { "DROP" }
+            ));
+        }
+    }
+}
+
+fn sequences(from: &Structure, to: &Structure, out: &mut Mend) {
+    for (name, sequence) in &to.sequences {
+        let (quoted, definition) = (quote_name(name), &sequence.definition);
+        match from.sequences.get(name) {
+            None => out.run(format!("CREATE SEQUENCE {quoted} {definition}")),
+            Some(before) => {
+                if before.owned_by.is_some() && before.owned_by != sequence.owned_by {
+                    out.run(format!("ALTER SEQUENCE {quoted} OWNED BY NONE"));
+                }
+                if before.definition != *definition {
+                    out.run(format!("ALTER SEQUENCE {quoted} {definition}"));
+                }
+            }
+        }
+    }
+}
+
+fn routines(way: &Way<'_>, after_tables: bool, made_anew: &mut BTreeSet<String>, out: &mut Mend) {
+    let head = |definition: &str| definition.lines().take(2).map(str::to_owned).collect::<Vec<_>>();
+    for (signature, routine) in way.to.routines.iter().filter(|(_, it)| it.after_tables == after_tables) {
+        let before = way.from.routines.get(signature);
+        if before.is_some_and(|it| it.definition == routine.definition && it.kind == routine.kind) {
+            continue;
+        }
+        let Some(definition) = &routine.definition else {
+            out.unsaid.push(format!("the aggregate {signature} is to be made by hand"));
+            continue;
+        };
+        if let Some(before) = before
+            && before.definition.as_ref().is_none_or(|it| head(it) != head(definition))
+        {
+            out.breaking = true;
+            out.run(format!("DROP {} {signature}", before.kind));
+            made_anew.insert(grants::routine_on(&routine.kind, signature));
+        }
+        out.run(definition.clone());
+    }
+}
+
+/// Makes the new tables, each with its indexes, and says which of their foreign keys have to wait.
+fn create_tables<'a>(way: &Way<'a>, out: &mut Mend) -> Vec<(&'a str, &'a Constraint)> {
+    let mut made: BTreeSet<&str> = BTreeSet::new();
+    let mut late = Vec::new();
+    for name in in_order_of_foreign_keys(way.to, |it| !way.from.tables.contains_key(it)) {
+        let table = &way.to.tables[name];
+        made.insert(name);
+        let can_be_pointed_at = |it: &str| made.contains(it) || way.keys_stay(it);
+        let now = |it: &Constraint| {
+            it.kind != ConstraintKind::ForeignKey || it.references.as_deref().is_none_or(can_be_pointed_at)
+        };
+        late.extend(table.constraints.iter().filter(|it| !now(it)).map(|it| (name.as_str(), it)));
+        out.run(clauses::create_table(name, table, way.to.dialect, now));
+        for (flag, action) in postgres_columns::ROW_SECURITY {
+            if table.options.contains(flag) {
+                out.run(format!("ALTER TABLE {} {action}", quote_name(name)));
+            }
+        }
+        postgres_parts::partitions(name, None, table, out);
+        table.indexes.values().for_each(|index: &Index| out.run(&index.definition));
+    }
+    late
+}
+
+/// What nothing needs any more.
+fn drop_the_rest(way: &Way<'_>, out: &mut Mend) {
+    let (from, to) = (way.from, way.to);
+    for (signature, routine) in from.routines.iter().filter(|(name, _)| !to.routines.contains_key(*name)) {
+        out.breaking = true;
+        out.run(format!("DROP {} {signature}", routine.kind));
+    }
+    for name in from.sequences.keys().filter(|name| !to.sequences.contains_key(*name)) {
+        // One that went with a column is gone by now.
+        out.run(format!("DROP SEQUENCE IF EXISTS {}", quote_name(name)));
+    }
+    for name in from.domains.keys().filter(|name| !to.domains.contains_key(*name)) {
+        out.run(format!("DROP DOMAIN {}", quote_name(name)));
+    }
+    for name in from.composites.keys().filter(|name| !to.composites.contains_key(*name)) {
+        out.run(format!("DROP TYPE {}", quote_name(name)));
+    }
+    enums::after_tables(from, to, &way.enums, out);
+    for name in from.extensions.difference(&to.extensions) {
+        out.run(format!("DROP EXTENSION {}", quote_name(name)));
+    }
+}

@@ -1,0 +1,255 @@
+//! The columns of a table that is in both schemas.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::postgres::Way;
+use super::{Mend, enums, postgres_parts};
+use crate::source::Dialect;
+use crate::structure::clauses;
+use crate::structure::names::{mentions, quote_name};
+use crate::structure::{Column, Structure, Table};
+
+/// What is switched on for a table that exists.
+pub(super) const ROW_SECURITY: [(&str, &str); 2] = [
+    ("ROW LEVEL SECURITY", "ENABLE ROW LEVEL SECURITY"),
+    ("FORCE ROW LEVEL SECURITY", "FORCE ROW LEVEL SECURITY"),
+];
+
+/// The columns of a table that nothing can hold on to.
+#[derive(Debug, Default)]
+pub(super) struct Touched<'a> {
+    /// All of them.
+    pub(super) columns: BTreeSet<&'a str>,
+    /// Those that are dropped and made again.
+    anew: BTreeSet<&'a str>,
+}
+
+impl Touched<'_> {
+    /// Whether a definition has one of them in it.
+    pub(super) fn holds(&self, definition: &str) -> bool {
+        self.columns.iter().any(|it| mentions(definition, it, Dialect::Postgres))
+    }
+}
+
+/// Those of each table that is in both.
+pub(super) fn touched<'a>(
+    from: &'a Structure,
+    to: &'a Structure,
+    rebuilt: &[&String],
+) -> BTreeMap<&'a str, Touched<'a>> {
+    let tables = from.tables.iter().filter_map(|(name, table)| Some((name, table, to.tables.get(name)?)));
+    tables.map(|(name, before, after)| (name.as_str(), of_table(before, after, rebuilt))).collect()
+}
+
+fn of_table<'a>(before: &'a Table, after: &'a Table, rebuilt: &[&String]) -> Touched<'a> {
+    let mut touched = Touched::default();
+    for old in &before.columns {
+        let name = old.name.as_str();
+        let Some(new) = after.column(name) else {
+            touched.columns.insert(name);
+            continue;
+        };
+        let generated = old.generated != new.generated;
+        if generated || retyped(old, new, rebuilt) {
+            touched.columns.insert(name);
+        }
+        if generated {
+            touched.anew.insert(name);
+        }
+    }
+    // One that is computed from one of those cannot stay while it changes.
+    let computed: Vec<&str> = after
+        .columns
+        .iter()
+        .filter(|it| before.column(&it.name).is_some_and(|old| old.generated.is_some()))
+        .filter(|it| {
+            let old = before.column(&it.name).and_then(|old| old.generated.as_deref()).unwrap_or_default();
+            touched.holds(old) || touched.columns.contains(it.name.as_str())
+        })
+        .map(|it| it.name.as_str())
+        .collect();
+    touched.columns.extend(&computed);
+    touched.anew.extend(computed);
+    touched
+}
+
+fn retyped(old: &Column, new: &Column, rebuilt: &[&String]) -> bool {
+    old.type_name != new.type_name
+        || old.collation != new.collation
+        || rebuilt.iter().any(|name| enums::is_of(&old.type_name, name))
+}
+
+/// Changes the columns and the options of a table.
+pub(super) fn alter(way: &Way<'_>, name: &str, before: &Table, after: &Table, out: &mut Mend) {
+    let no_column_changes = Touched::default();
+    let touched = way.touched.get(name).unwrap_or(&no_column_changes);
+    let mut alter = Alter { table: name, quoted: quote_name(name), out };
+    // What is computed goes first, because it holds on to the others.
+    let (computed, plain): (Vec<_>, Vec<_>) = before
+        .columns
+        .iter()
+        .filter(|it| after.column(&it.name).is_none() || touched.anew.contains(it.name.as_str()))
+        .partition(|it| it.generated.is_some());
+    for column in computed.iter().chain(&plain) {
+        alter.drop_column(column, after.column(&column.name));
+    }
+    let stays = |it: &&Column| before.column(&it.name).is_some() && !touched.anew.contains(it.name.as_str());
+    for column in after.columns.iter().filter(stays) {
+        if let Some(old) = before.column(&column.name) {
+            alter.prepare(old, column, retyped(old, column, &way.enums));
+        }
+    }
+    let (computed, plain): (Vec<_>, Vec<_>) =
+        after.columns.iter().filter(|it| !stays(it)).partition(|it| it.generated.is_some());
+    for column in plain.iter().chain(&computed) {
+        alter.add_column(column);
+    }
+    for column in after.columns.iter().filter(stays) {
+        if let Some(old) = before.column(&column.name) {
+            alter.finish(old, column, retyped(old, column, &way.enums));
+        }
+    }
+    alter.options(before, after);
+    postgres_parts::partitions(name, Some(before), after, alter.out);
+}
+
+struct Alter<'a> {
+    table: &'a str,
+    quoted: String,
+    out: &'a mut Mend,
+}
+
+impl Alter<'_> {
+    fn run(&mut self, action: &str) {
+        self.out.run(format!("ALTER TABLE {} {action}", self.quoted));
+    }
+
+    fn drop_column(&mut self, old: &Column, new: Option<&Column>) {
+        self.out.breaking |= new.is_none();
+        if old.generated.is_none() {
+            let what = if new.is_some() {
+                "is computed now, and loses what is in it"
+            } else {
+                "is dropped with what is in it"
+            };
+            self.out.warnings.push(format!("{}.{} {what}", self.table, old.name));
+        }
+        self.run(&format!("DROP COLUMN {}", quote_name(&old.name)));
+    }
+
+    fn add_column(&mut self, column: &Column) {
+        let fails = column.not_null
+            && [&column.default, &column.generated, &column.identity].iter().all(|it| it.is_none());
+        if fails {
+            self.out.breaking = true;
+            self.out.warnings.push(format!(
+                "{}.{} refuses NULL and has no default: this fails where there are rows",
+                self.table, column.name
+            ));
+        }
+        self.run(&format!("ADD COLUMN {}", clauses::column(column, Dialect::Postgres)));
+    }
+
+    /// What has to be taken away before, and the type.
+    fn prepare(&mut self, old: &Column, new: &Column, retyped: bool) {
+        let name = quote_name(&new.name);
+        if old.default.is_some() && (new.default.is_none() || retyped) {
+            self.run(&format!("ALTER COLUMN {name} DROP DEFAULT"));
+        }
+        if old.identity.is_some() && (old.identity != new.identity || retyped) {
+            self.run(&format!("ALTER COLUMN {name} DROP IDENTITY"));
+        }
+        if retyped {
+            self.out.breaking = true;
+            self.out.warnings.push(format!(
+                "{}.{} becomes {} from {}: the table is rewritten, or read as a whole, under ACCESS EXCLUSIVE",
+                self.table, new.name, new.type_name, old.type_name
+            ));
+            let collation = new.collation.as_ref().map(|it| format!(" COLLATE {it}")).unwrap_or_default();
+            let using = cast(&name, &old.type_name, &new.type_name);
+            self.run(&format!("ALTER COLUMN {name} TYPE {}{collation} USING {using}", new.type_name));
+        }
+        if old.not_null && !new.not_null {
+            self.run(&format!("ALTER COLUMN {name} DROP NOT NULL"));
+        }
+    }
+
+    fn finish(&mut self, old: &Column, new: &Column, retyped: bool) {
+        let name = quote_name(&new.name);
+        if let Some(default) = &new.default
+            && (retyped || old.default.as_ref() != Some(default))
+        {
+            self.run(&format!("ALTER COLUMN {name} SET DEFAULT {default}"));
+        }
+        if new.not_null && !old.not_null {
+            self.out.breaking = true;
+            self.out
+                .warnings
+                .push(format!("{}.{} refuses NULL now: this fails where there is one", self.table, new.name));
+            self.run(&format!("ALTER COLUMN {name} SET NOT NULL"));
+        }
+        if let Some(identity) = &new.identity
+            && (retyped || old.identity.as_ref() != Some(identity))
+        {
+            self.out.warnings.push(format!(
+                "{}.{} begins to count anew: set it above what is there (ALTER TABLE ... RESTART WITH)",
+                self.table, new.name
+            ));
+            self.run(&format!("ALTER COLUMN {name} ADD GENERATED {identity}"));
+        }
+    }
+
+    fn options(&mut self, before: &Table, after: &Table) {
+        if before.partition_key != after.partition_key {
+            self.out.unsaid.push(format!(
+                "the table {} is to be partitioned in another way; make it anew by hand",
+                self.table
+            ));
+        }
+        for (flag, on) in ROW_SECURITY {
+            match (before.options.contains(flag), after.options.contains(flag)) {
+                (false, true) => self.run(on),
+                (true, false) => self.run(&if flag.starts_with("FORCE") {
+                    "NO FORCE ROW LEVEL SECURITY".to_owned()
+                } else {
+                    format!("DISABLE {flag}")
+                }),
+                _ => {}
+            }
+        }
+        match (before.options.contains("UNLOGGED"), after.options.contains("UNLOGGED")) {
+            (false, true) => self.run("SET UNLOGGED"),
+            (true, false) => self.run("SET LOGGED"),
+            _ => {}
+        }
+        let other = |table: &Table| -> Vec<String> {
+            table.options.iter().filter(|it| it.ends_with(')')).cloned().collect()
+        };
+        if other(before) != other(after) {
+            self.out.unsaid.push(format!(
+                "the table {} has other options ({}); ALTER TABLE it by hand",
+                self.table,
+                other(after).join(", ")
+            ));
+        }
+    }
+}
+
+/// How the values get into the new type: by a cast within one family of types, through text otherwise.
+fn cast(name: &str, old: &str, new: &str) -> String {
+    let family = |it: &str| {
+        let base = it.split(['(', '[']).next().unwrap_or_default().trim();
+        match base {
+            "smallint" | "integer" | "bigint" | "numeric" | "real" | "double precision" => 1,
+            "text" | "character varying" | "character" => 2,
+            _ if base.starts_with("timestamp") || base == "date" => 3,
+            _ => 0,
+        }
+    };
+    let arrays = if old.ends_with("[]") && new.ends_with("[]") { "[]" } else { "" };
+    if family(old) > 0 && family(old) == family(new) || family(new) == 2 {
+        format!("{name}::{new}")
+    } else {
+        format!("{name}::text{arrays}::{new}")
+    }
+}

@@ -1,0 +1,178 @@
+//! What hangs on a table: constraints, indexes, triggers, policies, partitions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::postgres::Way;
+use super::{Mend, gone};
+use crate::structure::clauses;
+use crate::structure::names::quote_name;
+use crate::structure::{Constraint, ConstraintKind, Index, Partition, Table};
+
+impl<'a> Way<'a> {
+    fn is_touched(&self, table: &str, definition: &str) -> bool {
+        self.touched.get(table).is_some_and(|it| it.holds(definition))
+    }
+
+    /// Whether a constraint of a table that stays can stay itself.
+    fn stays(&self, table: &str, constraint: &Constraint) -> bool {
+        let after = self.to.tables.get(table);
+        let same = after.is_some_and(|it| it.constraints.contains(constraint));
+        let pointed_at = constraint.references.as_deref().is_none_or(|it| self.keys_stay(it));
+        same && pointed_at && !self.is_touched(table, &constraint.definition)
+    }
+
+    /// Whether every key of a table that is in both, which a foreign key may point at, stays as it is.
+    pub(super) fn keys_stay(&self, table: &str) -> bool {
+        let (Some(before), Some(after)) = (self.from.tables.get(table), self.to.tables.get(table)) else {
+            return false;
+        };
+        let is_key =
+            |it: &&Constraint| matches!(it.kind, ConstraintKind::PrimaryKey | ConstraintKind::Unique);
+        let key = |it: &Constraint| after.constraints.contains(it) && !self.is_touched(table, &it.definition);
+        let new = after.constraints.iter().filter(is_key).all(|it| before.constraints.contains(it));
+        let unique = |it: &Index| it.definition.starts_with("CREATE UNIQUE");
+        new && before.constraints.iter().filter(is_key).all(key)
+            && before.indexes.iter().filter(|(_, it)| unique(it)).all(|(name, it)| {
+                after.indexes.get(name) == Some(it) && !self.is_touched(table, &it.definition)
+            })
+            && after
+                .indexes
+                .iter()
+                .filter(|(_, it)| unique(it))
+                .all(|(name, _)| before.indexes.contains_key(name))
+    }
+
+    fn in_both(&self) -> impl Iterator<Item = (&'a String, &'a Table, &'a Table)> {
+        let to = self.to;
+        self.from.tables.iter().filter_map(move |(name, table)| Some((name, table, to.tables.get(name)?)))
+    }
+
+    fn index_stays(&self, table: &str, name: &str, index: &Index) -> bool {
+        let after = self.to.tables.get(table).and_then(|it| it.indexes.get(name));
+        after == Some(index) && !self.is_touched(table, &index.definition)
+    }
+
+    fn text_stays(&self, table: &str, after: Option<&String>, definition: &String) -> bool {
+        after == Some(definition) && !self.is_touched(table, definition)
+    }
+}
+
+/// Drops what is gone or changed, and what holds on to a column that changes.
+pub(super) fn drop_what_is_in_the_way(way: &Way<'_>, out: &mut Mend) {
+    for (name, before, after) in way.in_both() {
+        let table = quote_name(name);
+        for (trigger, sql) in &before.triggers {
+            if !way.text_stays(name, after.triggers.get(trigger), sql) {
+                out.run(format!("DROP TRIGGER {} ON {table}", quote_name(trigger)));
+            }
+        }
+        for (policy, sql) in &before.policies {
+            if !way.text_stays(name, after.policies.get(policy), sql) {
+                out.run(format!("DROP POLICY {} ON {table}", quote_name(policy)));
+            }
+        }
+    }
+    // Foreign keys first, because they hold on to the keys that they point at; those of tables that go too,
+    // because such tables may point at each other.
+    for foreign_keys in [true, false] {
+        for (name, before) in &way.from.tables {
+            let goes = !way.to.tables.contains_key(name);
+            for constraint in &before.constraints {
+                let is_foreign_key = constraint.kind == ConstraintKind::ForeignKey;
+                if is_foreign_key != foreign_keys || (goes && !is_foreign_key) || way.stays(name, constraint)
+                {
+                    continue;
+                }
+                let (table, constraint) = (quote_name(name), constraint.name.as_deref().unwrap_or_default());
+                out.run(format!("ALTER TABLE {table} DROP CONSTRAINT {}", quote_name(constraint)));
+            }
+        }
+    }
+    for (name, before, _) in way.in_both() {
+        for (index, definition) in &before.indexes {
+            if !way.index_stays(name, index, definition) {
+                out.run(format!("DROP INDEX {}", quote_name(index)));
+            }
+        }
+    }
+}
+
+/// Makes what is new, changed or was in the way; foreign keys last, with those that new tables wait for.
+pub(super) fn make_constraints_and_indexes(way: &Way<'_>, late: &[(&str, &Constraint)], out: &mut Mend) {
+    let mut foreign_keys: Vec<(&str, &Constraint)> = Vec::new();
+    for (name, before, after) in way.in_both() {
+        for constraint in &after.constraints {
+            if before.constraints.contains(constraint) && way.stays(name, constraint) {
+                continue;
+            }
+            out.breaking |= !before.constraints.contains(constraint);
+            if constraint.kind == ConstraintKind::ForeignKey {
+                foreign_keys.push((name, constraint));
+            } else {
+                add_constraint(name, constraint, out);
+            }
+        }
+        for (index, definition) in &after.indexes {
+            if !(before.indexes.get(index) == Some(definition) && way.index_stays(name, index, definition)) {
+                out.run(&definition.definition);
+            }
+        }
+    }
+    for (name, constraint) in foreign_keys.iter().chain(late) {
+        add_constraint(name, constraint, out);
+    }
+}
+
+fn add_constraint(table: &str, constraint: &Constraint, out: &mut Mend) {
+    out.run(format!("ALTER TABLE {} ADD {}", quote_name(table), clauses::constraint(constraint)));
+}
+
+/// Triggers and policies.
+pub(super) fn make_texts(way: &Way<'_>, views: &BTreeSet<&str>, out: &mut Mend) {
+    let nothing = BTreeMap::new();
+    for (name, after) in &way.to.tables {
+        let before = way.from.tables.get(name);
+        let pairs = [
+            (before.map_or(&nothing, |it| &it.triggers), &after.triggers),
+            (before.map_or(&nothing, |it| &it.policies), &after.policies),
+        ];
+        for (before, after) in pairs {
+            for (text, sql) in after {
+                if !way.text_stays(name, before.get(text), sql) {
+                    out.run(sql.clone());
+                }
+            }
+        }
+    }
+    for (name, after) in &way.to.views {
+        let anew = views.contains(name.as_str());
+        let before = way.from.views.get(name).filter(|_| !anew).map_or(&nothing, |it| &it.triggers);
+        for (trigger, _) in gone(before, &after.triggers, String::eq) {
+            out.run(format!("DROP TRIGGER {} ON {}", quote_name(trigger), quote_name(name)));
+        }
+        for (_, sql) in gone(&after.triggers, before, String::eq) {
+            out.run(sql.clone());
+        }
+    }
+}
+
+/// The partitions that are the schema's own: by list and by hash.
+pub(super) fn partitions(name: &str, before: Option<&Table>, after: &Table, out: &mut Mend) {
+    if after.partition_key.as_ref().is_none_or(|it| it.starts_with("RANGE")) {
+        return;
+    }
+    let nothing = BTreeMap::new();
+    let before = before.map_or(&nothing, |it| &it.partitions);
+    for (partition, _) in gone(before, &after.partitions, Partition::eq) {
+        out.breaking = true;
+        out.warnings.push(format!("the partition {partition} of {name} is dropped with what is in it"));
+        out.run(format!("DROP TABLE {}", quote_name(partition)));
+    }
+    let mut new = gone(&after.partitions, before, Partition::eq);
+    // One that is partitioned itself comes before its own.
+    new.sort_by_key(|(partition, it)| (it.of != name, (*partition).clone()));
+    for (partition, it) in new {
+        let (partition, of) = (quote_name(partition), quote_name(&it.of));
+        out.run(format!("CREATE TABLE {partition} PARTITION OF {of} {}", it.definition));
+    }
+}

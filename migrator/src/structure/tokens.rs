@@ -1,0 +1,305 @@
+//! SQL as words, so that texts can be compared and split without a grammar of either database.
+
+use std::fmt::Write as _;
+
+use super::names::quote_name;
+use crate::source::Dialect;
+
+/// What a token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A keyword or a name without quotes.
+    Word,
+    /// A name in quotes.
+    Name,
+    /// A text, in whatever quotes, or a number.
+    Literal,
+    /// Anything else: one operator, comma or bracket.
+    Symbol,
+}
+
+/// A word of SQL. Comments and blanks are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) text: &'a str,
+    /// Where it begins, in bytes.
+    pub(crate) start: usize,
+}
+
+impl Token<'_> {
+    /// Whether it is this keyword.
+    pub(crate) fn is(&self, word: &str) -> bool {
+        self.kind == Kind::Word && self.text.eq_ignore_ascii_case(word)
+    }
+
+    /// Whether it is this symbol.
+    pub(crate) fn is_symbol(&self, symbol: &str) -> bool {
+        self.kind == Kind::Symbol && self.text == symbol
+    }
+
+    /// The name that it stands for.
+    pub(crate) fn name(&self) -> String {
+        match (self.kind, self.text.as_bytes().first()) {
+            (Kind::Name, Some(b'[')) => self.text[1..self.text.len() - 1].to_owned(),
+            (Kind::Name, Some(b'`')) => self.text[1..self.text.len() - 1].replace("``", "`"),
+            (Kind::Name, _) => self.text[1..self.text.len() - 1].replace("\"\"", "\""),
+            _ => self.text.to_owned(),
+        }
+    }
+
+    pub(crate) fn end(&self) -> usize {
+        self.start + self.text.len()
+    }
+}
+
+/// The words of a text.
+pub(crate) fn tokens(sql: &str, dialect: Dialect) -> Vec<Token<'_>> {
+    let mut tokens = Vec::new();
+    let mut start = 0;
+    while let Some(first) = sql[start..].chars().next() {
+        let rest = &sql[start..];
+        if first.is_whitespace() {
+            start += first.len_utf8();
+            continue;
+        }
+        if rest.starts_with("--") {
+            start += rest.find('\n').unwrap_or(rest.len());
+            continue;
+        }
+        if rest.starts_with("/*") {
+            start += comment_length(rest, dialect == Dialect::Postgres);
+            continue;
+        }
+        let (kind, length) = token(rest, first, dialect);
+        tokens.push(Token { kind, text: &rest[..length], start });
+        start += length;
+    }
+    tokens
+}
+
+fn token(rest: &str, first: char, dialect: Dialect) -> (Kind, usize) {
+    let postgres = dialect == Dialect::Postgres;
+    let second = rest.chars().nth(1);
+    match first {
+        '\'' => (Kind::Literal, quoted_length(rest, '\'', false)),
+        'E' | 'e' if postgres && second == Some('\'') => {
+            (Kind::Literal, 1 + quoted_length(&rest[1..], '\'', true))
+        }
+        'B' | 'b' | 'X' | 'x' | 'N' | 'n' if second == Some('\'') => {
+            (Kind::Literal, 1 + quoted_length(&rest[1..], '\'', false))
+        }
+        '"' => (Kind::Name, quoted_length(rest, '"', false)),
+        '`' if !postgres => (Kind::Name, quoted_length(rest, '`', false)),
+        '[' if !postgres => (Kind::Name, rest.find(']').map_or(rest.len(), |at| at + 1)),
+        '$' if postgres => match dollar_quoted_length(rest) {
+            Some(length) => (Kind::Literal, length),
+            None => (Kind::Symbol, 1),
+        },
+        _ if first.is_ascii_digit() || (first == '.' && second.is_some_and(|it| it.is_ascii_digit())) => {
+            (Kind::Literal, number_length(rest))
+        }
+        _ if first.is_alphabetic() || first == '_' || !first.is_ascii() => {
+            let inside = |it: char| it.is_alphanumeric() || it == '_' || it == '$' || !it.is_ascii();
+            (Kind::Word, rest.find(|it| !inside(it)).unwrap_or(rest.len()))
+        }
+        _ => {
+            let operators = ["->>", "::", "||", "<>", "<=", ">=", "!=", "==", "->", "<<", ">>"];
+            let length = operators.iter().find(|it| rest.starts_with(**it)).map_or(1, |it| it.len());
+            (Kind::Symbol, length.max(first.len_utf8()))
+        }
+    }
+}
+
+fn comment_length(rest: &str, nested: bool) -> usize {
+    let (mut at, mut depth) = (2, 1);
+    while depth > 0 && at < rest.len() {
+        if rest[at..].starts_with("*/") {
+            depth -= 1;
+            at += 2;
+        } else if nested && rest[at..].starts_with("/*") {
+            depth += 1;
+            at += 2;
+        } else {
+            at += rest[at..].chars().next().map_or(1, char::len_utf8);
+        }
+    }
+    at
+}
+
+/// `rest` begins with the quote.
+fn quoted_length(rest: &str, quote: char, backslashes: bool) -> usize {
+    let mut characters = rest.char_indices().skip(1).peekable();
+    while let Some((at, character)) = characters.next() {
+        if backslashes && character == '\\' {
+            characters.next();
+        } else if character == quote {
+            match characters.peek() {
+                Some((_, next)) if *next == quote => drop(characters.next()),
+                _ => return at + quote.len_utf8(),
+            }
+        }
+    }
+    rest.len()
+}
+
+/// `$tag$ ... $tag$`, or nothing when it is no such quote.
+fn dollar_quoted_length(rest: &str) -> Option<usize> {
+    let tag_end = 1 + rest[1..].find('$')?;
+    let tag = &rest[..=tag_end];
+    let inner = &tag[1..tag_end];
+    let is_tag = inner.chars().all(|it| it.is_alphanumeric() || it == '_')
+        && !inner.starts_with(|it: char| it.is_ascii_digit());
+    if !is_tag {
+        return None;
+    }
+    Some(rest[tag.len()..].find(tag).map_or(rest.len(), |at| at + 2 * tag.len()))
+}
+
+fn number_length(rest: &str) -> usize {
+    let mut previous = ' ';
+    for (at, character) in rest.char_indices() {
+        let exponent_sign = matches!(character, '+' | '-') && matches!(previous, 'e' | 'E');
+        if !(character.is_ascii_alphanumeric() || character == '.' || character == '_' || exponent_sign) {
+            return at;
+        }
+        previous = character;
+    }
+    rest.len()
+}
+
+/// The statements of a text, without what follows or precedes them.
+pub(crate) fn statements(sql: &str, dialect: Dialect) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut statement: Vec<Token<'_>> = Vec::new();
+    let mut depth = 0_usize;
+    for token in tokens(sql, dialect) {
+        if token.is_symbol(";") && depth == 0 {
+            if let (Some(first), Some(last)) = (statement.first(), statement.last()) {
+                found.push(&sql[first.start..last.end()]);
+            }
+            statement.clear();
+            continue;
+        }
+        depth = block_depth(&statement, &token, depth, dialect);
+        statement.push(token);
+    }
+    if let (Some(first), Some(last)) = (statement.first(), statement.last()) {
+        found.push(&sql[first.start..last.end()]);
+    }
+    found
+}
+
+/// How deep in BEGIN and CASE the statement is after this token: a trigger of SQLite, and a function of
+/// PostgreSQL with a body in SQL, have statements in them.
+fn block_depth(before: &[Token<'_>], token: &Token<'_>, depth: usize, dialect: Dialect) -> usize {
+    let creates = before.first().is_some_and(|it| it.is("create"));
+    let has_body = creates
+        && match dialect {
+            Dialect::Sqlite => before.iter().take(4).any(|it| it.is("trigger")),
+            Dialect::Postgres => {
+                depth > 0 || (token.is("atomic") && before.last().is_some_and(|it| it.is("begin")))
+            }
+        };
+    if !has_body {
+        return depth;
+    }
+    match dialect {
+        Dialect::Sqlite if token.is("begin") => depth + 1,
+        Dialect::Postgres if token.is("atomic") => depth + 1,
+        _ if depth > 0 && token.is("case") => depth + 1,
+        _ if depth > 0 && token.is("end") => depth - 1,
+        _ => depth,
+    }
+}
+
+/// Keywords that SQLite takes in any case, written as they are compared.
+const KEYWORDS: &str = "\
+    ACTION ALWAYS AND AS ASC AUTOINCREMENT BETWEEN BY CASCADE CASE CAST CHECK COLLATE CONFLICT \
+    CONSTRAINT CREATE DEFAULT DEFERRABLE DEFERRED DELETE DESC DISTINCT ELSE END ESCAPE EXISTS FAIL \
+    FOREIGN FROM GENERATED GLOB GROUP IGNORE IMMEDIATE IN INDEX INITIALLY IS ISNULL KEY LIKE MATCH NO \
+    NOT NOTNULL NULL ON OR ORDER PRIMARY REFERENCES REGEXP RESTRICT ROLLBACK SELECT SET STORED TABLE \
+    THEN UNIQUE UPDATE USING VIRTUAL WHEN WHERE";
+
+/// The same words in one form: blanks and comments do not count, nor the case of keywords, nor quotes around
+/// a name that needs none and is one of `names`.
+pub(crate) fn normalised(words: &[Token<'_>], names: &[String]) -> String {
+    let mut text = String::new();
+    let mut previous: Option<&Token<'_>> = None;
+    for (at, token) in words.iter().enumerate() {
+        let tight = previous.is_none_or(|before| {
+            matches!(before.text, "(" | ".")
+                || matches!(token.text, ")" | "," | ".")
+                || is_call(before, token)
+                || is_sign(&words[..at])
+        });
+        let space = if tight { "" } else { " " };
+        let _infallible = match token.kind {
+            Kind::Word if is_keyword(token.text) && !is_one_of(token, names) => {
+                write!(text, "{space}{}", token.text.to_ascii_uppercase())
+            }
+            Kind::Name if is_one_of(token, names) => {
+                write!(text, "{space}{}", quote_name(&token.name()))
+            }
+            _ => write!(text, "{space}{}", token.text),
+        };
+        previous = Some(token);
+    }
+    text
+}
+
+fn is_one_of(token: &Token<'_>, names: &[String]) -> bool {
+    names.iter().any(|it| it.eq_ignore_ascii_case(&token.name()))
+}
+
+/// Whether the last of these is a sign of the number that follows: `-1` and not `a - 1`.
+fn is_sign(before: &[Token<'_>]) -> bool {
+    let Some((sign, earlier)) = before.split_last() else { return false };
+    matches!(sign.text, "-" | "+")
+        && earlier.last().is_none_or(|it| match it.kind {
+            Kind::Symbol => it.text != ")",
+            Kind::Word => is_keyword(it.text),
+            _ => false,
+        })
+}
+
+/// Whether a bracket follows the name of what is called.
+fn is_call(before: &Token<'_>, token: &Token<'_>) -> bool {
+    let is_keyword = before.kind == Kind::Word && is_keyword(before.text) && !before.is("cast");
+    token.is_symbol("(") && before.kind != Kind::Symbol && !is_keyword
+}
+
+fn is_keyword(word: &str) -> bool {
+    KEYWORDS.split(' ').any(|it| it.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_are_split_outside_of_quotes_and_bodies() {
+        let sql =
+            "-- one\nCREATE TABLE a (b text DEFAULT ';'); DO $x$ BEGIN; END $x$;\n/* ; /* ; */ */ SELECT 1";
+        assert_eq!(
+            statements(sql, Dialect::Postgres),
+            ["CREATE TABLE a (b text DEFAULT ';')", "DO $x$ BEGIN; END $x$", "SELECT 1"]
+        );
+        let trigger =
+            "CREATE TRIGGER t AFTER INSERT ON a BEGIN SELECT CASE 1 WHEN 1 THEN 2 END; SELECT 2; END";
+        assert_eq!(statements(&format!("{trigger}; SELECT 3;"), Dialect::Sqlite), [trigger, "SELECT 3"]);
+        let atomic = "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END";
+        assert_eq!(
+            statements(&format!("BEGIN; {atomic}; COMMIT"), Dialect::Postgres),
+            ["BEGIN", atomic, "COMMIT"]
+        );
+    }
+
+    #[test]
+    fn texts_that_mean_the_same_are_the_same() {
+        let same = |sql: &str| normalised(&tokens(sql, Dialect::Sqlite), &["a".to_owned()]);
+        assert_eq!(same("check( \"a\">-1 and b -1 IN(1,2) /* x */ )"), "CHECK (a > -1 AND b - 1 IN (1, 2))");
+        assert_eq!(same("length( a ) == 'x  y'"), "length(a) == 'x  y'");
+        assert_eq!(same("\"b\" . [c]"), "\"b\".[c]");
+    }
+}

@@ -1,0 +1,124 @@
+//! `check`: what somebody changed by hand is told in words, with the SQL that mends it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
+
+mod support;
+
+use foundation::database::Backend;
+use foundation::on_both_databases;
+use foundation::testing::{TestDatabase, unique_name};
+use support::{backend, migrator, migrator_with};
+
+/// Takes a mended schema to be clean, whichever way it is looked at.
+async fn is_clean(database: &TestDatabase) {
+    for arguments in [&["check"][..], &["check", "--against-scratch"]] {
+        migrator(database, arguments).await.ends(0);
+    }
+}
+
+on_both_databases! {
+    /// A table, a column, an index and a default by hand; the SQL that is printed takes all of it back.
+    async fn drift_is_told_and_mended(database: TestDatabase) {
+        migrator(&database, &["up"]).await.ends(0);
+        let mut connection = database.connect().await;
+        let by_hand = "CREATE TABLE by_hand (id integer);
+            ALTER TABLE config ADD COLUMN colour text;
+            DROP INDEX idx_users_user_type;
+            CREATE INDEX by_hand_index ON users (password_hash);
+            CREATE VIEW by_hand_view AS SELECT id FROM users;";
+        connection.batch(by_hand).await.unwrap();
+        if backend(&database) == Backend::Postgres {
+            let more = "ALTER TABLE archive_run ALTER COLUMN error TYPE varchar(100);
+                ALTER TABLE users ALTER COLUMN user_type DROP NOT NULL,
+                ALTER COLUMN is_admin SET DEFAULT true, DROP CONSTRAINT users_version_positive;
+                CREATE FUNCTION by_hand() RETURNS integer LANGUAGE sql AS 'SELECT 1';
+                CREATE TYPE mood AS ENUM ('good', 'bad'); CREATE SEQUENCE by_hand_sequence;
+                GRANT SELECT ON users TO PUBLIC;
+                CREATE TRIGGER by_hand BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()";
+            connection.batch(more).await.unwrap();
+        }
+        for arguments in [&["check", "--format", "json"][..], &["check", "--against-scratch", "--format", "json"]] {
+            let report = migrator(&database, arguments).await.ends(73).json();
+            let said: Vec<String> = report["differences"].as_array().unwrap().iter()
+                .map(|it| format!("{}: {}", it["object"].as_str().unwrap(), it["detail"].as_str().unwrap())).collect();
+            let mut expected = vec![
+                "index idx_users_user_type on users: is missing", "table by_hand: is not expected",
+                "column config.colour: is not expected", "index by_hand_index on users: is not expected",
+                "view by_hand_view: is not expected",
+            ];
+            if backend(&database) == Backend::Postgres {
+                expected.extend([
+                    "column archive_run.error: type is character varying(100), expected text",
+                    "column users.user_type: NULL is allowed, expected refused",
+                    "column users.is_admin: default is true, expected false",
+                    "constraint users_version_positive on users: is missing",
+                    "function by_hand(): is not expected", "enum mood: is not expected",
+                    "sequence by_hand_sequence: is not expected", "trigger by_hand on users: is not expected",
+                    "grant of SELECT on TABLE users to PUBLIC: is not expected",
+                ]);
+            }
+            for words in &expected {
+                assert!(said.iter().any(|it| it == words), "{words}\n{said:#?}");
+            }
+            assert_eq!(said.len(), expected.len(), "{said:#?}");
+        }
+        let report = migrator(&database, &["check"]).await.ends(73);
+        assert!(report.stdout.contains("what would mend it:"), "{report}");
+        let json = migrator(&database, &["check", "--format", "json"]).await.ends(73).json();
+        let sql: Vec<&str> = json["sql"].as_array().unwrap().iter().map(|it| it.as_str().unwrap()).collect();
+        connection.batch("BEGIN").await.unwrap();
+        connection.batch(&sql.join(";\n")).await.unwrap_or_else(|error| panic!("{error}\n{sql:#?}"));
+        connection.batch("COMMIT").await.unwrap();
+        is_clean(&database).await;
+    }
+
+    /// Without a snapshot that fits the history, the schema is built anew.
+    async fn a_snapshot_of_another_history_is_not_used(database: TestDatabase) {
+        migrator(&database, &["up"]).await.ends(0);
+        migrator(&database, &["down"]).await.ends(0);
+        let pending = migrator(&database, &["check"]).await.ends(73);
+        assert!(pending.stdout.contains("what the last run left on "), "{pending}");
+        assert!(pending.stdout.contains("pending: "), "{pending}");
+        migrator(&database, &["up"]).await.ends(0);
+        let mut connection = database.connect().await;
+        connection.batch("UPDATE migrator_structure SET version = 1").await.unwrap();
+        let clean = migrator(&database, &["check"]).await.ends(0);
+        assert!(clean.stdout.contains("a scratch database"), "{clean}");
+        connection.batch("DROP TABLE migrator_structure").await.unwrap();
+        migrator(&database, &["check"]).await.ends(0);
+    }
+
+    /// A run that has nothing to do writes no snapshot.
+    async fn nothing_to_do_keeps_the_snapshot(database: TestDatabase) {
+        migrator(&database, &["up"]).await.ends(0);
+        let mut connection = database.connect().await;
+        connection.batch("DELETE FROM migrator_structure").await.unwrap();
+        migrator(&database, &["up"]).await.ends(0);
+        assert_eq!(support::count(&mut connection, "migrator_structure").await, 0);
+    }
+}
+
+/// Partitions that are made and taken out by the service are no drift, nor are the rights of its role.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_service_does_is_no_drift() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let role = unique_name("service");
+    foundation::testing::maintenance(&format!("CREATE ROLE {role}")).await;
+    let variables = [("MIGRATOR_GRANT_TO", role.as_str())];
+    migrator_with(&database, &variables, &["up"]).await.ends(0);
+    let mut connection = database.connect().await;
+    let partitions = "SELECT metrics_snapshot_ensure_partition('2026-01-01Z', '2026-01-02Z');
+        SELECT metrics_snapshot_ensure_partition('2026-01-02Z', '2026-01-03Z');
+        SELECT metrics_snapshot_detach_partition('2026-01-01Z', '2026-01-02Z', 1000)";
+    connection.batch(partitions).await.unwrap();
+    for arguments in [&["check"][..], &["check", "--against-scratch"]] {
+        migrator_with(&database, &variables, arguments).await.ends(0);
+    }
+    // Somebody else's rights are.
+    connection.batch(&format!("REVOKE INSERT ON users FROM {role}")).await.unwrap();
+    let drift = migrator_with(&database, &variables, &["check"]).await.ends(73);
+    assert!(
+        drift.stdout.contains(&format!("grant of INSERT on TABLE users to {role}: is missing")),
+        "{drift}"
+    );
+    connection.batch(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
+}

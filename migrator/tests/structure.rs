@@ -1,0 +1,77 @@
+//! The structure of our own schema: what the dump says of it, and that every undo brings back what was before.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
+
+mod support;
+
+use std::path::Path;
+
+use foundation::on_both_databases;
+use migrator::source::{Dialect, embedded};
+use migrator::structure::{Partitions, Structure, difference};
+use support::{backend, migrator, settings};
+
+fn own(database: &TestDatabase) -> migrator::Migrator {
+    let (_nobody_stops_it, stop) = migrator::stop::Stop::new();
+    let (clock, entropy) = (foundation::clock::Clock::system(), foundation::entropy::Entropy::system());
+    let catalog = embedded(Dialect::from(backend(database))).clone();
+    migrator::Migrator::new(&settings(&database.address, &[]), clock, entropy, stop).with_catalog(catalog)
+}
+
+use foundation::testing::TestDatabase;
+
+on_both_databases! {
+    /// The files in `schema` are what the migrations make, and make the same.
+    async fn the_schema_files_are_what_the_migrations_make(database: TestDatabase) {
+        let own = own(&database);
+        own.up(None).await.unwrap();
+        let dump = own.dump().await.unwrap();
+        let dialect = Dialect::from(backend(&database));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema").join(format!("{}.sql", dialect.folder()));
+        #[allow(clippy::disallowed_methods, reason = "the developer asks for it")]
+        if std::env::var_os("UPDATE_DOCUMENTS").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &dump).unwrap();
+        }
+        let file = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            file == dump,
+            "{} is not what the migrations make: UPDATE_DOCUMENTS=1 make test ARGS='-p migrator --test structure'\n{dump}",
+            path.display()
+        );
+        let again = TestDatabase::new(backend(&database)).await;
+        let mut connection = again.connect().await;
+        connection.batch(&file).await.unwrap();
+        let made = Structure::read(&mut connection).await.unwrap();
+        let left = difference(&made, &own.structure().await.unwrap(), Partitions::All);
+        assert!(left.is_empty(), "{left:#?}");
+        let printed = migrator(&database, &["dump"]).await.ends(0);
+        assert_eq!(printed.stdout, dump);
+    }
+
+    /// Each of our own migrations can be undone exactly, and applied again.
+    async fn our_own_migrations_are_rehearsed(database: TestDatabase) {
+        let rehearsal = migrator(&database, &["rehearse", "--format", "json"]).await.ends(0).json();
+        let migrations = rehearsal["migrations"].as_array().unwrap();
+        assert_eq!(migrations.len(), support::embedded_versions().len());
+        assert!(migrations.iter().all(|it| it["outcome"] == "exact"), "{rehearsal:#}");
+        if backend(&database) == foundation::database::Backend::Postgres {
+            let session = &migrations[1];
+            let locks = session["statements"][0]["locks"].to_string();
+            assert!(locks.contains("users") && locks.contains("ShareRowExclusiveLock"), "{session:#}");
+        }
+        let mut connection = database.connect().await;
+        let left = Structure::read(&mut connection).await.unwrap();
+        assert!(left.tables.is_empty(), "the database itself stays as it was: {left:#?}");
+    }
+
+    /// What the migrations make is no drift, whichever way it is looked at.
+    async fn a_fresh_schema_has_no_drift(database: TestDatabase) {
+        let pending = migrator(&database, &["check"]).await.ends(73);
+        assert!(pending.stdout.contains("pending: V1__create_users"), "{pending}");
+        migrator(&database, &["up"]).await.ends(0);
+        let clean = migrator(&database, &["check"]).await.ends(0);
+        assert!(clean.stdout.contains("what the last run left on "), "{clean}");
+        let clean = migrator(&database, &["check", "--against-scratch"]).await.ends(0);
+        assert!(clean.stdout.contains("a scratch database"), "{clean}");
+    }
+}
