@@ -7,7 +7,7 @@ SHELL := /bin/bash
 POSTGRES := ./deploy/development/throwaway-postgres.sh
 BROWSER := ./deploy/development/browser.sh
 MIGRATOR := cargo run --quiet --package migrator --
-SCRIPTS = .ci/run $(shell find deploy -name '*.sh')
+SCRIPTS = .ci/run $(shell find deploy k8s -name '*.sh')
 
 # The tests choose their own settings: what the caller's shell holds for a running Bedplate stays out.
 NAMES := $(shell env | sed -n 's/^\([A-Z0-9_]*\)=.*/\1/p')
@@ -68,6 +68,14 @@ browser: ## Installs Chromium and chromedriver where they are missing
 .PHONY: conformance
 conformance: cargo ## Asks a running service all that its OpenAPI document allows and forbids (needs python3)
 	@env $(CLEAN) ./deploy/development/conformance.sh
+
+.PHONY: manifests
+manifests: ## Holds k8s/ and the Dockerfile against Kubernetes' schemas, checkov and hadolint (needs python3)
+	@./deploy/check-manifests.sh
+
+.PHONY: test-kubernetes
+test-kubernetes: ## Tries the manifests on the cluster that kubectl talks to (the images have to be there)
+	@./deploy/kubernetes-test.sh
 
 .PHONY: lint
 lint: cargo ## Format, clippy, documentation; shellcheck and cargo-deny where they are installed
