@@ -22,7 +22,7 @@ RUN --mount=type=cache,id=bedplate-cargo,target=/usr/local/cargo/registry,sharin
     for file in migrator/src/main.rs service/src/main.rs migrator/build.rs service/build.rs; do echo 'fn main() {}' > $file; done; \
     cargo build --release --locked --package migrator --package service; \
     cargo clean --release --locked --package foundation --package migrator --package service; \
-    rm -r ./*/src ./*/build.rs
+    rm -r */src */build.rs
 
 COPY foundation foundation
 COPY migrator migrator
