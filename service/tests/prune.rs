@@ -37,7 +37,14 @@ fn prune(database: &Database, now: OffsetDateTime) -> Prune {
     let settings = AuthSettings::read(&mut Environment::from_pairs(variables));
     let (clock, entropy) = (Clock::fixed(now), foundation::entropy::Entropy::system());
     let live = LiveSettings::fixed(Live::defaults(&settings, None));
-    Prune { database: database.clone(), clock, entropy, settings: Arc::new(settings), live, metrics: RetentionMetrics::default() }
+    Prune {
+        database: database.clone(),
+        clock,
+        entropy,
+        settings: Arc::new(settings),
+        live,
+        metrics: RetentionMetrics::default(),
+    }
 }
 
 async fn execute(database: &Database, sql: &str, values: &[Value]) {
