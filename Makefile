@@ -77,14 +77,26 @@ manifests: ## Holds k8s/ and the Dockerfile against Kubernetes' schemas, checkov
 test-kubernetes: ## Tries the manifests on the cluster that kubectl talks to (the images have to be there)
 	@./deploy/kubernetes-test.sh
 
+.PHONY: restore-drill
+restore-drill: cargo ## Loses a database and brings it back with the shipped commands, beside a throwaway PostgreSQL
+	@cargo build --quiet --package migrator --package service
+	@env PROGRAMS='$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug' ./deploy/restore-drill.sh
+
+.PHONY: test-compose
+test-compose: ## Builds the images and tries docker-compose.yml on a Docker engine, from a fresh clone
+	@./deploy/compose-test.sh
+
 .PHONY: lint
-lint: cargo ## Format, clippy, documentation; shellcheck and cargo-deny where they are installed
+lint: cargo ## Format, clippy, documentation; shellcheck, promtool and cargo-deny where they are installed
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --locked --quiet -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked --quiet
 	@if command -v shellcheck >/dev/null; then echo 'shellcheck $(SCRIPTS)'; shellcheck $(SCRIPTS); \
 	  else echo 'shellcheck is not installed: the scripts are only parsed'; \
 	    for script in $(SCRIPTS); do bash -n "$$script"; done; fi
+	@if command -v promtool >/dev/null; then echo 'promtool'; cd deploy/observability; \
+	  promtool check config prometheus.yaml >/dev/null; promtool check rules rules.yaml >/dev/null; promtool test rules rules.test.yaml; \
+	  else echo 'promtool is not installed: the alerts are not tried'; fi
 	@if command -v cargo-deny >/dev/null; then $(MAKE) --no-print-directory deny; \
 	  else echo 'cargo-deny is not installed: licences, bans and advisories are not checked'; fi
 
