@@ -66,7 +66,7 @@ render() {
   mapfile -t components < <(cd "$ROOT/k8s/components" && printf '%s\n' *)
   mkdir -p "$WORK/deploy" "$WORK/rendered"
   cp -R "$ROOT/k8s" "$WORK/"
-  cp -R "$ROOT/deploy/postgres" "$WORK/deploy/"
+  cp -R "$ROOT/deploy/postgres" "$ROOT/deploy/backup" "$WORK/deploy/"
   for component in "${components[@]}"; do overlay "production-$component" "$component"; done
   # In the order of production's list, because the last one changes what those before it bring.
   mapfile -t components < <(sed -n 's|^  \(# \)\?- ../../components/||p' "$WORK/k8s/overlays/production/kustomization.yaml")
@@ -91,7 +91,7 @@ old_enough() {
 }
 
 validate() {
-  local versions version file
+  local versions version
   mapfile -t versions < <("$TOOLS/bin/python" - <<'END'
 import pathlib, re, kubernetes_validate
 folder = pathlib.Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
@@ -139,10 +139,15 @@ check
 if optional trivy 'the manifests are'; then
   trivy config --quiet --exit-code 1 --ignorefile "$ROOT/k8s/trivyignore.yaml" "$WORK/rendered" || failed "trivy found something"
 fi
-"$TOOLS/bin/hadolint" "$ROOT/Dockerfile" && say "hadolint: nothing" || failed "hadolint found something"
+if "$TOOLS/bin/hadolint" "$ROOT/Dockerfile"; then say "hadolint: nothing"; else failed "hadolint found something"; fi
+"$TOOLS/bin/python" - "$ROOT" "$WORK/rules.yaml" <<'END' || failed "the alerts of Kubernetes are not those of deploy/observability"
+import pathlib, sys, yaml
+root = pathlib.Path(sys.argv[1])
+groups = yaml.safe_load((root / "k8s/components/monitoring/rules.yaml").read_text())["spec"]["groups"]
+pathlib.Path(sys.argv[2]).write_text(yaml.safe_dump({"groups": groups}))
+sys.exit(groups[0] != yaml.safe_load((root / "deploy/observability/rules.yaml").read_text())["groups"][0])
+END
 if optional promtool 'the alert rules are'; then
-  "$TOOLS/bin/python" -c 'import sys, yaml; yaml.safe_dump(yaml.safe_load(sys.stdin)["spec"], sys.stdout)' \
-    <"$ROOT/k8s/components/monitoring/rules.yaml" >"$WORK/rules.yaml"
   promtool check rules --lint=all --lint-fatal "$WORK/rules.yaml" >&2 || failed "promtool found something"
 fi
 exit "$FAILED"
