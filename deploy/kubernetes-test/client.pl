@@ -22,7 +22,8 @@ my $clients = $ENV{CLIENTS} || 8;
 my $pause = $ENV{PAUSE} || 0.02;
 my $stop = $ENV{STOP} || '/tmp/stop';
 my $source = $ENV{SOURCE} || 'client';
-my $patience = 10;
+# As long as the service itself gives a request (HTTP_REQUEST_TIMEOUT).
+my $patience = 30;
 $| = 1;
 $SIG{PIPE} = 'IGNORE';
 
