@@ -207,7 +207,9 @@ BEGIN
         nspname, relname)
       FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
      WHERE nspname = 'public' AND relkind IN ('r', 'p', 'v', 'm', 'S') AND pg_get_userbyid(relowner) = current_user
-       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('e', 'i', 'a'))
+       -- Those of an extension stay, and a column's sequence goes with its table.
+       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid
+         AND (d.deptype = 'e' OR relkind = 'S' AND d.deptype IN ('i', 'a')))
     UNION ALL
     SELECT format('DROP ROUTINE IF EXISTS %s CASCADE', p.oid::regprocedure)
       FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
