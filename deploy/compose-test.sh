@@ -6,7 +6,7 @@
 #   up        `docker compose up --detach --wait` ends with everything healthy; the smoke test passes
 #   start     a service that is started anew is ready within 300 ms (from `docker start` on: it prints both)
 #   data      `down` and `up` keep the data and the passwords
-#   scale     three replicas, each at a port of its own, all well
+#   scale     three replicas behind one address; each of them answers; one is taken away and no request is lost
 #   outage    the database is killed and away for 20 s: no request fails that a retry does not cure, and the
 #             service is not restarted
 #   backup    the profile takes one; the database's volume is lost; `restore` brings the data back
@@ -32,7 +32,7 @@ SOURCE=${1:-$PWD}
 WORK=$(mktemp -d)
 export COMPOSE_PROJECT_NAME=bedplate-test DOCKER_BUILDKIT=1
 # Ports that a running Bedplate does not have.
-export PUBLISH_HTTP=18080-18089 PUBLISH_METRICS=19464-19473 PUBLISH_POSTGRES=15432
+export PUBLISH_HTTP=18080 PUBLISH_METRICS=19464 PUBLISH_POSTGRES=15432
 URL=http://127.0.0.1:18080
 LOOP=
 
@@ -77,7 +77,7 @@ done
 say 'up'
 docker compose up --detach --wait
 smoke "$URL" http://127.0.0.1:19464/metrics
-for service in postgres service; do
+for service in postgres service gateway; do
   state=$(docker inspect --format '{{.State.Health.Status}}' "$(container "$service")")
   [ "$state" = healthy ] || die "$service is $state"
 done
@@ -117,10 +117,40 @@ smoke "$URL"
 
 say 'scale'
 docker compose up --detach --wait --scale service=3 --no-recreate
-for port in 18080 18081 18082; do smoke "http://127.0.0.1:$port"; done
+mapfile -t replicas < <(docker compose ps --quiet service)
+[ "${#replicas[@]}" = 3 ] || die "there are ${#replicas[@]} replicas"
+smoke "$URL"
+# answered ID: how many requests the replica has answered that nobody else sends.
+answered() { docker logs "$1" 2>&1 | grep -c 'whoami 401' || true; }
+# ask_on FILE: asks until there is $WORK/enough, and writes down each answer that is not the right one.
+ask_on() {
+  local code count=0
+  : >"$1"
+  while [ ! -e "$WORK/enough" ]; do
+    code=$(curl --silent --max-time 10 --output /dev/null --write-out '%{http_code}' "$URL/api/v1/auth/whoami" || true)
+    [ "$code" = 401 ] || echo "$code" >>"$1"
+    count=$((count + 1))
+  done
+  echo "$count" >"$1.count"
+}
+ask_on "$WORK/lost" &
+LOOP=$!
+for replica in "${replicas[@]}"; do
+  before=$(answered "$replica")
+  for ((second = 0; second < 30; second++)); do
+    [ "$(answered "$replica")" -le "$before" ] || break
+    sleep 1
+  done
+  [ "$second" -lt 30 ] || die "the replica $replica gets no requests"
+done
 docker compose up --detach --wait --scale service=1 --no-recreate
-# Which of the three is left is Compose's choice, and with it the port.
-URL=http://$(docker compose port service 8080)
+sleep 2
+touch "$WORK/enough"
+wait "$LOOP"
+LOOP=
+rm "$WORK/enough"
+say "three replicas, then one, under $(cat "$WORK/lost.count") requests: $(wc -l <"$WORK/lost") lost"
+[ ! -s "$WORK/lost" ] || die "requests were lost: $(sort "$WORK/lost" | uniq -c | tr '\n' ' ')"
 
 say 'outage'
 token=$(curl --silent --fail --header 'Content-Type: application/json' \
@@ -191,7 +221,6 @@ docker compose up --detach --wait postgres
 docker compose --profile backup run --rm --no-TTY backup restore latest
 docker compose up --detach --wait
 [ "$(query "SELECT count(*) FROM metrics_snapshot WHERE metric_type = 'outage'")" = "$stored" ] || die 'the restored data are not what they were'
-URL=http://$(docker compose port service 8080)
 smoke "$URL"
 
 say 'stop'
