@@ -101,7 +101,8 @@ logged() {
   local line
   line=$(docker logs --since "$2" "$1" 2>&1 | grep -m 1 "\"message\":\"$3\"" || true)
   [ -n "$line" ] || return 1
-  echo $(($(date -d "$(sed 's/.*"timestamp":"\([^"]*\)".*/\1/' <<<"$line")" +%s%N) / 1000000))
+  line=${line#*\"timestamp\":\"}
+  echo $(($(date -d "${line%%\"*}" +%s%N) / 1000000))
 }
 best=
 for ((round = 1; round <= 5; round++)); do
