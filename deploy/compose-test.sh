@@ -4,9 +4,9 @@
 #
 #   images    both build, each is at most 40 MB with its base, not root, without a shell
 #   up        `docker compose up --detach --wait` ends with everything healthy; the smoke test passes
-#   start     a service that is started anew is ready within 300 ms (from `docker start` on: it prints both)
+#   start     a service that is started anew is ready within 300 ms (the quickest of five; START_LIMIT moves it)
 #   data      `down` and `up` keep the data and the passwords
-#   scale     three replicas, each at a port of its own, all well
+#   scale     three replicas behind one address; each of them answers; one is taken away and no request is lost
 #   outage    the database is killed and away for 20 s: no request fails that a retry does not cure, and the
 #             service is not restarted
 #   backup    the profile takes one; the database's volume is lost; `restore` brings the data back
@@ -32,7 +32,7 @@ SOURCE=${1:-$PWD}
 WORK=$(mktemp -d)
 export COMPOSE_PROJECT_NAME=bedplate-test DOCKER_BUILDKIT=1
 # Ports that a running Bedplate does not have.
-export PUBLISH_HTTP=18080-18089 PUBLISH_METRICS=19464-19473 PUBLISH_POSTGRES=15432
+export PUBLISH_HTTP=18080 PUBLISH_METRICS=19464 PUBLISH_POSTGRES=15432
 URL=http://127.0.0.1:18080
 LOOP=
 
@@ -77,7 +77,7 @@ done
 say 'up'
 docker compose up --detach --wait
 smoke "$URL" http://127.0.0.1:19464/metrics
-for service in postgres service; do
+for service in postgres service gateway; do
   state=$(docker inspect --format '{{.State.Health.Status}}' "$(container "$service")")
   [ "$state" = healthy ] || die "$service is $state"
 done
@@ -90,20 +90,37 @@ if docker inspect --format '{{json .Config.Env}}' "$(container service)" | grep 
   die 'a password is in the environment'
 fi
 
-# A container starts in some hundred ms of the engine's own; the service is what comes after its first instant.
+# What the engine needs is its own; the service's time is from the first instant of its process to when it listens
+# and its probe has found the database ready. Its log says when that was, to the microsecond.
 say 'start'
 docker compose stop --timeout 30 service
 id=$(docker compose ps --all --quiet service | head -n 1)
 [ "$(docker inspect --format '{{.State.ExitCode}}' "$id")" = 0 ] || die 'the service did not drain: it ended with another code than 0'
-begin=$(milliseconds)
-docker start "$id" >/dev/null
-until [ "$(curl --silent --max-time 1 --output /dev/null --write-out '%{http_code}' "$URL/readyz" || true)" = 200 ]; do
-  [ $(($(milliseconds) - begin)) -lt 20000 ] || die 'the service is not ready after 20 s'
+# logged ID SINCE MESSAGE: when the process that began then said this first, in ms since 1970.
+logged() {
+  local line
+  line=$(docker logs --since "$2" "$1" 2>&1 | grep -m 1 "\"message\":\"$3\"" || true)
+  [ -n "$line" ] || return 1
+  line=${line#*\"timestamp\":\"}
+  echo $(($(date -d "${line%%\"*}" +%s%N) / 1000000))
+}
+best=
+for ((round = 1; round <= 5; round++)); do
+  [ "$round" = 1 ] || docker stop --time 30 "$id" >/dev/null
+  docker start "$id" >/dev/null
+  began=$(docker inspect --format '{{.State.StartedAt}}' "$id")
+  ready=
+  for ((second = 0; second < 200; second++)); do
+    if listening=$(logged "$id" "$began" listening) && ready=$(logged "$id" "$began" 'the database is ready'); then break; fi
+    sleep 0.1
+  done
+  [ -n "$ready" ] || die 'the service is not ready after 20 s'
+  [ "$ready" -ge "$listening" ] || ready=$listening
+  took=$((ready - $(date -d "$began" +%s%N) / 1000000))
+  say "ready $took ms after its process began"
+  if [ -z "$best" ] || [ "$took" -lt "$best" ]; then best=$took; fi
 done
-end=$(milliseconds)
-started=$(date -d "$(docker inspect --format '{{.State.StartedAt}}' "$id")" +%s%N)
-say "ready $((end - started / 1000000)) ms after the container's process began, $((end - begin)) ms after docker start was called"
-[ $((end - started / 1000000)) -le "${START_LIMIT:-300}" ] || die "that is more than ${START_LIMIT:-300} ms"
+[ "$best" -le "${START_LIMIT:-300}" ] || die "the quickest of five starts took $best ms, more than ${START_LIMIT:-300}"
 
 say 'data'
 before=$(query 'SELECT count(*) FROM metrics_snapshot')
@@ -117,10 +134,40 @@ smoke "$URL"
 
 say 'scale'
 docker compose up --detach --wait --scale service=3 --no-recreate
-for port in 18080 18081 18082; do smoke "http://127.0.0.1:$port"; done
+mapfile -t replicas < <(docker compose ps --quiet service)
+[ "${#replicas[@]}" = 3 ] || die "there are ${#replicas[@]} replicas"
+smoke "$URL"
+# answered ID: how many requests the replica has answered that nobody else sends.
+answered() { docker logs "$1" 2>&1 | grep -c 'whoami 401' || true; }
+# ask_on FILE: asks until there is $WORK/enough, and writes down each answer that is not the right one.
+ask_on() {
+  local code count=0
+  : >"$1"
+  while [ ! -e "$WORK/enough" ]; do
+    code=$(curl --silent --max-time 10 --output /dev/null --write-out '%{http_code}' "$URL/api/v1/auth/whoami" || true)
+    [ "$code" = 401 ] || echo "$code" >>"$1"
+    count=$((count + 1))
+  done
+  echo "$count" >"$1.count"
+}
+ask_on "$WORK/lost" &
+LOOP=$!
+for replica in "${replicas[@]}"; do
+  before=$(answered "$replica")
+  for ((second = 0; second < 30; second++)); do
+    [ "$(answered "$replica")" -le "$before" ] || break
+    sleep 1
+  done
+  [ "$second" -lt 30 ] || die "the replica $replica gets no requests"
+done
 docker compose up --detach --wait --scale service=1 --no-recreate
-# Which of the three is left is Compose's choice, and with it the port.
-URL=http://$(docker compose port service 8080)
+sleep 2
+touch "$WORK/enough"
+wait "$LOOP"
+LOOP=
+rm "$WORK/enough"
+say "three replicas, then one, under $(cat "$WORK/lost.count") requests: $(wc -l <"$WORK/lost") lost"
+[ ! -s "$WORK/lost" ] || die "requests were lost: $(sort "$WORK/lost" | uniq -c | tr '\n' ' ')"
 
 say 'outage'
 token=$(curl --silent --fail --header 'Content-Type: application/json' \
@@ -191,7 +238,6 @@ docker compose up --detach --wait postgres
 docker compose --profile backup run --rm --no-TTY backup restore latest
 docker compose up --detach --wait
 [ "$(query "SELECT count(*) FROM metrics_snapshot WHERE metric_type = 'outage'")" = "$stored" ] || die 'the restored data are not what they were'
-URL=http://$(docker compose port service 8080)
 smoke "$URL"
 
 say 'stop'

@@ -118,6 +118,9 @@ find_database() {
 
 ask() { psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 --command "$1"; }
 
+# tables: how many there are. While the database cannot be asked, none.
+tables() { ask "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tableowner = current_user" || echo 0; }
+
 # ---- Backups -------------------------------------------------------------------------------------------
 
 # The name says when it was taken, so that the order of names is the order of time.
@@ -163,6 +166,10 @@ rest() {
 schedule() {
   trap 'exit 0' TERM INT
   local left
+  until [ "$(tables)" -gt 0 ]; do
+    say 'there is nothing in the database yet'
+    rest 5
+  done
   while :; do
     left=$(due)
     if [ "$left" -gt 0 ]; then
@@ -200,7 +207,9 @@ BEGIN
         nspname, relname)
       FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
      WHERE nspname = 'public' AND relkind IN ('r', 'p', 'v', 'm', 'S') AND pg_get_userbyid(relowner) = current_user
-       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('e', 'i', 'a'))
+       -- Those of an extension stay, and a column's sequence goes with its table.
+       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid
+         AND (d.deptype = 'e' OR relkind = 'S' AND d.deptype IN ('i', 'a')))
     UNION ALL
     SELECT format('DROP ROUTINE IF EXISTS %s CASCADE', p.oid::regprocedure)
       FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
@@ -217,7 +226,7 @@ SQL
 }
 
 restore() {
-  local file=$1 force=$2 backup=$3 others tables
+  local file=$1 force=$2 backup=$3 others
   case $file in
     # What was taken before a restore is there to undo it, and asked for by its name.
     latest) file=$(backups | grep -v -e '-before-restore\.dump$' | tail -n 1) || true ;;
@@ -231,8 +240,7 @@ restore() {
   if [ -n "$others" ] && [ -z "$force" ]; then
     die "connected are $others: stop what uses the database first (docker compose stop service), or say --force"
   fi
-  tables=$(ask "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tableowner = current_user")
-  if [ "$tables" -gt 0 ] && [ -n "$backup" ]; then once -before-restore; fi
+  if [ "$(tables)" -gt 0 ] && [ -n "$backup" ]; then once -before-restore; fi
   # COMMIT comes after the last byte of the backup: whatever ends early, ends without it.
   {
     echo 'BEGIN;'
