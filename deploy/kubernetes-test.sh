@@ -12,9 +12,9 @@
 #   job         the component migration-job: pods wait until the Job has migrated, and go on
 #
 # Needs kubectl 1.21 or later and a cluster of 1.20 or later with the images bedplate-migrator:dev,
-# bedplate-service:dev, bedplate-migrator:bad and postgres:17 on its nodes (`kind load docker-image` or the
-# like). `kubernetes-test.sh images` builds the first three with Docker; the third is a release whose newest
-# migration fails. KEEP=yes leaves the namespace.
+# bedplate-service:dev and bedplate-migrator:bad on its nodes (`kind load docker-image` or the like), where
+# postgres:17 is too or can be pulled. `kubernetes-test.sh images` builds the three with Docker; the last is a
+# release whose newest migration fails. KEEP=yes leaves the namespace.
 set -euo pipefail
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
