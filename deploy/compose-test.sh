@@ -90,9 +90,9 @@ if docker inspect --format '{{json .Config.Env}}' "$(container service)" | grep 
   die 'a password is in the environment'
 fi
 
-# What the engine needs is its own; the service's time is from when its process was made to when it listens and
-# its probe has found the database ready. Its log says when that was, the kernel when the process was made (which
-# Docker's StartedAt is later than).
+# What the engine needs to make the container is its own: some hundred ms. The service's time is from Docker's
+# StartedAt, or from its first line in the log where Docker wrote that down late, to when it listens and its probe has
+# found the database ready. `make bench` measures the same without containers.
 say 'start'
 docker compose stop --timeout 30 service
 id=$(docker compose ps --all --quiet service | head -n 1)
@@ -100,28 +100,17 @@ id=$(docker compose ps --all --quiet service | head -n 1)
 # logged ID SINCE MESSAGE: when the process that began then said this first, in ms since 1970.
 logged() {
   local line
-  line=$(docker logs --since "$2" "$1" 2>&1 | grep -m 1 "\"message\":\"$3\"" || true)
+  line=$(docker logs --since "$2" "$1" 2>&1 | grep -m 1 "\"message\":\"$3" || true)
   [ -n "$line" ] || return 1
   line=${line#*\"timestamp\":\"}
   echo $(($(date -d "${line%%\"*}" +%s%N) / 1000000))
-}
-# made PID: when the kernel made the process, in ms since 1970.
-made() {
-  local fields up
-  read -r up _ </proc/uptime
-  fields=$(sed 's/.*) //' "/proc/$1/stat")
-  # shellcheck disable=SC2086 # its fields
-  set -- $fields
-  echo $(($(milliseconds) - 10#${up/./}0 + ${20} * 1000 / $(getconf CLK_TCK)))
 }
 best=
 for ((round = 1; round <= 5; round++)); do
   [ "$round" = 1 ] || docker stop --time 30 "$id" >/dev/null
   asked=$(date -u +%Y-%m-%dT%H:%M:%S.%NZ)
   docker start "$id" >/dev/null
-  pid=$(docker inspect --format '{{.State.Pid}}' "$id")
-  [ -r "/proc/$pid/stat" ] || { say 'the engine is on another machine: the start is not measured' && break; }
-  began=$(made "$pid")
+  began=$(($(date -d "$(docker inspect --format '{{.State.StartedAt}}' "$id")" +%s%N) / 1000000))
   ready=
   for ((second = 0; second < 200; second++)); do
     if listening=$(logged "$id" "$asked" listening) && ready=$(logged "$id" "$asked" 'the database is ready'); then break; fi
@@ -129,11 +118,13 @@ for ((round = 1; round <= 5; round++)); do
   done
   [ -n "$ready" ] || die 'the service is not ready after 20 s'
   [ "$ready" -ge "$listening" ] || ready=$listening
+  first=$(logged "$id" "$asked" '')
+  [ "$first" -ge "$began" ] || began=$first
   took=$((ready - began))
-  say "ready $took ms after its process was made"
+  say "ready $took ms after it was started"
   if [ -z "$best" ] || [ "$took" -lt "$best" ]; then best=$took; fi
 done
-[ "${best:-0}" -le "${START_LIMIT:-300}" ] || die "the quickest of five starts took $best ms, more than ${START_LIMIT:-300}"
+[ "$best" -le "${START_LIMIT:-300}" ] || die "the quickest of five starts took $best ms, more than ${START_LIMIT:-300}"
 
 say 'data'
 before=$(query 'SELECT count(*) FROM metrics_snapshot')
