@@ -90,8 +90,9 @@ if docker inspect --format '{{json .Config.Env}}' "$(container service)" | grep 
   die 'a password is in the environment'
 fi
 
-# What the engine needs is its own; the service's time is from the first instant of its process to when it listens
-# and its probe has found the database ready. Its log says when that was, to the microsecond.
+# What the engine needs to make the container is its own: some hundred ms. The service's time is from Docker's
+# StartedAt, or from its first line in the log where Docker wrote that down late, to when it listens and its probe has
+# found the database ready. `make bench` measures the same without containers.
 say 'start'
 docker compose stop --timeout 30 service
 id=$(docker compose ps --all --quiet service | head -n 1)
@@ -99,7 +100,7 @@ id=$(docker compose ps --all --quiet service | head -n 1)
 # logged ID SINCE MESSAGE: when the process that began then said this first, in ms since 1970.
 logged() {
   local line
-  line=$(docker logs --since "$2" "$1" 2>&1 | grep -m 1 "\"message\":\"$3\"" || true)
+  line=$(docker logs --since "$2" "$1" 2>&1 | grep -m 1 "\"message\":\"$3" || true)
   [ -n "$line" ] || return 1
   line=${line#*\"timestamp\":\"}
   echo $(($(date -d "${line%%\"*}" +%s%N) / 1000000))
@@ -107,17 +108,20 @@ logged() {
 best=
 for ((round = 1; round <= 5; round++)); do
   [ "$round" = 1 ] || docker stop --time 30 "$id" >/dev/null
+  asked=$(date -u +%Y-%m-%dT%H:%M:%S.%NZ)
   docker start "$id" >/dev/null
-  began=$(docker inspect --format '{{.State.StartedAt}}' "$id")
+  began=$(($(date -d "$(docker inspect --format '{{.State.StartedAt}}' "$id")" +%s%N) / 1000000))
   ready=
   for ((second = 0; second < 200; second++)); do
-    if listening=$(logged "$id" "$began" listening) && ready=$(logged "$id" "$began" 'the database is ready'); then break; fi
+    if listening=$(logged "$id" "$asked" listening) && ready=$(logged "$id" "$asked" 'the database is ready'); then break; fi
     sleep 0.1
   done
   [ -n "$ready" ] || die 'the service is not ready after 20 s'
   [ "$ready" -ge "$listening" ] || ready=$listening
-  took=$((ready - $(date -d "$began" +%s%N) / 1000000))
-  say "ready $took ms after its process began"
+  first=$(logged "$id" "$asked" '')
+  [ "$first" -ge "$began" ] || began=$first
+  took=$((ready - began))
+  say "ready $took ms after it was started"
   if [ -z "$best" ] || [ "$took" -lt "$best" ]; then best=$took; fi
 done
 [ "$best" -le "${START_LIMIT:-300}" ] || die "the quickest of five starts took $best ms, more than ${START_LIMIT:-300}"
