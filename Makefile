@@ -7,7 +7,7 @@ SHELL := /bin/bash
 POSTGRES := ./deploy/development/throwaway-postgres.sh
 BROWSER := ./deploy/development/browser.sh
 MIGRATOR := cargo run --quiet --package migrator --
-SCRIPTS = .ci/run $(shell find deploy -name '*.sh')
+SCRIPTS = .ci/run $(shell find deploy k8s -name '*.sh')
 
 # The tests choose their own settings: what the caller's shell holds for a running Bedplate stays out.
 NAMES := $(shell env | sed -n 's/^\([A-Z0-9_]*\)=.*/\1/p')
@@ -69,14 +69,34 @@ browser: ## Installs Chromium and chromedriver where they are missing
 conformance: cargo ## Asks a running service all that its OpenAPI document allows and forbids (needs python3)
 	@env $(CLEAN) ./deploy/development/conformance.sh
 
+.PHONY: manifests
+manifests: ## Holds k8s/ and the Dockerfile against Kubernetes' schemas, checkov and hadolint (needs python3)
+	@./deploy/check-manifests.sh
+
+.PHONY: test-kubernetes
+test-kubernetes: ## Tries the manifests on the cluster that kubectl talks to (the images have to be there)
+	@./deploy/kubernetes-test.sh
+
+.PHONY: restore-drill
+restore-drill: cargo ## Loses a database and brings it back with the shipped commands, beside a throwaway PostgreSQL
+	@cargo build --quiet --package migrator --package service
+	@env PROGRAMS='$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug' ./deploy/restore-drill.sh
+
+.PHONY: test-compose
+test-compose: ## Builds the images and tries docker-compose.yml on a Docker engine, from a fresh clone
+	@./deploy/compose-test.sh
+
 .PHONY: lint
-lint: cargo ## Format, clippy, documentation; shellcheck and cargo-deny where they are installed
+lint: cargo ## Format, clippy, documentation; shellcheck, promtool and cargo-deny where they are installed
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --all-features --locked --quiet -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked --quiet
 	@if command -v shellcheck >/dev/null; then echo 'shellcheck $(SCRIPTS)'; shellcheck $(SCRIPTS); \
 	  else echo 'shellcheck is not installed: the scripts are only parsed'; \
 	    for script in $(SCRIPTS); do bash -n "$$script"; done; fi
+	@if command -v promtool >/dev/null; then echo 'promtool'; cd deploy/observability; \
+	  promtool check config prometheus.yaml >/dev/null; promtool check rules rules.yaml >/dev/null; promtool test rules rules.test.yaml; \
+	  else echo 'promtool is not installed: the alerts are not tried'; fi
 	@if command -v cargo-deny >/dev/null; then $(MAKE) --no-print-directory deny; \
 	  else echo 'cargo-deny is not installed: licences, bans and advisories are not checked'; fi
 

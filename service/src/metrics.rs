@@ -2,6 +2,8 @@
 //!
 //! Names follow OpenTelemetry's semantic conventions as Prometheus spells them.
 
+mod retention;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -22,6 +24,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+pub use self::retention::RetentionMetrics;
 use crate::lifecycle::Lifecycle;
 use crate::probe::ProbeView;
 
@@ -81,6 +84,7 @@ impl Metrics {
     #[must_use]
     pub fn new(
         http: &HttpMetrics,
+        retention: &RetentionMetrics,
         database: &Database,
         lifecycle: Lifecycle,
         probe: ProbeView,
@@ -103,6 +107,7 @@ impl Metrics {
             Unit::Seconds,
             started_at,
         );
+        retention.register(&mut registry);
         let database = database.clone();
         registry.register_collector(Box::new(Now { database, lifecycle, probe }));
         Self(Arc::new(registry))

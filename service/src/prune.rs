@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::live_settings::LiveSettings;
+use crate::metrics::RetentionMetrics;
 use crate::settings::AuthSettings;
 use crate::store::prune::{Pruned, delete_batch};
 
@@ -40,6 +41,8 @@ pub struct Prune {
     pub settings: Arc<AuthSettings>,
     /// What is changed while the service runs.
     pub live: LiveSettings,
+    /// Where what was done is counted.
+    pub metrics: RetentionMetrics,
 }
 
 impl Prune {
@@ -49,7 +52,9 @@ impl Prune {
             let mut failing = false;
             tokio::time::sleep(self.jitter()).await;
             loop {
-                failing = tell(self.round().await, failing);
+                let result = self.round().await;
+                self.metrics.round(result.is_ok());
+                failing = tell(result, failing);
                 tokio::time::sleep(INTERVAL + self.jitter()).await;
             }
         };
@@ -84,6 +89,7 @@ impl Prune {
         let mut deleted = 0;
         for _ in 0..BATCHES {
             let batch = delete_batch(&self.database, what, until, BATCH).await?;
+            self.metrics.pruned(what, batch);
             deleted += batch;
             if batch < u64::from(BATCH) {
                 break;

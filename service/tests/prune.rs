@@ -19,6 +19,7 @@ use foundation::on_both_databases;
 use foundation::settings::{Environment, Section as _};
 use service::lifecycle::{Lifecycle, Stage};
 use service::live_settings::{Live, LiveSettings};
+use service::metrics::RetentionMetrics;
 use service::prune::Prune;
 use service::settings::AuthSettings;
 use time::macros::datetime;
@@ -36,7 +37,14 @@ fn prune(database: &Database, now: OffsetDateTime) -> Prune {
     let settings = AuthSettings::read(&mut Environment::from_pairs(variables));
     let (clock, entropy) = (Clock::fixed(now), foundation::entropy::Entropy::system());
     let live = LiveSettings::fixed(Live::defaults(&settings, None));
-    Prune { database: database.clone(), clock, entropy, settings: Arc::new(settings), live }
+    Prune {
+        database: database.clone(),
+        clock,
+        entropy,
+        settings: Arc::new(settings),
+        live,
+        metrics: RetentionMetrics::default(),
+    }
 }
 
 async fn execute(database: &Database, sql: &str, values: &[Value]) {

@@ -25,6 +25,7 @@ use crate::domain::partitions::Range;
 use crate::leases::{LeaseError, Leases};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::live_settings::{LiveSettings, poll_interval};
+use crate::metrics::RetentionMetrics;
 use crate::server::Signals;
 use crate::settings::{ArchivePlace, ArchiveSettings, AuthSettings, MetricsSettings};
 
@@ -116,6 +117,8 @@ async fn perform(settings: &Settings, command: &ArchiveCommand) -> Result<Exit, 
         leases: Leases::new(database.clone(), &clock, &entropy),
         // Credentials may be among them: nothing is begun before they are read.
         live: LiveSettings::start_read(database.primary(), live, poll, lifecycle.clone()).await?,
+        // Nobody reads the figures of a command.
+        metrics: RetentionMetrics::default(),
         width: settings.metrics.width(),
         settings: Arc::new(settings.archive.clone()),
         place: settings.place.clone(),

