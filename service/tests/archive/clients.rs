@@ -140,7 +140,6 @@ async fn clients_notice_nothing_of_a_run() {
         met.read.load(Ordering::Relaxed),
         done.figures.bytes_freed
     );
-    assert!(Duration::from_millis(slowest) <= LOCK_TIMEOUT + MARGIN, "a client waited {slowest} ms");
     let count =
         world.query("SELECT COUNT(*) AS count FROM metrics_snapshot WHERE metric_type = 'now'", &[]).await;
     assert_eq!(count[0].get::<i64>("count").unwrap(), i64::try_from(written).unwrap());
@@ -161,6 +160,8 @@ async fn clients_notice_nothing_of_a_run() {
     }
     eprintln!("{total} rows restored in {:?}", begun.elapsed());
     assert_eq!(checksum(&world).await, sum, "exactly those rows are back");
+    // Last: on a machine that does other things, a long run says all the rest all the same.
+    assert!(Duration::from_millis(slowest) <= LOCK_TIMEOUT + MARGIN, "a client waited {slowest} ms");
 }
 
 /// How many rows there were before the clients came, and a number that stands for all they hold.
