@@ -246,8 +246,9 @@ fn cast(name: &str, old: &str, new: &str) -> String {
             _ => 0,
         }
     };
-    let arrays = if old.ends_with("[]") && new.ends_with("[]") { "[]" } else { "" };
-    if family(old) > 0 && family(old) == family(new) || family(new) == 2 {
+    let same_shape = old.ends_with("[]") == new.ends_with("[]");
+    let arrays = if same_shape && new.ends_with("[]") { "[]" } else { "" };
+    if same_shape && family(new) > 0 && (family(old) == family(new) || family(new) == 2) {
         format!("{name}::{new}")
     } else {
         format!("{name}::text{arrays}::{new}")
