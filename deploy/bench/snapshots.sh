@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # shared with run.sh and servers.sh
+# shellcheck shell=bash disable=SC2004,SC2016,SC2034,SC2154 # shared with run.sh and servers.sh
 # snapshots.sh: snapshots in bulk: how fast a stream of them is stored, what memory that takes, and what one day
 # costs to read when there are many.
 
