@@ -130,8 +130,36 @@ on_both_databases! {
                 let (statement, values) = aggregates::postgres(&aggregation);
                 check_day(backend, "aggregate", &plan(&database, &statement, &values).await, "20260108");
             }
-            assert_eq!(aggregates::buckets(&database, &aggregation).await.unwrap().len(), 24);
+            assert_eq!(aggregates::buckets(&database, &aggregation, 1_000_000).await.unwrap().len(), 24);
         }
+    }
+
+    /// Where the database does not sort them, they are in memory.
+    async fn percentiles_of_too_many_numbers_are_refused(test: TestDatabase) {
+        migrate(&test).await;
+        let database = test.open();
+        Partitions::new(database.clone(), Width::DAY).ensure([BEGIN]).await.unwrap();
+        let insert = "INSERT INTO metrics_snapshot (timestamp, source, metric_type, metric_data) VALUES ($1, 'a', 'cpu', '{\"value\": 1}')";
+        for second in 0..12 {
+            let time = BEGIN + Duration::seconds(second);
+            database.execute(&Statement::write("metrics_snapshot", insert), &[time.into()]).await.unwrap();
+        }
+        let mut aggregation = Aggregation {
+            metric_type: "cpu".to_owned(),
+            source: None,
+            from: BEGIN,
+            to: BEGIN + Duration::hours(1),
+            step: Step::parse("1m").unwrap(),
+            paths: vec![Path::parse("value").unwrap()],
+            figures: vec![Figure::Avg, Figure::P95],
+        };
+        assert_eq!(aggregates::buckets(&database, &aggregation, 12).await.unwrap().len(), 1);
+        let refused = aggregates::buckets(&database, &aggregation, 11).await;
+        assert!(matches!(refused, Err(aggregates::AggregateError::TooManyNumbers(_))), "{refused:?}");
+        aggregation.step = Step::parse("6s").unwrap();
+        assert_eq!(aggregates::buckets(&database, &aggregation, 11).await.unwrap().len(), 2, "of one bucket");
+        (aggregation.step, aggregation.figures) = (Step::parse("1m").unwrap(), vec![Figure::Avg, Figure::Max]);
+        assert_eq!(aggregates::buckets(&database, &aggregation, 11).await.unwrap().len(), 1, "nothing is sorted");
     }
 
     async fn the_newest_are_found_without_the_old(test: TestDatabase) {
