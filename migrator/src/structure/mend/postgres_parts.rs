@@ -6,7 +6,7 @@ use super::postgres::Way;
 use super::{Mend, gone};
 use crate::structure::clauses;
 use crate::structure::names::quote_name;
-use crate::structure::{Constraint, ConstraintKind, Index, Partition, Table};
+use crate::structure::{Constraint, ConstraintKind, Index, Partition, Structure, Table};
 
 impl<'a> Way<'a> {
     fn is_touched(&self, table: &str, definition: &str) -> bool {
@@ -17,7 +17,9 @@ impl<'a> Way<'a> {
     fn stays(&self, table: &str, constraint: &Constraint) -> bool {
         let after = self.to.tables.get(table);
         let same = after.is_some_and(|it| it.constraints.contains(constraint));
-        let pointed_at = constraint.references.as_deref().is_none_or(|it| self.keys_stay(it));
+        // A foreign key of a table that keeps its rows cannot point at one that does not.
+        let can_point = |it: &str| self.is_logged_as_before(table) && self.keys_stay(it);
+        let pointed_at = constraint.references.as_deref().is_none_or(can_point);
         same && pointed_at && !self.is_touched(table, &constraint.definition)
     }
 
@@ -31,7 +33,9 @@ impl<'a> Way<'a> {
         let key = |it: &Constraint| after.constraints.contains(it) && !self.is_touched(table, &it.definition);
         let new = after.constraints.iter().filter(is_key).all(|it| before.constraints.contains(it));
         let unique = |it: &Index| it.definition.starts_with("CREATE UNIQUE");
-        new && before.constraints.iter().filter(is_key).all(key)
+        self.is_logged_as_before(table)
+            && new
+            && before.constraints.iter().filter(is_key).all(key)
             && before.indexes.iter().filter(|(_, it)| unique(it)).all(|(name, it)| {
                 after.indexes.get(name) == Some(it) && !self.is_touched(table, &it.definition)
             })
@@ -40,6 +44,11 @@ impl<'a> Way<'a> {
                 .iter()
                 .filter(|(_, it)| unique(it))
                 .all(|(name, _)| before.indexes.contains_key(name))
+    }
+
+    fn is_logged_as_before(&self, table: &str) -> bool {
+        let unlogged = |it: &Structure| it.tables.get(table).map(|it| it.options.contains("UNLOGGED"));
+        unlogged(self.from) == unlogged(self.to)
     }
 
     fn in_both(&self) -> impl Iterator<Item = (&'a String, &'a Table, &'a Table)> {
