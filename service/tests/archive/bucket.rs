@@ -205,7 +205,11 @@ impl Bucket {
         match (&asked.method, upload) {
             (&Method::PUT, Some(upload)) => {
                 let number = parameter("partNumber").unwrap().parse().unwrap();
-                uploads.get_mut(&upload).expect("an upload that was begun").insert(number, body);
+                // One that was taken back meanwhile takes no more parts.
+                let Some(parts) = uploads.get_mut(&upload) else {
+                    return Response::builder().status(404).body(Full::default()).unwrap();
+                };
+                parts.insert(number, body);
             }
             (&Method::PUT, None) => {
                 objects.insert(asked.path.clone(), (self.next(), body));

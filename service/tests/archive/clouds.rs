@@ -145,7 +145,8 @@ on_both_databases! {
             let begun = began.clone();
             bucket.before_each_answer(move |asked| {
                 let is_part = asked.query.contains("partNumber=1");
-                begun.fetch_or(is_part, Ordering::Relaxed);
+                // Two are on their way at once, and either may be the first.
+                begun.fetch_or(asked.query.contains("partNumber="), Ordering::Relaxed);
                 let is_complete = asked.method == Method::POST && asked.query.contains("uploadId");
                 let refuse = asked.query.contains(fails) || (fails == "complete" && is_complete);
                 let stops = fails == "stop" && is_part;
