@@ -146,8 +146,7 @@ fn write_time(out: &mut Vec<u8>, time: OffsetDateTime) -> std::io::Result<()> {
     };
     let (hour, minute, second, nanosecond) = time.to_hms_nano();
     digits(out, year, 4);
-    for (mark, number) in
-        [(b'-', u8::from(month)), (b'-', day), (b'T', hour), (b':', minute), (b':', second)]
+    for (mark, number) in [(b'-', u8::from(month)), (b'-', day), (b'T', hour), (b':', minute), (b':', second)]
     {
         out.push(mark);
         digits(out, number.into(), 2);
