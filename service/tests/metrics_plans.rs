@@ -13,6 +13,7 @@ mod metrics_support;
 use foundation::database::{Backend, Database, Statement, Value};
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
+use futures_util::StreamExt as _;
 use metrics_support::migrate;
 use service::domain::aggregates::{Aggregation, Figure, Path, Step};
 use service::domain::metrics_snapshots::{Order, Position, SeriesFilter, SeriesKey, SnapshotFilter};
@@ -49,13 +50,24 @@ async fn fill(test: &TestDatabase, database: &Database) {
 
 /// The plan of a statement, and on PostgreSQL what really ran.
 async fn plan(database: &Database, statement: &Statement, values: &[Value]) -> String {
+    let (statement, column) = explained(database, statement);
+    let rows = database.query(&statement, values).await.unwrap();
+    rows.iter().map(|row| row.get::<String>(column).unwrap() + "\n").collect()
+}
+
+/// The same of one whose rows are streamed.
+async fn plan_of_stream(database: &Database, statement: &Statement, values: &[Value]) -> String {
+    let (statement, column) = explained(database, statement);
+    let rows = database.query_stream(&statement, values).await.unwrap();
+    rows.map(|row| row.unwrap().get::<String>(column).unwrap() + "\n").collect().await
+}
+
+fn explained(database: &Database, statement: &Statement) -> (Statement, &'static str) {
     let (words, column) = match database.backend() {
         Backend::Postgres => ("EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF)", "QUERY PLAN"),
         Backend::Sqlite => ("EXPLAIN QUERY PLAN", "detail"),
     };
-    let statement = Statement::read("metrics_snapshot", "").with_sql(format!("{words} {}", statement.sql()));
-    let rows = database.query(&statement, values).await.unwrap();
-    rows.iter().map(|row| row.get::<String>(column).unwrap() + "\n").collect()
+    (Statement::read("metrics_snapshot", "").with_sql(format!("{words} {}", statement.sql())), column)
 }
 
 /// The partitions that a plan names.
@@ -106,11 +118,12 @@ on_both_databases! {
             for order in [Order::NewestFirst, Order::OldestFirst] {
                 for after in [None, Some(after)] {
                     let of_all = filter.source.is_none();
-                    for (what, query) in [
-                        ("page", metrics_snapshots::Query::by_time(&filter, order, after, Some(10))),
-                        ("stream", metrics_snapshots::Query::new(&filter, order, after, None)),
+                    let page = metrics_snapshots::Query::by_time(&filter, order, after, Some(10));
+                    let stream = metrics_snapshots::Query::new(&filter, order, after, None);
+                    for (what, plan) in [
+                        ("page", plan(&database, &page.statement, &page.values).await),
+                        ("stream", plan_of_stream(&database, &stream.statement, &stream.values).await),
                     ] {
-                        let plan = plan(&database, &query.statement, &query.values).await;
                         check_day(backend, if of_all { what } else { "of a source" }, &plan, "20260108");
                         // What is behind a place is found by it, not by going there.
                         assert!(!plan.contains("Rows Removed by Filter"), "{order:?} {after:?}:\n{plan}");

@@ -27,14 +27,15 @@ type Running = Pin<Box<tokio_postgres::RowStream>>;
 
 impl PostgresConnection {
     /// Streams in a transaction of its own that may only read: its end takes with it that the statement
-    /// has no time limit.
+    /// has no time limit, and that nothing is sorted as a whole before the first row where an index brings
+    /// the rows in their order, or nearly so.
     pub(in crate::database) async fn into_stream(
         mut self,
         sql: String,
         values: Vec<Value>,
     ) -> Result<Rows<'static>, DatabaseError> {
         self.in_transaction = true;
-        self.batch("BEGIN READ ONLY; SET LOCAL statement_timeout = 0").await?;
+        self.batch(&format!("BEGIN READ ONLY; {LIFT_TIME_LIMIT}; SET LOCAL enable_sort = off")).await?;
         streamed(Held::Own(Box::new(self)), sql, values).await
     }
 

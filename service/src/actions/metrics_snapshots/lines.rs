@@ -12,10 +12,10 @@ use crate::domain::metrics_snapshots::streams::{Batch, Encoding, MAX_ATOMIC, Str
 use crate::domain::metrics_snapshots::{Rejection, Rules};
 
 /// Snapshots that are stored in one transaction.
-const BATCH_ROWS: usize = 10_000;
+const BATCH_ROWS: usize = 2500;
 
 /// The bytes of their lines, about.
-const BATCH_BYTES: u64 = 4 * 1024 * 1024;
+const BATCH_BYTES: u64 = 1024 * 1024;
 
 /// What a line has beside its document, at most.
 const BESIDE_DOCUMENT: usize = 4 * 1024;

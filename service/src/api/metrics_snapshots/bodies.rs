@@ -127,7 +127,7 @@ pub struct SnapshotPageBody {
 /// A text or a time has no form in JSON: neither can be.
 pub fn write_snapshot(out: &mut Vec<u8>, snapshot: &Snapshot<'_>) -> std::io::Result<()> {
     write!(out, "{{\"id\":{},\"timestamp\":\"", snapshot.id)?;
-    snapshot.timestamp.format_into(out, &Rfc3339).map_err(std::io::Error::other)?;
+    write_time(out, snapshot.timestamp)?;
     out.extend_from_slice(b"\",\"source\":");
     serde_json::to_writer(&mut *out, snapshot.source)?;
     out.extend_from_slice(b",\"metric_type\":");
@@ -136,6 +136,38 @@ pub fn write_snapshot(out: &mut Vec<u8>, snapshot: &Snapshot<'_>) -> std::io::Re
     out.extend_from_slice(snapshot.metric_data.as_bytes());
     out.push(b'}');
     Ok(())
+}
+
+/// Writes a time as RFC 3339 has it, several times as fast as the general way to do so.
+fn write_time(out: &mut Vec<u8>, time: OffsetDateTime) -> std::io::Result<()> {
+    let (year, month, day) = time.to_calendar_date();
+    let Some(year) = u32::try_from(year).ok().filter(|year| *year <= 9999 && time.offset().is_utc()) else {
+        return time.format_into(out, &Rfc3339).map(drop).map_err(std::io::Error::other);
+    };
+    let (hour, minute, second, nanosecond) = time.to_hms_nano();
+    digits(out, year, 4);
+    for (mark, number) in [(b'-', u8::from(month)), (b'-', day), (b'T', hour), (b':', minute), (b':', second)]
+    {
+        out.push(mark);
+        digits(out, number.into(), 2);
+    }
+    if nanosecond > 0 {
+        out.push(b'.');
+        digits(out, nanosecond, 9);
+        // Of what follows the dot something is not zero.
+        while out.last() == Some(&b'0') {
+            out.pop();
+        }
+    }
+    out.push(b'Z');
+    Ok(())
+}
+
+/// Writes the last digits of a number.
+fn digits(out: &mut Vec<u8>, number: u32, count: u32) {
+    for place in (0..count).rev() {
+        out.push(b'0' + (number / 10_u32.pow(place) % 10) as u8);
+    }
 }
 
 /// Writes the JSON of a page.
@@ -206,5 +238,25 @@ impl Example for SnapshotBody {
 impl Example for SnapshotPageBody {
     fn example() -> Self {
         Self { items: vec![SnapshotBody::example()], next_cursor: Nullable(None) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_in_rfc_3339() {
+        for time in [
+            datetime!(2024-02-29 23:59:59.999_999 UTC),
+            datetime!(0001-01-01 00:00:00.1 UTC),
+            datetime!(9999-12-31 10:20:30.000_010 UTC),
+            datetime!(2026-11-21 17:05 UTC),
+            datetime!(2026-11-21 17:05 +05:45),
+        ] {
+            let mut written = Vec::new();
+            write_time(&mut written, time).expect("it can be written");
+            assert_eq!(written, time.format(&Rfc3339).expect("it can be written").into_bytes());
+        }
     }
 }
