@@ -98,6 +98,14 @@ CREATE TABLE config (
     CONSTRAINT config_version_positive CHECK (version >= 1)
 ) STRICT;
 
+CREATE TABLE deployment (
+    singleton INTEGER NOT NULL DEFAULT 1,
+    id TEXT NOT NULL DEFAULT (lower(hex(randomblob(16)))),
+    CONSTRAINT deployment_pkey PRIMARY KEY (singleton),
+    CONSTRAINT deployment_id_plain CHECK (length(id) = 32 AND id NOT GLOB '*[^0-9a-f]*'),
+    CONSTRAINT deployment_singleton_true CHECK (singleton = 1)
+) STRICT;
+
 CREATE TABLE lease (
     name TEXT NOT NULL,
     holder TEXT NOT NULL,

@@ -108,6 +108,22 @@ async fn a_partition_that_is_gone_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_of_a_published_table_can_be_deleted() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    migrate(&database).await;
+    let database = database.open();
+    database
+        .execute(&Statement::write("publication", "CREATE PUBLICATION everything FOR ALL TABLES"), &[])
+        .await
+        .unwrap();
+    Partitions::new(database.clone(), Width::DAY).ensure([NOON]).await.unwrap();
+    write(&database, NOON).await.unwrap();
+    let delete =
+        Statement::write("metrics_snapshot", "DELETE FROM metrics_snapshot WHERE metric_type = 'cpu'");
+    assert_eq!(database.execute(&delete, &[]).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn they_are_made_ahead_by_whoever_has_the_duty() {
     let database = TestDatabase::new(Backend::Postgres).await;
     migrate(&database).await;
