@@ -201,6 +201,14 @@ fn documents() -> Vec<(String, Vec<String>)> {
     documents
 }
 
+/// What kube-state-metrics tells of jobs and of pods that cannot begin, as its documentation has it.
+const OF_KUBERNETES: [(&str, &[&str]); 4] = [
+    ("kube_pod_init_container_status_waiting_reason", &["namespace", "pod", "container", "reason"]),
+    ("kube_job_status_failed", &["namespace", "job_name", "reason"]),
+    ("kube_job_status_succeeded", &["namespace", "job_name"]),
+    ("kube_cronjob_status_last_successful_time", &["namespace", "cronjob"]),
+];
+
 #[tokio::test]
 async fn dashboards_and_alerts_ask_for_what_is_told() {
     let mut program = Program::serve(&[("TELEMETRY_PROMETHEUS_ADDRESS", "127.0.0.1:0")]);
@@ -209,7 +217,11 @@ async fn dashboards_and_alerts_ask_for_what_is_told() {
     let service = format!("http://{}", program.address());
     let client = client();
     wait_for(&client, &format!("{service}/readyz"), StatusCode::OK).await;
-    let told = told(&client.get(figures).send().await.expect("figures").text().await.expect("text"));
+    let mut told = told(&client.get(figures).send().await.expect("figures").text().await.expect("text"));
+    told.extend(
+        OF_KUBERNETES
+            .map(|(name, labels)| (name.to_owned(), labels.iter().map(|it| (*it).to_owned()).collect())),
+    );
     // What Prometheus adds itself.
     let added = ["instance", "job"].map(ToOwned::to_owned);
     for (document, expressions) in documents() {
