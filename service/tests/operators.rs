@@ -220,3 +220,23 @@ async fn a_database_that_is_away_is_69() {
         .unwrap();
     assert_eq!(output.status.code(), Some(69), "{}", said(&output));
 }
+
+#[test]
+fn a_missing_file_is_named_and_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["admin", "end-sessions", "--username", "ada"][..],
+        &["partitions", "ensure", "--from", "2026-01-01", "--to", "2026-01-02"],
+        &["archive", "run"],
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_service"));
+        let output = command.env_clear().current_dir(folder.path()).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(78), "{}", said(&output));
+        assert!(
+            said(&output).contains("there is no file ./bedplate.db; `migrator up` makes it"),
+            "{}",
+            said(&output)
+        );
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

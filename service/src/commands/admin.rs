@@ -9,7 +9,7 @@ use foundation::entropy::Entropy;
 use foundation::exit::Exit;
 use foundation::settings::{Environment, FoundationSettings, Secret};
 
-use super::{refuse, tell};
+use super::{refuse, require_file, tell};
 use crate::actions::operators::{OperatorError, Operators};
 
 /// As much of standard input as is read for a password, in bytes: 128 characters and more.
@@ -45,6 +45,9 @@ pub(super) fn run(mut environment: Environment, command: AdminCommand) -> Exit {
     let settings = FoundationSettings::read(&mut environment);
     if let Err(error) = environment.finish() {
         return refuse(&error);
+    }
+    if let Err(exit) = require_file(&settings.database_url) {
+        return exit;
     }
     let password = match &command {
         AdminCommand::EndSessions { .. } => None,

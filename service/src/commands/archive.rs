@@ -16,7 +16,7 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::partitions::parse_time;
-use super::{refuse, tell};
+use super::{refuse, require_file, tell};
 use crate::archive::{ArchiveError, Archiving, Asked, Restore};
 use crate::domain::archive_runs::{ArchiveRun, RunReason, RunState};
 use crate::domain::audit::{Actor, AuditEvent, Change, Target};
@@ -73,6 +73,9 @@ pub(super) fn run(mut environment: Environment, command: &ArchiveCommand) -> Exi
     let (archive, place) = ArchiveSettings::read_with_place(&mut environment, &foundation);
     if let Err(error) = environment.finish() {
         return refuse(&error);
+    }
+    if let Err(exit) = require_file(&foundation.database_url) {
+        return exit;
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

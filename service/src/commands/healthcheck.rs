@@ -33,7 +33,7 @@ pub(super) fn run(mut environment: Environment, ready: bool) -> Exit {
             Exit::Unavailable
         }
         Err(error) => {
-            tell(format_args!("http://{address}{path} does not answer: {error}"));
+            tell(format_args!("http://{address}{path}, where HTTP_ADDRESS has it, does not answer: {error}"));
             Exit::Unavailable
         }
     }

@@ -11,6 +11,7 @@ mod serve;
 use std::io::{self, Write as _};
 
 use clap::{Parser, Subcommand, ValueEnum};
+use foundation::database::DatabaseUrl;
 use foundation::exit::Exit;
 use foundation::settings::{Environment, SettingsError};
 
@@ -97,6 +98,20 @@ pub fn main() -> Exit {
 fn tell(message: impl std::fmt::Display) {
     // When standard error is gone there is nobody left to tell.
     let _nobody_reads = writeln!(io::stderr().lock(), "{message}");
+}
+
+/// Refuses a SQLite file that is missing: connecting would make an empty one, in whatever folder this is.
+fn require_file(url: &DatabaseUrl) -> Result<(), Exit> {
+    match url {
+        DatabaseUrl::Sqlite(path) if !path.exists() => {
+            let path = path.display();
+            tell(format_args!(
+                "there is no file {path}; `migrator up` makes it (DATABASE_URL says which one)"
+            ));
+            Err(Exit::Configuration)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Shows every problem at once.

@@ -9,7 +9,7 @@ use foundation::settings::{Environment, FoundationSettings, Section as _};
 use time::format_description::well_known::{Iso8601, Rfc3339};
 use time::{Date, OffsetDateTime};
 
-use super::{refuse, tell};
+use super::{refuse, require_file, tell};
 use crate::partitions::Partitions;
 use crate::settings::MetricsSettings;
 
@@ -53,6 +53,9 @@ pub(super) fn run(mut environment: Environment, command: &PartitionsCommand) -> 
     if width.slot_of(to) - width.slot_of(from) > MOST {
         tell(format_args!("that is more than {MOST} partitions; make them in several steps"));
         return Exit::Usage;
+    }
+    if let Err(exit) = require_file(&foundation.database_url) {
+        return exit;
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
