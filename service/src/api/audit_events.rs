@@ -10,13 +10,13 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::authorize::{Authorized, ReadAudit};
-use super::conventions::cursors;
+use super::conventions::{check_range, cursors};
 use super::payload::JsonBytes;
 use super::problem::Failure;
 use super::problem_json::ProblemJson;
 use super::tags::Tag;
 use crate::actions::Actions;
-use crate::domain::audit::{AuditEvent, AuditFilter};
+use crate::domain::audit::{ACTIONS, AuditEvent, AuditFilter};
 use crate::keys::Keys;
 use crate::store::audit_events;
 
@@ -109,6 +109,8 @@ impl AuditEventsApi {
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> poem::Result<ListResponse> {
+        check_range(from.0, to.0)?;
+        check_action(action.0.as_deref())?;
         let filter = AuditFilter {
             actor_id: actor_id.0,
             target_type: target_type.0,
@@ -131,6 +133,17 @@ impl AuditEventsApi {
         let page =
             AuditEventPage { items: events.into_iter().map(AuditEventBody::from).collect(), next_cursor };
         Ok(ListResponse::Page(JsonBytes::of(&page)?))
+    }
+}
+
+/// An action that nothing is written down under is a slip of the pen rather than a search.
+fn check_action(action: Option<&str>) -> Result<(), Failure> {
+    match action.filter(|it| !ACTIONS.contains(it)) {
+        None => Ok(()),
+        Some(_) => {
+            let detail = format!("there is no such action; there are {}", ACTIONS.join(", "));
+            Err(Failure::Unreadable("/query/action", detail))
+        }
     }
 }
 

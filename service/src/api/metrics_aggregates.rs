@@ -11,7 +11,7 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::datetime;
 
 use super::authorize::{Authorized, ReadMetrics};
-use super::conventions::{Refused, Statuses, statuses};
+use super::conventions::{Refused, Statuses, check_range, statuses};
 use super::payload::JsonBytes;
 use super::problem::Failure;
 use super::tags::Tag;
@@ -138,6 +138,7 @@ impl MetricsAggregatesApi {
                 return Err(Failure::Unreadable(pointer, "it has no characters, or a NUL".to_owned()).into());
             }
         }
+        check_range(Some(from.0), Some(to.0))?;
         let aggregation = Aggregation {
             metric_type: metric_type.0,
             source: source.0,

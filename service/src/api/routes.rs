@@ -133,7 +133,7 @@ fn first_segment(path: &str) -> &str {
 }
 
 /// The pattern that poem-openapi gives the router for a documented path: its parameters are counted.
-fn pattern_of(path: &str) -> String {
+pub(super) fn pattern_of(path: &str) -> String {
     let mut counted = 0;
     let parts = path.split('/').map(|part| {
         if part.starts_with('{') {

@@ -60,7 +60,7 @@ pub enum SchemaResponse {
 
 statuses! {
     /// Of what everybody who is known may ask.
-    OfSchema = 401, 500, 503;
+    OfSchema = 400, 401, 500, 503;
 }
 
 /// The route of the schema.

@@ -50,6 +50,31 @@ impl FromStr for ActorKind {
     }
 }
 
+/// Everything that events are written down of.
+pub const ACTIONS: [&str; 21] = [
+    "api_token.created",
+    "api_token.revoked",
+    "archive.restored",
+    "archive_policy.created",
+    "archive_policy.deleted",
+    "archive_policy.updated",
+    "archive_run.started",
+    "config.reset",
+    "config.updated",
+    "login.failed",
+    "login.succeeded",
+    "password.changed",
+    "password.refused",
+    "password.reset",
+    "session.ended",
+    "sessions.ended",
+    "user.blocked",
+    "user.created",
+    "user.deleted",
+    "user.unblocked",
+    "user.updated",
+];
+
 /// Whoever did something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Actor {

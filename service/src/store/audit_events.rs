@@ -4,7 +4,9 @@ use foundation::database::{Database, DatabaseError, DatabaseErrorKind, Row, Stat
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::domain::audit::{Actor, ActorKind, AuditEvent, AuditFilter, Change, Target, UnknownActorKind};
+use crate::domain::audit::{
+    ACTIONS, Actor, ActorKind, AuditEvent, AuditFilter, Change, Target, UnknownActorKind,
+};
 
 const INSERT: Statement = Statement::write(
     "audit_event",
@@ -17,6 +19,7 @@ const INSERT: Statement = Statement::write(
 /// # Errors
 /// What the database says.
 pub async fn insert(transaction: &mut Transaction, event: &AuditEvent) -> Result<(), DatabaseError> {
+    debug_assert!(ACTIONS.contains(&event.action.as_str()), "{} is no known action", event.action);
     let json = |value: &Option<serde_json::Value>| {
         value.as_ref().map_or(Value::Null, |it| Value::Json(it.to_string()))
     };

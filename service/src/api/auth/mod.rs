@@ -53,9 +53,9 @@ statuses! {
     /// Of signing in.
     OfLogin = 400, 401, 403, 413, 415, 429, 500, 503;
     /// Of asking who one is.
-    OfWhoami = 401, 500, 503;
+    OfWhoami = 400, 401, 500, 503;
     /// Of what is one's own and needs no more words.
-    OfOwn = 401, 403, 500, 503;
+    OfOwn = 400, 401, 403, 500, 503;
     /// Of ending a session, and of revoking a token.
     OfEnd = 400, 401, 403, 404, 500, 503;
     /// Of changing a password.

@@ -44,7 +44,7 @@ pub enum SettingList {
 
 statuses! {
     /// Of all settings.
-    OfList = 401, 403, 500, 503;
+    OfList = 400, 401, 403, 500, 503;
     /// Of one setting.
     OfGet = 400, 401, 403, 404, 500, 503;
     /// Of putting a value.

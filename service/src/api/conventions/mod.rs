@@ -13,3 +13,4 @@ pub use bodies::{JsonBody, MergePatch};
 pub use nullable::Nullable;
 pub(crate) use refused::statuses;
 pub use refused::{Refused, Statuses};
+pub use times::check_range;

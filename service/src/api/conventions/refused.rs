@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 
 use poem_openapi::ApiResponse;
 use poem_openapi::payload::Payload as _;
-use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::types::Type as _;
 
 use crate::actions::ActionError;
 use crate::api::problem::Failure;
@@ -71,7 +72,7 @@ impl<S: Statuses> ApiResponse for Refused<S> {
                 content_type: ProblemJson::CONTENT_TYPE,
                 schema: ProblemJson::schema_ref(),
             }],
-            headers: Vec::new(),
+            headers: retry_after(*status).into_iter().collect(),
         };
         MetaResponses { responses: S::STATUSES.iter().map(response).collect() }
     }
@@ -79,6 +80,17 @@ impl<S: Statuses> ApiResponse for Refused<S> {
     fn register(registry: &mut Registry) {
         ProblemJson::register(registry);
     }
+}
+
+/// What an answer that asks for patience has beside it.
+fn retry_after(status: u16) -> Option<MetaHeader> {
+    matches!(status, 429 | 503).then(|| MetaHeader {
+        name: "Retry-After".to_owned(),
+        description: Some("After how many seconds to try again".to_owned()),
+        required: true,
+        deprecated: false,
+        schema: u32::schema_ref(),
+    })
 }
 
 /// What a status means, in the words of the documentation.

@@ -5,6 +5,20 @@ use serde::{Serialize as _, Serializer};
 use time::{OffsetDateTime, UtcOffset};
 
 use super::Nullable;
+use crate::api::problem::Failure;
+
+/// Holds a range of times together: `to` is not part of it, so that the two may be equal.
+///
+/// # Errors
+/// It ends before it begins.
+pub fn check_range(from: Option<OffsetDateTime>, to: Option<OffsetDateTime>) -> Result<(), Failure> {
+    match (from, to) {
+        (Some(from), Some(to)) if from > to => {
+            Err(Failure::Unreadable("/query/from", "it is later than `to`".to_owned()))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Writes a time as `time::serde::rfc3339` does.
 ///

@@ -19,7 +19,7 @@ pub use self::input::SnapshotsInput;
 use self::items::{MAX_ITEMS, Sorted, read_item, read_items};
 use self::lines::Outgoing;
 use super::authorize::{Authorized, ReadMetrics, WriteMetrics};
-use super::conventions::{Refused, cursors, idempotency};
+use super::conventions::{Refused, check_range, cursors, idempotency};
 use super::problem::Failure;
 use super::streams::{NDJSON, is_of_type};
 use super::tags::Tag;
@@ -207,6 +207,7 @@ fn filter(
             return Err(Failure::Unreadable(pointer, "it has no characters, or a NUL".to_owned()));
         }
     }
+    check_range(from, to)?;
     Ok(SnapshotFilter { metric_type, source, from, to })
 }
 

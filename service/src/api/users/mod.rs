@@ -117,7 +117,8 @@ impl UsersApi {
     /// A JSON merge patch (RFC 7396), meant for the version in `If-Match`. Others than administrators change
     /// their own account alone, and of it the name (but for its domain), the mail address and whether it is
     /// active. The last active administrator has to stay one. An account that becomes `eve_sso` loses its
-    /// password and its sessions.
+    /// password and its sessions; its API tokens stay until they are revoked. A password is changed by
+    /// `POST /api/v1/auth/password`, or by an operator with `service admin reset-password`.
     #[oai(path = "/api/v1/users/:id", method = "patch", operation_id = "patch_user")]
     async fn patch(
         &self,

@@ -1,0 +1,190 @@
+//! Parameters of the query, held against what the documentation says of them: one that an operation does not
+//! have is refused rather than passed over, and one that cannot be read is told what it should have been.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use poem::endpoint::BoxEndpoint;
+use poem::http::Method;
+use poem::{Endpoint, EndpointExt as _, Request, Response, Result};
+use poem_openapi::OpenApi;
+use poem_openapi::error::ParseParamError;
+use poem_openapi::registry::{MetaApi, MetaOperationParam, MetaParamIn, MetaSchema, MetaSchemaRef, Registry};
+
+use super::problem::Failure;
+use super::problem_json::FieldError;
+use super::routes::pattern_of;
+
+/// An API that takes the parameters that it documents, and no others.
+pub(super) struct Documented<T>(pub(super) T);
+
+impl<T: OpenApi> OpenApi for Documented<T> {
+    fn meta() -> Vec<MetaApi> {
+        T::meta()
+    }
+
+    fn register(registry: &mut Registry) {
+        T::register(registry);
+    }
+
+    fn add_routes(self, routes: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
+        let mut inner = HashMap::new();
+        self.0.add_routes(&mut inner);
+        let mut known = known_parameters::<T>();
+        for (pattern, methods) in inner {
+            let of_path = routes.entry(pattern.clone()).or_default();
+            for (method, endpoint) in methods {
+                let parameters = known.remove(&(pattern.clone(), method.clone())).unwrap_or_default();
+                of_path.insert(method, Checked { endpoint, parameters: parameters.into() }.boxed());
+            }
+        }
+    }
+}
+
+/// A parameter of the query.
+struct Parameter {
+    name: String,
+    is_repeatable: bool,
+    expected: String,
+}
+
+/// The parameters of each operation, by the pattern of its path and its method.
+fn known_parameters<T: OpenApi>() -> HashMap<(String, Method), Vec<Parameter>> {
+    let mut registry = Registry::new();
+    T::register(&mut registry);
+    let parameter = |it: MetaOperationParam| Parameter {
+        is_repeatable: it.explode && schema_of(&registry, &it.schema).is_some_and(|it| it.ty == "array"),
+        expected: expected(&registry, &it.schema),
+        name: it.name,
+    };
+    let paths = T::meta().into_iter().flat_map(|api| api.paths);
+    let operations = paths.flat_map(|path| {
+        let pattern = pattern_of(&path.path);
+        path.operations.into_iter().map(move |operation| (pattern.clone(), operation))
+    });
+    let of_query = |parameters: Vec<MetaOperationParam>| {
+        parameters.into_iter().filter(|it| it.in_type == MetaParamIn::Query).map(parameter).collect()
+    };
+    operations.map(|(pattern, it)| ((pattern, it.method), of_query(it.params))).collect()
+}
+
+/// An operation that looks at its query first.
+struct Checked<E> {
+    endpoint: E,
+    parameters: Arc<[Parameter]>,
+}
+
+impl<E: Endpoint<Output = Response>> Endpoint for Checked<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        let given = match request.uri().query() {
+            Some(query) if !query.is_empty() => request.params::<Vec<(String, String)>>()?,
+            _ => Vec::new(),
+        };
+        let wrong = self.wrong(&given);
+        if !wrong.is_empty() {
+            return Err(Failure::Parameters(wrong).into());
+        }
+        self.endpoint.call(request).await.map_err(|error| self.explain(error, &given))
+    }
+}
+
+impl<E> Checked<E> {
+    fn find(&self, name: &str) -> Option<&Parameter> {
+        self.parameters.iter().find(|it| it.name == name)
+    }
+
+    /// What of the query is not known, or given more often than it can be.
+    fn wrong(&self, given: &[(String, String)]) -> Vec<FieldError> {
+        let mut wrong = Vec::new();
+        for (index, (name, _)) in given.iter().enumerate() {
+            let detail = match self.find(name) {
+                None => self.unknown(),
+                Some(known) if !known.is_repeatable && given[..index].iter().any(|it| it.0 == *name) => {
+                    "it is given twice".to_owned()
+                }
+                Some(_) => continue,
+            };
+            let pointer = format!("/query/{}", name.chars().take(64).collect::<String>());
+            wrong.push(FieldError { pointer, detail });
+        }
+        wrong
+    }
+
+    fn unknown(&self) -> String {
+        let names: Vec<_> = self.parameters.iter().map(|it| it.name.as_str()).collect();
+        match names.as_slice() {
+            [] => "there is no such parameter; this operation has none".to_owned(),
+            names => format!("there is no such parameter; this operation has {}", names.join(", ")),
+        }
+    }
+
+    /// Puts the words of the documentation in the place of those of the framework.
+    fn explain(&self, error: poem::Error, given: &[(String, String)]) -> poem::Error {
+        let Some(name) = error.downcast_ref::<ParseParamError>().map(|it| it.name) else { return error };
+        let Some(parameter) = self.find(name) else { return error };
+        let detail = if given.iter().any(|it| it.0 == name) {
+            format!("it is not {}", parameter.expected)
+        } else {
+            format!("it is missing; send {}", parameter.expected)
+        };
+        let pointer = format!("/query/{name}");
+        let mut explained: poem::Error = Failure::Parameters(vec![FieldError { pointer, detail }]).into();
+        if let Some(pattern) = error.data::<poem::PathPattern>() {
+            explained.set_data(pattern.clone());
+        }
+        explained
+    }
+}
+
+fn schema_of<'a>(registry: &'a Registry, schema: &'a MetaSchemaRef) -> Option<&'a MetaSchema> {
+    match schema {
+        MetaSchemaRef::Inline(schema) => Some(schema),
+        MetaSchemaRef::Reference(name) => registry.schemas.get(name),
+    }
+}
+
+/// What a parameter should be, to follow "it is not".
+fn expected(registry: &Registry, schema: &MetaSchemaRef) -> String {
+    let Some(schema) = schema_of(registry, schema) else { return "what is documented".to_owned() };
+    if let Some(items) = &schema.items {
+        return format!("a list, with commas, each of it {}", expected(registry, items));
+    }
+    if let Some(first) = schema.all_of.first() {
+        return expected(registry, first);
+    }
+    if !schema.enum_items.is_empty() {
+        let words =
+            schema.enum_items.iter().map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned));
+        return format!("one of {}", words.collect::<Vec<_>>().join(", "));
+    }
+    let range = |least: String, most: String| match (least.as_str(), most.as_str()) {
+        ("", "") => String::new(),
+        (least, "") => format!(" of {least} at least"),
+        ("", most) => format!(" of {most} at most"),
+        (least, most) => format!(" from {least} to {most}"),
+    };
+    let shown = |bound: Option<f64>| bound.map(|it| it.to_string()).unwrap_or_default();
+    match (schema.ty, schema.format) {
+        ("integer", _) => format!("a whole number{}", range(shown(schema.minimum), shown(schema.maximum))),
+        ("number", _) => format!("a number{}", range(shown(schema.minimum), shown(schema.maximum))),
+        ("boolean", _) => "true or false".to_owned(),
+        (_, Some("date-time")) => {
+            "a time of RFC 3339, such as 2026-01-31T12:00:00Z (a + is written %2B)".to_owned()
+        }
+        (_, Some("uuid")) => "a UUID".to_owned(),
+        _ => match (&schema.pattern, schema.min_length, schema.max_length) {
+            (Some(pattern), ..) => format!("a text of the pattern {pattern}"),
+            (None, None, None) => "a text".to_owned(),
+            (None, least, most) => format!(
+                "a text whose number of characters is{}",
+                range(shown_length(least), shown_length(most))
+            ),
+        },
+    }
+}
+
+fn shown_length(bound: Option<usize>) -> String {
+    bound.map(|it| it.to_string()).unwrap_or_default()
+}

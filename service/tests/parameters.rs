@@ -1,0 +1,105 @@
+//! Parameters of the query that are not there, or not what they should be, are told as the documentation has
+//! them.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::redundant_clone,
+    reason = "tests do what programs may not"
+)]
+
+#[path = "support/accounts.rs"]
+mod accounts;
+mod support;
+
+use accounts::{Accounts, Kind, migrate};
+use foundation::on_both_databases;
+use serde_json::{Value, json};
+use support::TestService;
+
+const RANGE: &str = "from=2026-01-31T12:00:00Z&to=2026-01-31T11:00:00Z";
+
+/// What is asked, and what is wrong with which part of it.
+const WRONG: [(&str, &[(&str, &str)]); 14] = [
+    (
+        "users?limt=5",
+        &[("/query/limt", "there is no such parameter; this operation has limit, cursor, user_type")],
+    ),
+    ("users?a=1&limit=5&b=2", &[("/query/a", "no such parameter"), ("/query/b", "no such parameter")]),
+    ("users?limit=5&limit=6", &[("/query/limit", "it is given twice")]),
+    ("users?limit=0", &[("/query/limit", "it is not a whole number from 1 to 200")]),
+    ("users?limit=many", &[("/query/limit", "it is not a whole number from 1 to 200")]),
+    ("users?user_type=admin", &[("/query/user_type", "it is not one of local, eve_sso, domain")]),
+    ("users?is_admin=yes", &[("/query/is_admin", "it is not true or false")]),
+    (
+        "auth/whoami?verbose=true",
+        &[("/query/verbose", "there is no such parameter; this operation has none")],
+    ),
+    ("audit-events?actor_id=7", &[("/query/actor_id", "it is not a UUID")]),
+    ("audit-events?action=login.fails", &[("/query/action", "there are api_token.created,")]),
+    (
+        "metrics/snapshots",
+        &[("/query/metric_type", "it is missing; send a text whose number of characters is from 1 to 50")],
+    ),
+    // The + of an offset is a blank in a query.
+    (
+        "metrics/snapshots?metric_type=cpu&from=2026-01-31T12:00:00+02:00",
+        &[("/query/from", "such as 2026-01-31T12:00:00Z (a + is written %2B)")],
+    ),
+    ("metrics/snapshots?metric_type=cpu&order=up", &[("/query/order", "it is not one of desc, asc")]),
+    (
+        "metrics/aggregate?metric_type=cpu&from=2026-01-31T12:00:00Z&to=2026-02-01T12:00:00Z&step=1x",
+        &[("/query/step", "it is not a text of the pattern ^[0-9]{1,8}[smhd]$")],
+    ),
+];
+
+on_both_databases! {
+    async fn what_is_wrong_with_a_query_is_told(database: TestDatabase) {
+        migrate(&database).await;
+        let service = TestService::with(&[("DATABASE_URL", &database.address)], |it| it).await;
+        let accounts = Accounts::new(database.open());
+        let admin = accounts.user("admin", Kind { is_admin: true, ..Kind::default() }).await;
+        let token = accounts.session(admin).await;
+        let ask = async |query: &str| {
+            let url = service.url(&format!("/api/v1/{query}"));
+            let answer = service.client.get(url).bearer_auth(&token).send().await.unwrap();
+            (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+        };
+        for (query, wrong) in WRONG {
+            let (status, problem) = ask(query).await;
+            assert_eq!((status, &problem["code"]), (400, &json!("invalid_request")), "{query}: {problem}");
+            assert_eq!(problem["errors"].as_array().unwrap().len(), wrong.len(), "{query}: {problem}");
+            for (error, (pointer, detail)) in problem["errors"].as_array().unwrap().iter().zip(wrong) {
+                assert_eq!(error["pointer"], *pointer, "{query}: {problem}");
+                assert!(error["detail"].as_str().unwrap().contains(detail), "{query}: {problem}");
+                assert!(problem["detail"].as_str().unwrap().contains(detail), "{query}: {problem}");
+            }
+        }
+        for route in ["metrics/snapshots?metric_type=cpu&", "audit-events?",
+            "metrics/aggregate?metric_type=cpu&step=1h&"]
+        {
+            let (status, problem) = ask(&format!("{route}{RANGE}")).await;
+            assert_eq!((status, &problem["errors"][0]["pointer"]), (400, &json!("/query/from")), "{problem}");
+            assert_eq!(problem["errors"][0]["detail"], "it is later than `to`");
+        }
+        // What is written with a sign of per cent is the same parameter, and probes take whatever follows.
+        assert_eq!(ask("users?%6Cimit=5").await.0, 200);
+        assert_eq!(service.get("/livez?x=1").await.status(), 200);
+        assert_eq!(service.get("/health/db?x=1").await.status(), 200);
+    }
+
+    async fn a_refused_version_says_what_to_do(database: TestDatabase) {
+        migrate(&database).await;
+        let service = TestService::with(&[("DATABASE_URL", &database.address)], |it| it).await;
+        let accounts = Accounts::new(database.open());
+        let admin = accounts.user("admin", Kind { is_admin: true, ..Kind::default() }).await;
+        let token = accounts.session(admin).await;
+        let url = service.url(&format!("/api/v1/users/{admin}"));
+        let patch = service.client.patch(url).bearer_auth(&token).header("If-Match", "\"999\"");
+        let answer = patch.json(&json!({ "email": "ada@example.org" })).send().await.unwrap();
+        assert_eq!(answer.status(), 412);
+        let problem: Value = answer.json().await.unwrap();
+        assert!(problem["detail"].as_str().unwrap().contains("get it again"), "{problem}");
+    }
+}
