@@ -54,6 +54,16 @@ pub enum MigratorError {
 }
 
 impl MigratorError {
+    /// Whether the server went away.
+    pub(crate) fn is_lost_connection(&self) -> bool {
+        match self {
+            Self::Database(error) | Self::Failed { source: error, .. } => {
+                error.kind() == DatabaseErrorKind::Unreachable
+            }
+            _ => false,
+        }
+    }
+
     /// The exit code of the program.
     #[must_use]
     pub fn exit(&self) -> Exit {

@@ -1,9 +1,13 @@
 //! The settings of the migrator.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use foundation::database::DatabaseUrl;
 use foundation::settings::{Environment, FoundationSettings, Mode, Secret, Section, Variable};
+
+/// Where Kubernetes reads why a container ended: the default of the setting, for while there are none.
+pub(crate) const TERMINATION_LOG: &str = "/dev/termination-log";
 
 foundation::settings! {
     /// How the migrator works. Each has an option of the same name on the command line.
@@ -20,6 +24,11 @@ foundation::settings! {
         /// The role that the service uses: `up` gives it what it needs on every table, those of later
         /// migrations too. PostgreSQL only.
         grant_to: Option<String> = "",
+        /// The role that everything is done as, and that owns what is made, where the one that signs in is
+        /// only a member of it. PostgreSQL only.
+        role: Option<String> = "",
+        /// The file that the last words of a run go into when it is there: Kubernetes shows them with the pod.
+        termination_log: PathBuf = "/dev/termination-log",
     }
 }
 

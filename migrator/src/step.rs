@@ -57,7 +57,12 @@ impl Step<'_> {
             }
             files = rest;
         }
-        let mut work: Vec<Work> = files.iter().map(|sql| Work::File { sql: sql.clone() }).collect();
+        // The last of them is the row of the history.
+        let mut work: Vec<Work> = Vec::new();
+        if let Some((record, files)) = files.split_last() {
+            work.extend(files.iter().map(|sql| Work::File { sql: sql.clone() }));
+            work.push(Work::Record { sql: record.clone() });
+        }
         work.push(Work::Journal(Entry::of(self.migration, Action::Up)));
         let guard = Guard::NotApplied(self.migration.version());
         self.session.perform(&Change { title, guard, work }).await

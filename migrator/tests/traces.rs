@@ -25,8 +25,13 @@ on_both_databases! {
         assert_eq!(run.resource("service.name"), Some("migrator"));
         let migration = named(&spans, "migrate V1__create_users").unwrap();
         assert_eq!((&migration.trace_id, &migration.parent_span_id), (&run.trace_id, &run.span_id));
+        // It makes a table and writes no row; nobody was in its way.
+        assert_eq!(migration.attribute("migration.rows"), Some("0"), "{migration:#?}");
+        assert_eq!(migration.attribute("migration.lock_waits"), Some("0"));
         let journal = named(&spans, "INSERT migrator_journal").unwrap();
         assert_eq!((&journal.trace_id, &journal.parent_span_id), (&migration.trace_id, &migration.span_id));
+        let wrote = |it: &&ReceivedSpan| it.attribute("migration.rows").is_some_and(|rows| rows != "0");
+        assert!(spans.iter().any(|it| wrote(&it)), "settings come with rows of their own: {spans:#?}");
         assert!(spans.iter().all(|span| span.trace_id == run.trace_id), "{spans:#?}");
         assert!(!format!("{spans:?}").contains("a password of the test"));
     }

@@ -118,6 +118,18 @@ impl Connection {
         self.watched(&statements, async |driver| on_driver!(driver, driver => driver.batch(sql).await)).await
     }
 
+    /// Runs any number of statements without parameters, as [`batch`](Self::batch) does, and says how many rows
+    /// they wrote, those that they found counted too on PostgreSQL. What they find is passed over.
+    ///
+    /// # Errors
+    /// What the database says of the first one that fails.
+    pub async fn batch_rows(&mut self, sql: &str) -> Result<u64, DatabaseError> {
+        let statements = Statement::write("statements", "").with_sql(sql.to_owned());
+        let watch = Arc::clone(&self.watch);
+        let work = async { on_driver!(&mut self.driver, driver => driver.batch_rows(sql).await) };
+        watch.statement(&statements, |count| *count, work).await
+    }
+
     /// Begins a transaction. On SQLite it holds the right to write from its start.
     ///
     /// # Errors

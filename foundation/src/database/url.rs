@@ -135,6 +135,9 @@ impl DatabaseUrl {
 
     /// Fills in what the URL leaves open from the other settings; those of keepalives hold in any case.
     pub(crate) fn complete(&mut self, settings: &DatabaseSettings, variable: &'static str) {
+        if let Some(schema) = &settings.schema {
+            self.use_schema(schema);
+        }
         let Self::Postgres(url) = self else { return };
         url.variable = variable;
         let ssl_mode = *url.ssl_mode.get_or_insert(settings.ssl_mode.unwrap_or_default());
@@ -156,6 +159,13 @@ impl DatabaseUrl {
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(settings.keepalive_idle + std::time::Duration::from_secs(15));
         }
+    }
+
+    /// Lets every connection find its tables in one schema.
+    pub(crate) fn use_schema(&mut self, schema: &str) {
+        let Self::Postgres(url) = self else { return };
+        let others = url.config.get_options().map(|it| format!("{it} ")).unwrap_or_default();
+        url.config.options(format!("{others}-c search_path=\"{schema}\""));
     }
 
     /// Looks whether the files that the address names can be read.

@@ -17,6 +17,9 @@ const FALLBACK_URL: &str = "sqlite:///./bedplate.db";
 /// More connections than any server takes, and few enough to count.
 const MOST_CONNECTIONS: u32 = 10_000;
 
+/// As much of a name as PostgreSQL keeps, in bytes.
+const LONGEST_NAME: usize = 63;
+
 crate::settings! {
     /// How the database is reached.
     pub struct DatabaseSettings("DATABASE_") {
@@ -32,6 +35,9 @@ crate::settings! {
         /// be a moment behind go there, and to `DATABASE_URL` while it is away. Not set: all go to
         /// `DATABASE_URL`.
         read_url: Option<DatabaseUrl> = "",
+        /// The schema of PostgreSQL that the tables are in. Not set: the first one of the role's `search_path`
+        /// that there is, which is `public` as a rule.
+        schema: Option<String> = "",
         /// How TLS is used when the URL does not say: `disable`, `prefer`, `require`, `verify-ca` or
         /// `verify-full`.
         ssl_mode: Option<SslMode> = "",
@@ -121,6 +127,7 @@ impl DatabaseSettings {
                 url
             }
         };
+        self.check_schema(&url, environment);
         self.complete("DATABASE_URL", &mut url, environment, application);
         self.direct_url =
             self.other("DATABASE_DIRECT_URL", self.direct_url.clone(), &url, environment, application);
@@ -170,6 +177,20 @@ impl DatabaseSettings {
         }
         if let Err(detail) = url.check() {
             environment.problem("DATABASE_SSL_ROOT_CERT", detail);
+        }
+    }
+
+    /// The schema's name stands in quotation marks between the options that a connection begins with.
+    pub(super) fn check_schema(&self, url: &DatabaseUrl, environment: &mut Environment) {
+        let Some(schema) = &self.schema else { return };
+        if matches!(url, DatabaseUrl::Sqlite(_)) {
+            let detail = "only PostgreSQL has schemas; expected DATABASE_URL to start with postgresql://";
+            environment.problem("DATABASE_SCHEMA", detail);
+        }
+        let is_fit = |it: char| it.is_alphanumeric() || matches!(it, '_' | '-' | '$');
+        if schema.len() > LONGEST_NAME || schema.starts_with("pg_") || !schema.chars().all(is_fit) {
+            let detail = "this names no schema; expected at most 63 letters, digits, _, - and $, and no pg_ at the beginning";
+            environment.problem("DATABASE_SCHEMA", detail);
         }
     }
 

@@ -74,6 +74,16 @@ impl FoundationSettings {
         }
     }
 
+    /// Takes another schema than the environment says.
+    pub fn use_schema(&mut self, schema: &str, environment: &mut Environment) {
+        self.database.schema = Some(schema.to_owned());
+        self.database.check_schema(&self.database_url, environment);
+        let direct = self.database.direct_url.as_mut();
+        for url in std::iter::once(&mut self.database_url).chain(direct) {
+            url.use_schema(schema);
+        }
+    }
+
     /// Every variable that [`read`](Self::read) knows.
     #[must_use]
     pub fn variables() -> Vec<Variable> {

@@ -5,6 +5,7 @@ mod lint;
 mod output;
 mod perform;
 mod plan;
+mod termination;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use foundation::settings::{Effective, Environment, LONGEST, Setting, SettingsErr
 use foundation::telemetry::{Program, Telemetry};
 
 use crate::commands::Awaited;
-use crate::settings::Settings;
+use crate::settings::{Settings, TERMINATION_LOG};
 use crate::source::Version;
 use crate::structure::Rename;
 use output::Output;
@@ -71,6 +72,12 @@ struct Options {
     /// How long to wait for a database that is starting [MIGRATOR_WAIT_TIMEOUT].
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
     wait_timeout: Option<Duration>,
+    /// The role that everything is done as and that owns what is made [MIGRATOR_ROLE].
+    #[arg(long, global = true, value_name = "ROLE")]
+    role: Option<String>,
+    /// The schema that everything is in; made by `up` [DATABASE_SCHEMA].
+    #[arg(long, global = true, value_name = "NAME")]
+    schema: Option<String>,
     /// The role of the service, which gets what it needs on every table [MIGRATOR_GRANT_TO].
     #[arg(long, global = true, value_name = "ROLE")]
     grant_to: Option<String>,
@@ -204,6 +211,14 @@ impl Options {
                 *setting = value;
             }
         }
+        if let Some(role) = &self.role {
+            environment.overridden("MIGRATOR_ROLE", role);
+            migrator.role = Some(role.clone());
+        }
+        if let Some(schema) = &self.schema {
+            environment.overridden("DATABASE_SCHEMA", schema);
+            settings.foundation.use_schema(schema, &mut environment);
+        }
         if let Some(role) = &self.grant_to {
             environment.overridden("MIGRATOR_GRANT_TO", role);
             migrator.grant_to = Some(role.clone());
@@ -220,11 +235,12 @@ impl Cli {
     /// Does what the command line says.
     pub async fn run(self) -> Exit {
         let command = self.command.unwrap_or(Command::Up { to: None });
-        let output = Output { format: self.options.format };
+        let mut output = Output { format: self.options.format, termination_log: TERMINATION_LOG.into() };
         let configured = match self.options.configure() {
             Ok(configured) => configured,
             Err(error) => return output.settings_error(&error),
         };
+        output.termination_log.clone_from(&configured.settings.migrator.termination_log);
         if let Command::CheckConfig = command {
             return output.effective(&configured);
         }

@@ -1,6 +1,7 @@
 //! What a command prints: its result on standard output, everything else on standard error.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use foundation::exit::Exit;
 use foundation::settings::{SettingsError, format_effective};
@@ -8,7 +9,7 @@ use foundation::telemetry::TelemetryError;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Configured, Format};
+use super::{Configured, Format, termination};
 use crate::error::MigratorError;
 use crate::report::UpReport;
 use crate::source::Version;
@@ -16,6 +17,8 @@ use crate::source::Version;
 /// Where results go: standard output, in the form that was asked for.
 pub(super) struct Output {
     pub(super) format: Format,
+    /// Where the last words go, if that is there.
+    pub(super) termination_log: PathBuf,
 }
 
 impl Output {
@@ -43,6 +46,7 @@ impl Output {
 
     /// Writes a result that says by the exit code too what was found.
     pub(super) fn verdict(&self, command: &str, exit: Exit, report: &impl Serialize, text: &str) -> Exit {
+        termination::leave(&self.termination_log, command, exit, text);
         let text = match self.format {
             Format::Text => text.to_owned(),
             Format::Json => document(command, exit, report),
@@ -55,6 +59,7 @@ impl Output {
         let exit = error.exit();
         let causes = causes(error);
         tracing::error!(exit_code = exit.code(), causes = causes.join(": "), "{error}");
+        termination::leave(&self.termination_log, command, exit, &error.to_string());
         if self.format == Format::Json {
             let report = json!({ "error": { "message": error.to_string(), "causes": causes } });
             let _nobody_reads = writeln!(std::io::stdout(), "{}", document(command, exit, &report));
@@ -70,6 +75,7 @@ impl Output {
 
     pub(super) fn settings_error(&self, error: &SettingsError) -> Exit {
         let _nobody_reads = writeln!(std::io::stderr(), "{error}");
+        termination::leave(&self.termination_log, "settings", Exit::Configuration, &error.to_string());
         if self.format == Format::Json {
             let report = json!({ "error": { "message": error.to_string(), "causes": [] } });
             let _nobody_reads =

@@ -54,8 +54,13 @@ impl Migrator {
             let span = tracing::info_span!(
                 target: "bedplate::span::migration", "migration",
                 otel.name = %format_args!("undo {}", change.title), migration = change.title,
+                migration.rows = tracing::field::Empty, migration.lock_waits = tracing::field::Empty,
+                migration.lock_wait_ms = tracing::field::Empty,
             );
-            let performed = session.perform(change).instrument(span).await?;
+            session.take_tally();
+            let performed = session.perform(change).instrument(span.clone()).await;
+            session.take_tally().record(&span);
+            let performed = performed?;
             let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
             progress.end(&change.title, milliseconds, performed == Performed::Done);
             if performed == Performed::Done {

@@ -1,5 +1,7 @@
 //! `up`: applies what is pending.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -15,38 +17,72 @@ use crate::snapshot;
 use crate::source::{Migration, Version};
 use crate::step;
 
+/// How long a run waits before it looks for the server again.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
+
 impl Migrator {
     /// Applies the migrations that are pending, up to and with the version `to`. With the embedded
     /// migrations it ends by making an administrator where there is none, and by granting what
-    /// `MIGRATOR_GRANT_TO` lacks. When nothing is to be done, it reads and takes no lock.
+    /// `MIGRATOR_GRANT_TO` lacks. When nothing is to be done, it reads and takes no lock. A server that goes away
+    /// before the first migration is begun is looked for again, for as long as one that is starting.
     ///
     /// # Errors
     /// Every [`MigratorError`]. What was under way is rolled back, what was finished before stays.
     pub async fn up(&self, to: Option<Version>) -> Result<UpReport, MigratorError> {
         self.require_known(to)?;
-        let mut session = Session::open(&self.context, true).await?;
-        let applied = self.applied(&mut session).await?;
+        let mut give_up = None;
+        loop {
+            let mut has_begun = false;
+            let mut session = Session::open(&self.context, true).await?;
+            match self.up_on(&mut session, to, &mut has_begun).await {
+                // With several hosts in its address, another one is the primary by now or soon.
+                Err(error)
+                    if error.is_lost_connection()
+                        && !has_begun
+                        && Instant::now()
+                            < *give_up.get_or_insert(Instant::now() + self.context.settings.wait_timeout) =>
+                {
+                    tracing::warn!(reason = %error, "the server went away before the first migration; connecting again");
+                    self.context.pause(RECONNECT_PAUSE).await?;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Does it on one connection. `has_begun` is set before anything is run that is not safe to run again.
+    async fn up_on(
+        &self,
+        session: &mut Session,
+        to: Option<Version>,
+        has_begun: &mut bool,
+    ) -> Result<UpReport, MigratorError> {
+        let applied = self.applied(session).await?;
         let nothing_pending = self.pending(&applied, to).is_empty();
-        let admin = self.missing_admin(&mut session, to).await?;
-        let grants = grants::missing(&mut session).await?;
+        let admin = self.missing_admin(session, to).await?;
+        let grants = grants::missing(session).await?;
         let mut report = UpReport::new(&self.context.url);
         if !(nothing_pending && admin.is_none() && grants.is_none()) {
             session.lock().await?;
-            let applied = self.applied(&mut session).await?;
-            self.apply(&mut session, &self.pending(&applied, to), &mut report).await?;
-            if let Some(change) = grants::missing(&mut session).await? {
+            let applied = self.applied(session).await?;
+            let pending = self.pending(&applied, to);
+            *has_begun = !pending.is_empty();
+            self.apply(session, &pending, &mut report).await?;
+            if let Some(change) = grants::missing(session).await? {
                 session.perform(&change).await.map_err(grants::explain)?;
                 report.granted_to.clone_from(&self.context.settings.grant_to);
             }
-            self.verify(&mut session, to).await?;
-            snapshot::record(&mut session).await;
+            self.verify(session, to).await?;
+            snapshot::record(session).await;
         }
         report.current_version = history::read(session.connection())
             .await?
             .and_then(|applied| applied.last().map(|it| it.version));
         // Last, so that nothing can fail between making a password and telling it.
         if let Some(admin) = admin {
-            self.make_admin(&mut session, &admin, &mut report).await?;
+            // Whether one whose answer is lost was made is not known, and its password would be another one.
+            *has_begun = true;
+            self.make_admin(session, &admin, &mut report).await?;
         }
         Ok(report)
     }
@@ -70,8 +106,13 @@ impl Migrator {
             let span = tracing::info_span!(
                 target: "bedplate::span::migration", "migration",
                 otel.name = %format_args!("migrate {title}"), migration = title,
+                migration.rows = tracing::field::Empty, migration.lock_waits = tracing::field::Empty,
+                migration.lock_wait_ms = tracing::field::Empty,
             );
-            let performed = match step::apply(session, migration).instrument(span).await {
+            session.take_tally();
+            let applied = step::apply(session, migration).instrument(span.clone()).await;
+            session.take_tally().record(&span);
+            let performed = match applied {
                 Ok(performed) => performed,
                 Err(error) => {
                     if matches!(error, MigratorError::Failed { .. } | MigratorError::FailedInPart { .. }) {

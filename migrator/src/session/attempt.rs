@@ -68,13 +68,14 @@ pub(crate) fn line_at(sql: &str, position: usize) -> usize {
     1 + sql.chars().take(position.saturating_sub(1)).filter(|character| *character == '\n').count()
 }
 
-/// One try of a change, stopped by a signal, with an eye on who holds its locks.
+/// One try of a change, stopped by a signal, with an eye on who holds its locks; and how many rows its files
+/// wrote.
 pub(super) async fn attempt(
     context: &Context,
     connection: &mut Connection,
     change: &Change,
     blockers: &mut Blockers,
-) -> Result<Performed, Failure> {
+) -> Result<(Performed, u64), Failure> {
     let canceller = connection.canceller();
     let result = {
         let work = blockers.watch(transaction(context, connection, change));
@@ -124,7 +125,7 @@ async fn transaction(
     context: &Context,
     connection: &mut Connection,
     change: &Change,
-) -> Result<Performed, Failure> {
+) -> Result<(Performed, u64), Failure> {
     let started_at = context.clock.now();
     connection.begin().await?;
     match connection.backend() {
@@ -133,16 +134,18 @@ async fn transaction(
     }
     if !holds(connection, change.guard).await? {
         connection.rollback().await?;
-        return Ok(Performed::Skipped);
+        return Ok((Performed::Skipped, 0));
     }
+    let mut written = 0;
     for work in &change.work {
         match perform_one(context, connection, work, started_at).await {
+            Ok(rows) => written += rows,
             Err(Failure::File(..))
                 if connection.backend() == Backend::Postgres && postgres::was_left(connection).await =>
             {
                 return Err(postgres::ended_its_transaction(&change.title).into());
             }
-            performed => performed?,
+            Err(failure) => return Err(failure),
         }
         // Asked before anything else is written: outside of the transaction it would stay.
         match (work, connection.backend()) {
@@ -158,7 +161,7 @@ async fn transaction(
         sqlite::leave(connection, &change.title).await?;
     }
     connection.commit().await?;
-    Ok(Performed::Done)
+    Ok((Performed::Done, written))
 }
 
 /// Whether somebody else was in the way, and nothing is wrong with the statement: a lock was not given in
@@ -180,21 +183,25 @@ async fn holds(connection: &mut Connection, guard: Guard) -> Result<bool, Databa
     }
 }
 
+/// How many rows of a file were written; the migrator's own do not count.
 async fn perform_one(
     context: &Context,
     connection: &mut Connection,
     work: &Work,
     started_at: OffsetDateTime,
-) -> Result<(), Failure> {
+) -> Result<u64, Failure> {
     let now = context.clock.now();
-    match work {
-        Work::File { sql } => connection.batch(sql).await.map_err(|error| {
-            if is_contention(&error) {
-                return Failure::Database(error);
-            }
-            let line = error.position().map(|position| line_at(sql, position));
-            Failure::File(error, line)
-        }),
+    let done: Result<(), Failure> = match work {
+        Work::File { sql } => {
+            return connection.batch_rows(sql).await.map_err(|error| {
+                if is_contention(&error) {
+                    return Failure::Database(error);
+                }
+                let line = error.position().map(|position| line_at(sql, position));
+                Failure::File(error, line)
+            });
+        }
+        Work::Record { sql } => Ok(connection.batch(sql).await?),
         Work::Execute(statement, values) => Ok(connection.execute(statement, values).await.map(drop)?),
         Work::Remember(migration) => Ok(history::remember(connection, migration, now).await?),
         Work::Forget(version) => Ok(history::forget(connection, *version).await?),
@@ -202,7 +209,8 @@ async fn perform_one(
         Work::Withdraw(piece) => Ok(progress::withdraw(connection, piece).await?),
         Work::Finish(piece) => Ok(progress::finish(connection, piece, started_at, now).await?),
         Work::Journal(entry) => Ok(history::write_journal(connection, entry, started_at, now).await?),
-    }
+    };
+    done.map(|()| 0)
 }
 
 #[cfg(test)]

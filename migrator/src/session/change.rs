@@ -26,6 +26,8 @@ pub(crate) enum Guard {
 pub(crate) enum Work {
     /// Runs statements as they stand in a file.
     File { sql: String },
+    /// Runs what refinery says for the history.
+    Record { sql: String },
     /// Runs a statement of ours.
     Execute(Statement, Vec<Value>),
     /// Records a migration as applied, without running it.

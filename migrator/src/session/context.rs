@@ -9,6 +9,7 @@ use foundation::entropy::Entropy;
 use foundation::settings::DatabaseSettings;
 use tokio::time::Instant;
 
+use super::postgres;
 use crate::error::MigratorError;
 use crate::settings::MigratorSettings;
 use crate::stop::Stop;
@@ -72,7 +73,10 @@ impl Context {
                 opened = Connection::open(&self.url, &self.database, APPLICATION_NAME) => opened,
             };
             match opened {
-                Ok(connection) => return Ok(connection),
+                Ok(mut connection) => {
+                    postgres::assume_role(self, &mut connection).await?;
+                    return Ok(connection);
+                }
                 // SQLite says so when another connection switches a new file to WAL at this moment.
                 Err(error) if error.is_transient() && Instant::now() + pause < deadline => {
                     if !told {

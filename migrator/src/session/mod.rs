@@ -27,6 +27,27 @@ pub(crate) use context::Context;
 pub(crate) struct Session {
     context: Context,
     connection: Connection,
+    tally: Tally,
+}
+
+/// What the changes since the last [`Session::take_tally`] came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    /// The rows that files of migrations wrote.
+    pub(crate) rows: u64,
+    /// How often a lock was not given in time.
+    pub(crate) lock_waits: u64,
+    /// How long was waited for them, the tries that were rolled back included.
+    pub(crate) lock_wait: Duration,
+}
+
+impl Tally {
+    /// Writes it into the span of a migration.
+    pub(crate) fn record(self, span: &tracing::Span) {
+        span.record("migration.rows", self.rows);
+        span.record("migration.lock_waits", self.lock_waits);
+        span.record("migration.lock_wait_ms", self.lock_wait.as_secs_f64() * 1000.0);
+    }
 }
 
 impl Session {
@@ -36,7 +57,7 @@ impl Session {
         if !create {
             context.require_file()?;
         }
-        let connection = match context.connect(wait).await {
+        let mut connection = match context.connect(wait).await {
             Err(MigratorError::Database(error))
                 if error.kind() == DatabaseErrorKind::MissingDatabase && create =>
             {
@@ -45,7 +66,10 @@ impl Session {
             }
             connected => connected?,
         };
-        Ok(Self { context: context.clone(), connection })
+        if create {
+            postgres::ensure_schema(context, &mut connection).await?;
+        }
+        Ok(Self { context: context.clone(), connection, tally: Tally::default() })
     }
 
     pub(crate) fn backend(&self) -> Backend {
@@ -59,6 +83,11 @@ impl Session {
     /// The connection, for reading.
     pub(crate) fn connection(&mut self) -> &mut Connection {
         &mut self.connection
+    }
+
+    /// What the changes since the last time came to.
+    pub(crate) fn take_tally(&mut self) -> Tally {
+        std::mem::take(&mut self.tally)
     }
 
     pub(crate) fn context(&self) -> &Context {
@@ -98,7 +127,7 @@ impl Session {
     /// Makes the change in a transaction. When a lock is not given it is rolled back, so that nobody queues
     /// behind it, and tried again until the deadline.
     pub(crate) async fn perform(&mut self, change: &Change) -> Result<Performed, MigratorError> {
-        let started = Instant::now();
+        let (started, waited_before) = (Instant::now(), self.tally.lock_wait);
         let mut blockers = Blockers::new(&self.context, &mut self.connection).await?;
         for pause in self.context.pauses(Duration::from_millis(100), Duration::from_secs(2)) {
             if self.context.stop.is_requested() {
@@ -108,9 +137,14 @@ impl Session {
             let error = match attempt {
                 Err(Failure::Database(error)) if is_contention(&error) => error,
                 Err(failure) => return Err(failure.explain(change)),
-                Ok(performed) => return Ok(performed),
+                Ok((performed, rows)) => {
+                    self.tally.rows += rows;
+                    return Ok(performed);
+                }
             };
             let waited = started.elapsed();
+            self.tally.lock_waits += 1;
+            self.tally.lock_wait = waited_before + waited;
             let names = blockers.names();
             tracing::warn!(migration = change.title, blockers = names, reason = %error, "a lock was not given in time; rolled back, trying again");
             if waited + pause > self.context.settings.deadline {
@@ -145,9 +179,10 @@ impl Session {
             postgres::prove_lock(&mut self.connection).await?;
         }
         let canceller = self.connection.canceller();
-        let work = async { self.connection.batch(sql).await };
+        let work = async { self.connection.batch_rows(sql).await };
         let done = stoppable(&self.context.stop, &canceller, work).await;
-        done.map_err(|failure| failure.explain_file(title, sql))
+        self.tally.rows += done.map_err(|failure| failure.explain_file(title, sql))?;
+        Ok(())
     }
 }
 

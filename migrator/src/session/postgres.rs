@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Statement};
+use foundation::database::{Backend, Connection, DatabaseError, DatabaseErrorKind, Statement};
 use tokio::time::Instant;
 
 use super::Context;
@@ -38,6 +38,8 @@ const IS_MARKED: Statement = Statement::write(
     "SELECT coalesce(current_setting('bedplate.in_migration', true), '') = 'yes' AS marked",
 );
 
+const CURRENT_SCHEMA: Statement = Statement::write("pg_namespace", "SELECT current_schema()::text AS schema");
+
 const NARROW_VERSION: Statement = Statement::read(
     "pg_attribute",
     "SELECT 1 AS narrow FROM pg_attribute WHERE attrelid = 'refinery_schema_history'::regclass AND attname = 'version' AND atttypid = 'int4'::regtype",
@@ -48,6 +50,8 @@ pub(super) async fn create_database(context: &Context, missing: DatabaseError) -
     let name = context.url.name();
     let mut elsewhere = context.clone();
     elsewhere.url = context.url.with_database("postgres");
+    // Who signs in makes it, for the role that is to own it.
+    elsewhere.settings.role = None;
     let mut connection = match elsewhere.connect(context.settings.wait_timeout).await {
         Ok(connection) => connection,
         Err(error) => {
@@ -57,7 +61,12 @@ pub(super) async fn create_database(context: &Context, missing: DatabaseError) -
     };
     tracing::info!(database = name, "the database is missing; making it");
     let quoted = name.replace('"', "\"\"");
-    match connection.batch(&format!("CREATE DATABASE \"{quoted}\"")).await {
+    // Said before the database is made: the role is there, and this one is a member of it.
+    assume_role(context, &mut connection).await?;
+    connection.batch("RESET ROLE").await?;
+    let owner = context.settings.role.as_ref();
+    let owner = owner.map(|it| format!(" OWNER \"{}\"", it.replace('"', "\"\""))).unwrap_or_default();
+    match connection.batch(&format!("CREATE DATABASE \"{quoted}\"{owner}")).await {
         Ok(()) => Ok(()),
         // Another migrator was faster: 42P04, or 23505 when both were at it at the same moment.
         Err(error) if matches!(error.sqlstate(), Some("42P04" | "23505")) => Ok(()),
@@ -67,6 +76,49 @@ pub(super) async fn create_database(context: &Context, missing: DatabaseError) -
             )))
         }
         Err(error) => Err(error.while_trying(format!("the database {name} could not be made")).into()),
+    }
+}
+
+/// Becomes the role that owns what is made, where the one that signs in is only a member of it.
+pub(super) async fn assume_role(context: &Context, connection: &mut Connection) -> Result<(), MigratorError> {
+    let Some(role) = &context.settings.role else { return Ok(()) };
+    if connection.backend() == Backend::Sqlite {
+        return Ok(());
+    }
+    let quoted = role.replace('"', "\"\"");
+    match connection.batch(&format!("SET ROLE \"{quoted}\"")).await {
+        Ok(()) => Ok(()),
+        // 22023: there is no such role; 42501: this one is no member of it.
+        Err(error) if matches!(error.sqlstate(), Some("22023" | "42501")) => {
+            Err(MigratorError::Settings(format!(
+                "MIGRATOR_ROLE: there is no role \"{quoted}\", or the one that signs in may not act as it ({error}); make it, let the other be a member of it (GRANT \"{quoted}\" TO ...), or name another one"
+            )))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes the schema that everything is in, where one is named and missing.
+pub(super) async fn ensure_schema(
+    context: &Context,
+    connection: &mut Connection,
+) -> Result<(), MigratorError> {
+    let Some(schema) = &context.database.schema else { return Ok(()) };
+    let found = connection.query_optional(&CURRENT_SCHEMA, &[]).await?;
+    if found.is_some_and(|row| row.get::<Option<String>>("schema").ok().flatten().is_some()) {
+        return Ok(());
+    }
+    tracing::info!(schema, "the schema is missing; making it");
+    match connection.batch(&format!("CREATE SCHEMA IF NOT EXISTS \"{schema}\"")).await {
+        Ok(()) => Ok(()),
+        // Another migrator was faster: 42P06, or 23505 when both were at it at the same moment.
+        Err(error) if matches!(error.sqlstate(), Some("42P06" | "23505")) => Ok(()),
+        Err(error) if error.kind() == DatabaseErrorKind::InsufficientPrivilege => {
+            Err(MigratorError::Settings(format!(
+                "the schema {schema} does not exist and the role may not make it; make it (CREATE SCHEMA \"{schema}\" AUTHORIZATION ...), give the role CREATE on the database, or name another one in DATABASE_SCHEMA"
+            )))
+        }
+        Err(error) => Err(error.while_trying(format!("the schema {schema} could not be made")).into()),
     }
 }
 

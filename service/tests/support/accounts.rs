@@ -21,8 +21,14 @@ pub const ADMIN_PASSWORD: &str = "the first admin's";
 
 /// Brings a database of either kind up to date.
 pub async fn migrate(database: &TestDatabase) {
-    let variables = [("DATABASE_URL", database.address.as_str()), ("ADMIN_PASSWORD", ADMIN_PASSWORD)];
-    evidence::variables(variables);
+    migrate_with(database, &[]).await;
+}
+
+/// The same with these variables beside.
+pub async fn migrate_with(database: &TestDatabase, variables: &[(&str, &str)]) {
+    let address = [("DATABASE_URL", database.address.as_str()), ("ADMIN_PASSWORD", ADMIN_PASSWORD)];
+    let variables = [&address, variables].concat();
+    evidence::variables(variables.iter().copied());
     let mut environment = Environment::from_pairs(variables);
     let settings = Settings::read(&mut environment);
     environment.finish().expect("the settings are good");

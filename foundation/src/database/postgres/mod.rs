@@ -12,9 +12,10 @@ mod values;
 use std::time::Duration;
 
 use deadpool_postgres::{ClientWrapper, Object};
+use futures_util::TryStreamExt as _;
 use tokio::time::timeout;
-use tokio_postgres::CancelToken;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{CancelToken, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use values::Parameter;
 
@@ -114,6 +115,21 @@ impl PostgresConnection {
     /// Runs statements without parameters, and without preparing them.
     pub(super) async fn batch(&mut self, sql: &str) -> Result<(), DatabaseError> {
         self.run(async |client| client.batch_execute(sql).await).await
+    }
+
+    /// The same, and how many rows the statements told of. What they find is not kept.
+    pub(super) async fn batch_rows(&mut self, sql: &str) -> Result<u64, DatabaseError> {
+        self.run(async |client| {
+            let mut messages = std::pin::pin!(client.simple_query_raw(sql).await?);
+            let mut rows = 0;
+            while let Some(message) = messages.try_next().await? {
+                if let SimpleQueryMessage::CommandComplete(count) = message {
+                    rows += count;
+                }
+            }
+            Ok(rows)
+        })
+        .await
     }
 
     pub(super) async fn begin(&mut self) -> Result<(), DatabaseError> {

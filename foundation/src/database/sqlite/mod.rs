@@ -126,6 +126,16 @@ impl SqliteConnection {
         self.run(move |connection| Ok(run_all(connection, &sql))).await?
     }
 
+    /// The same, and how many rows the statements wrote.
+    pub(super) async fn batch_rows(&mut self, sql: &str) -> Result<u64, DatabaseError> {
+        let sql = sql.to_owned();
+        self.run(move |connection| {
+            let before = connection.total_changes();
+            Ok(run_all(connection, &sql).map(|()| connection.total_changes() - before))
+        })
+        .await?
+    }
+
     /// Begins a transaction that holds the one right to write from its start, so that it cannot fail
     /// half-way because another one began to write first.
     pub(super) async fn begin(&mut self) -> Result<(), DatabaseError> {

@@ -1,0 +1,141 @@
+//! What a job in a cluster needs: last words, a role that owns, a schema of its own, and the next primary.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
+
+mod support;
+
+use foundation::database::{Backend, Connection, Statement};
+use foundation::on_both_databases;
+use foundation::testing::cluster::PrivateCluster;
+use foundation::testing::{TestDatabase, maintenance, unique_name};
+use serde_json::Value;
+use support::{Run, embedded_versions, migrator_command, migrator_with, newest};
+use tokio::io::AsyncBufReadExt as _;
+
+on_both_databases! {
+    async fn the_last_words_are_left_where_the_cluster_reads_them(database: TestDatabase) {
+        let log = database.folder.path().join("termination-log");
+        let variables = [("MIGRATOR_TERMINATION_LOG", log.to_str().unwrap())];
+        // Where there is no such file this is no container.
+        migrator_with(&database, &variables, &["up", "--to", "1"]).await.ends(0);
+        assert!(!log.exists());
+        std::fs::write(&log, "what an earlier run left, which was a good deal longer than this one is").unwrap();
+        let words = || serde_json::from_str::<Value>(&std::fs::read_to_string(&log).unwrap()).unwrap();
+
+        migrator_with(&database, &variables, &["up"]).await.ends(0);
+        let told = words();
+        assert_eq!((told["command"].as_str(), told["exit_code"].as_i64()), (Some("up"), Some(0)));
+        let expected = format!("applied {}; at version {}", embedded_versions().len() - 1, newest());
+        assert!(told["message"].as_str().unwrap().starts_with(&expected), "{told}");
+
+        migrator_with(&database, &variables, &["down", "--to", "9999"]).await.ends(2);
+        let told = words();
+        assert_eq!((told["command"].as_str(), told["exit_code"].as_i64()), (Some("down"), Some(2)));
+        assert!(told["message"].as_str().unwrap().contains("9999"), "{told}");
+    }
+}
+
+async fn text(connection: &mut Connection, sql: &'static str) -> String {
+    let row = connection.query_optional(&Statement::read("pg_catalog", sql), &[]).await.unwrap();
+    row.expect("a row").get("it").unwrap()
+}
+
+const OWNERS: &str = "SELECT string_agg(DISTINCT pg_get_userbyid(relowner)::text, ',') AS it FROM pg_class
+   WHERE relnamespace = current_schema()::regnamespace";
+
+/// Who signs in has no rights of its own; what is made belongs to the role it is a member of.
+#[tokio::test]
+async fn another_role_owns_what_is_made() {
+    let database = TestDatabase::missing(Backend::Postgres);
+    let (owner, login) = (unique_name("owner"), unique_name("login"));
+    maintenance(&format!("CREATE ROLE {owner}")).await;
+    maintenance(&format!("CREATE ROLE {login} LOGIN CREATEDB PASSWORD 'secret'")).await;
+    let host = database.address.rsplit_once('@').unwrap().1;
+    let address = format!("postgresql://{login}:secret@{host}");
+    let up = async |arguments: &[&str]| {
+        let mut command = migrator_command(&database, arguments);
+        command.env("DATABASE_URL", &address).env("ADMIN_PASSWORD", "a password of the test");
+        Run::of(command).await
+    };
+    up(&["up", "--role", &owner]).await.ends(78).says(&["MIGRATOR_ROLE", "GRANT"]);
+    up(&["up", "--role", "nobody-is-called-so"]).await.ends(78).says(&["there is no role"]);
+    maintenance(&format!("GRANT {owner} TO {login}")).await;
+    up(&["up", "--role", &owner]).await.ends(0);
+    up(&["check", "--role", &owner]).await.ends(0);
+    let mut connection = database.connect().await;
+    assert_eq!(text(&mut connection, OWNERS).await, owner);
+    drop(connection);
+    maintenance(&format!("DROP DATABASE {} WITH (FORCE)", database.url.name())).await;
+    maintenance(&format!("DROP ROLE {owner}")).await;
+    maintenance(&format!("DROP ROLE {login}")).await;
+}
+
+const SCHEMAS: &str = "SELECT string_agg(DISTINCT relnamespace::regnamespace::text, ',') AS it FROM pg_class
+   WHERE relname IN ('users', 'metrics_snapshot', 'refinery_schema_history', 'migrator_journal')";
+
+/// Everything is in the schema that is named, and two of them in one database know nothing of each other.
+#[tokio::test]
+async fn everything_is_in_one_schema() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let password = [("ADMIN_PASSWORD", "a password of the test")];
+    migrator_with(&database, &password, &["up", "--schema", "Team-1"]).await.ends(0);
+    let mut connection = database.connect().await;
+    assert_eq!(text(&mut connection, SCHEMAS).await, "\"Team-1\"");
+    for command in [&["status"][..], &["check"], &["rehearse"], &["plan", "--check"], &["up"]] {
+        migrator_with(&database, &[("DATABASE_SCHEMA", "Team-1")], command).await.ends(0);
+    }
+    migrator_with(&database, &[], &["plan", "--check"]).await.ends(73);
+    let both = [password[0], ("DATABASE_SCHEMA", "team_2")];
+    migrator_with(&database, &both, &["up"]).await.ends(0);
+    migrator_with(&database, &[("DATABASE_SCHEMA", "team_2")], &["down", "--to", "0"]).await.ends(0);
+    migrator_with(&database, &[], &["check", "--schema", "Team-1"]).await.ends(0);
+}
+
+#[tokio::test]
+async fn a_name_that_no_schema_has_is_refused() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    for name in ["a b", "a\"b", "pg_mine", &"x".repeat(64)] {
+        migrator_with(&database, &[], &["up", "--schema", name]).await.ends(78).says(&["DATABASE_SCHEMA"]);
+    }
+    let file = TestDatabase::new(Backend::Sqlite).await;
+    migrator_with(&file, &[], &["up", "--schema", "app"])
+        .await
+        .ends(78)
+        .says(&["only PostgreSQL has schemas"]);
+}
+
+/// While the run waits for the lock of the first server, that one ends and the second takes its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn it_goes_on_at_the_next_primary() {
+    let (first, second) = (PrivateCluster::start(), PrivateCluster::start());
+    let database = TestDatabase::missing(Backend::Postgres);
+    let mut holder = Connection::open(
+        &first.address.parse().unwrap(),
+        &foundation::testing::database_settings([]),
+        "test",
+    )
+    .await
+    .unwrap();
+    holder.batch("SELECT pg_advisory_lock(x'626564706c617465'::bigint)").await.unwrap();
+    let both = format!(
+        "{}:{},127.0.0.1:{}/postgres",
+        first.address.rsplit_once(':').unwrap().0,
+        first.port(),
+        second.port()
+    );
+    let mut command = migrator_command(&database, &["up", "--format", "json"]);
+    command.env("DATABASE_URL", &both).env("ADMIN_PASSWORD", "a password of the test");
+    let mut child = command.spawn().unwrap();
+    let mut lines = tokio::io::BufReader::new(child.stderr.take().unwrap()).lines();
+    while !lines.next_line().await.unwrap().expect("it says so").contains("waiting for it") {}
+    first.stop();
+    let mut said = String::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        said.push_str(&line);
+    }
+    assert_eq!(child.wait().await.unwrap().code(), Some(0), "{said}");
+    assert!(said.contains("the server went away before the first migration"), "{said}");
+    let url = second.address.parse().unwrap();
+    let mut connection =
+        Connection::open(&url, &foundation::testing::database_settings([]), "test").await.unwrap();
+    assert_eq!(support::versions(&mut connection).await.len(), embedded_versions().len());
+}
