@@ -6,6 +6,7 @@ use tracing::Instrument;
 use super::Migrator;
 use crate::error::MigratorError;
 use crate::history::{self, Action, Applied, Entry, JournalEntry};
+use crate::piecewise;
 use crate::report::{AppliedNow, DownReport, Progress};
 use crate::session::{Change, Guard, Performed, Session, Work};
 use crate::snapshot;
@@ -55,7 +56,7 @@ impl Migrator {
                 target: "bedplate::span::migration", "migration",
                 otel.name = %format_args!("undo {}", change.title), migration = change.title,
             );
-            let performed = session.perform(change).instrument(span).await?;
+            let performed = Box::pin(piecewise::take_back(&mut session, change)).instrument(span).await?;
             let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
             progress.end(&change.title, milliseconds, performed == Performed::Done);
             if performed == Performed::Done {

@@ -152,7 +152,7 @@ async fn rehearse_one(
         return Ok(rehearsed);
     };
     let after = Structure::read(connection).await?;
-    scratch::run_text(connection, &format!("the undo of {}", migration.display()), &undo.sql).await?;
+    scratch::run_undo(connection, &format!("the undo of {}", migration.display()), &undo.sql).await?;
     let undone = Structure::read(connection).await?;
     rehearsed.differences = difference(&undone, &before, Partitions::All);
     if !rehearsed.differences.is_empty() {
