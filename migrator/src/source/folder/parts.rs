@@ -104,6 +104,8 @@ impl Parts {
 pub(super) enum Counting {
     /// As they are written.
     Plain,
+    /// The first one is 0, as golang-migrate allows, and here 0 is the base: each is one higher than it is written.
+    FromZero,
     /// One of the folder has several numbers, so all count by three: 1.2.3 is 1002003, and 2 is 2000000.
     Dotted,
 }
@@ -113,7 +115,16 @@ const EACH: Version = 1000;
 
 impl Counting {
     pub(super) fn of(files: &[Understood]) -> Self {
-        if files.iter().any(|it| it.named.version.0.len() > 1) { Self::Dotted } else { Self::Plain }
+        let is_zero = |it: &Understood| {
+            it.style != Style::Lettered && it.named.version.0.iter().all(|it| it.bytes().all(|it| it == b'0'))
+        };
+        if files.iter().any(|it| it.named.version.0.len() > 1) {
+            Self::Dotted
+        } else if files.iter().any(is_zero) {
+            Self::FromZero
+        } else {
+            Self::Plain
+        }
     }
 
     pub(super) fn number(self, written: &Written) -> Result<Version, String> {
@@ -123,6 +134,7 @@ impl Counting {
             written.0.iter().map(|it| it.parse()).collect::<Result<_, _>>().map_err(|_| too_high())?;
         let version = match (self, numbers.as_slice()) {
             (Self::Plain, [number]) => *number,
+            (Self::FromZero, [number]) => number.checked_add(1).ok_or_else(too_high)?,
             (Self::Dotted, [first, rest @ ..]) if rest.len() <= 2 && rest.iter().all(|it| *it < EACH) => {
                 let at = |index: usize| rest.get(index).copied().unwrap_or(0);
                 let first = first.checked_mul(EACH * EACH).ok_or_else(|| {
@@ -158,6 +170,7 @@ mod tests {
     fn versions_keep_their_order() {
         assert_eq!(number(Counting::Plain, "000012"), Ok(12));
         assert_eq!(number(Counting::Plain, "20240101120000"), Ok(20_240_101_120_000));
+        assert_eq!([number(Counting::FromZero, "0"), number(Counting::FromZero, "012")], [Ok(1), Ok(13)]);
         let written = ["0.1", "1", "1.0.1", "1.1", "1.2", "1.10", "1.10.999", "2", "10", "202401011200.1"];
         let numbers: Vec<Version> = written.map(|it| number(Counting::Dotted, it).expect(it)).to_vec();
         assert_eq!(numbers[..4], [1_000, 1_000_000, 1_000_001, 1_001_000]);
