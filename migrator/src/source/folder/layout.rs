@@ -101,7 +101,8 @@ fn unreadable(path: &Path, error: &io::Error) -> FolderError {
 fn files_in(folder: &Path, dialect: Dialect, problems: &mut Vec<Problem>) -> Result<Vec<File>, FolderError> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
-        let path = entry.map_err(|error| unreadable(folder, &error))?.path();
+        let entry = entry.map_err(|error| unreadable(folder, &error))?;
+        let path = entry.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {
             problems.push(Problem::new(path.display().to_string(), "the file name is not UTF-8"));
             continue;
@@ -110,7 +111,8 @@ fn files_in(folder: &Path, dialect: Dialect, problems: &mut Vec<Problem>) -> Res
         if name.starts_with('.') {
             continue;
         }
-        if path.is_dir() {
+        // The files of a ConfigMap are links.
+        if entry.file_type().is_ok_and(|it| it.is_dir() || (it.is_symlink() && path.is_dir())) {
             tell_of_subfolder(&path, dialect);
             continue;
         }
