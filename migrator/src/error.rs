@@ -7,6 +7,8 @@ use std::time::Duration;
 use foundation::database::{DatabaseError, DatabaseErrorKind};
 use foundation::exit::Exit;
 
+use crate::source::FolderError;
+
 /// Why a command of the migrator did not do what it was asked for. `Display` says what to do about it.
 #[derive(Debug)]
 pub enum MigratorError {
@@ -146,5 +148,16 @@ impl From<DatabaseError> for MigratorError {
     fn from(error: DatabaseError) -> Self {
         // A prepared statement that is there twice, or not at all, was prepared in another session.
         if matches!(error.sqlstate(), Some("42P05" | "26000")) { Self::Pooler } else { Self::Database(error) }
+    }
+}
+
+impl From<FolderError> for MigratorError {
+    fn from(error: FolderError) -> Self {
+        match error {
+            FolderError::Folder(sentence) => Self::Settings(sentence),
+            FolderError::Files(errors) => {
+                Self::Schema(errors.problems().iter().map(ToString::to_string).collect())
+            }
+        }
     }
 }

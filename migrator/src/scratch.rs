@@ -7,6 +7,7 @@ use foundation::database::{Backend, Connection, DatabaseError, DatabaseErrorKind
 use crate::error::MigratorError;
 use crate::session::{Context, line_at, trial};
 use crate::source::{Dialect, Migration, bookkeeping};
+use crate::statements::have_to_run_in_parts;
 use crate::structure::names::{quote_name, quote_text};
 use crate::structure::tokens::statements;
 
@@ -149,17 +150,39 @@ pub(crate) async fn run_migration(
 ) -> Result<(), MigratorError> {
     let title = migration.display();
     if migration.instructions().no_transaction {
-        for statement in statements(migration.sql(), connection.backend().into()) {
-            connection.batch(statement).await.map_err(|source| MigratorError::FailedInPart {
-                line: line_of(migration.sql(), statement, &source),
-                migration: title.clone(),
-                source,
-            })?;
-            after(connection, statement).await?;
-        }
-        return Ok(());
+        return in_parts(connection, &title, migration.sql(), after).await;
     }
     run(connection, &title, migration.sql(), after).await
+}
+
+async fn in_parts(
+    connection: &mut Connection,
+    title: &str,
+    sql: &str,
+    after: &mut impl AsyncFnMut(&mut Connection, &str) -> Result<(), DatabaseError>,
+) -> Result<(), MigratorError> {
+    trial::begin_parts(connection).await?;
+    for statement in statements(sql, connection.backend().into()) {
+        connection.batch(statement).await.map_err(|source| MigratorError::FailedInPart {
+            line: line_of(sql, statement, &source),
+            migration: title.to_owned(),
+            source,
+        })?;
+        after(connection, statement).await?;
+    }
+    trial::end_parts(connection).await
+}
+
+/// Runs an undo as `down` does.
+pub(crate) async fn run_undo(
+    connection: &mut Connection,
+    title: &str,
+    sql: &str,
+) -> Result<(), MigratorError> {
+    if have_to_run_in_parts(connection.backend().into(), sql) {
+        return in_parts(connection, title, sql, &mut async |_: &mut Connection, _: &str| Ok(())).await;
+    }
+    run_text(connection, title, sql).await
 }
 
 /// Runs a text in one transaction.

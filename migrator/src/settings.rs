@@ -21,6 +21,9 @@ foundation::settings! {
         statement_timeout: Duration = "0",
         /// How long a run waits for a database that is still starting.
         wait_timeout: Duration = "60s",
+        /// A folder of migrations that is used instead of those that this program carries: files for one
+        /// database, named as by refinery, sqlx, golang-migrate, dbmate, goose or Flyway.
+        migrations: Option<String> = "",
         /// The role that the service uses: `up` gives it what it needs on every table, those of later
         /// migrations too. PostgreSQL only.
         grant_to: Option<String> = "",

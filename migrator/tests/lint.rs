@@ -13,7 +13,10 @@ use migrator::source::{Dialect, embedded};
 use support::{migrator, migrator_command};
 
 fn found(dialect: Dialect, text: &str) -> Vec<Finding> {
-    lint::lint(&Source { file: "V1__x.sql", text, dialect, is_undo: false }, &Rules::default())
+    lint::lint(
+        &Source { file: "V1__x.sql", text, dialect, is_undo: false, no_transaction: false },
+        &Rules::default(),
+    )
 }
 
 fn rules(dialect: Dialect, text: &str) -> Vec<String> {
@@ -147,8 +150,13 @@ fn a_finding_says_where() {
     let finding = &found(Dialect::Postgres, "-- größer\nSELECT 'größer'; DROP TABLE one;")[0];
     assert_eq!((finding.line, finding.column, finding.level), (2, 18, Level::Error));
     assert!(finding.help.as_deref().unwrap().contains("compatible-from VERSION"));
-    let undo =
-        Source { file: "D1__x.sql", text: "DROP TABLE one;", dialect: Dialect::Postgres, is_undo: true };
+    let undo = Source {
+        file: "D1__x.sql",
+        text: "DROP TABLE one;",
+        dialect: Dialect::Postgres,
+        is_undo: true,
+        no_transaction: false,
+    };
     assert!(lint::lint(&undo, &Rules::default()).is_empty(), "an undo file drops what its migration made");
     let include = Rules {
         include: vec!["require-table-schema".to_owned()],

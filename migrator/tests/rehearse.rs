@@ -32,10 +32,11 @@ on_both_databases! {
             ("V2__b", "ALTER TABLE a ADD COLUMN colour text; CREATE INDEX a_name ON a (name);"),
             ("D2__b", "DROP INDEX a_name;"),
         ];
-        let error = library(&database, files).rehearse(false).await.unwrap_err();
-        assert_eq!(error.exit().code(), 70);
-        let said = error.to_string();
-        assert!(said.contains("V2__b") && said.contains("column a.colour: is not expected"), "{said}");
+        let report = library(&database, files).rehearse(false).await.unwrap();
+        assert!(!report.exact);
+        let (outcome, said) = (report.migrations[1].outcome, report.text());
+        assert_eq!(outcome, Outcome::SecondFails);
+        assert!(said.contains("V2__b: it cannot be applied after its undo: ") && said.contains("  column a.colour: is not expected"), "{said}");
         nothing_is_left(&database).await;
 
         let files: Files<'_> = &[TABLE, TABLE_UNDO, ("V2__b", "CREATE INDEX a_name ON a (name);"), ("D2__b", "DROP INDEX a_name; CREATE INDEX other ON a (id, name);"),
@@ -62,6 +63,22 @@ on_both_databases! {
         };
         assert_eq!(outcomes(false).await, [Outcome::Exact, Outcome::Irreversible, Outcome::Exact]);
         assert_eq!(outcomes(true).await, [Outcome::Skipped, Outcome::Irreversible, Outcome::Exact]);
+        nothing_is_left(&database).await;
+    }
+
+    /// What goes wrong with one undo does not hide what is wrong with the next.
+    async fn every_undo_is_tried(database: TestDatabase) {
+        let files: Files<'_> = &[
+            TABLE, TABLE_UNDO,
+            ("V2__b", "CREATE TABLE b (id integer);"), ("D2__b", "DROP TABLE b; DROP TABLE missing;"),
+            ("V3__c", "CREATE TABLE c (id integer);"), ("D3__c", "SELECT 1;"),
+            ("V4__d", "CREATE INDEX b_id ON b (id); CREATE INDEX c_id ON c (id);"), ("D4__d", "DROP INDEX b_id; DROP INDEX c_id;"),
+        ];
+        let report = library(&database, files).rehearse(false).await.unwrap();
+        let outcomes: Vec<Outcome> = report.migrations.iter().map(|it| it.outcome).collect();
+        assert_eq!(outcomes, [Outcome::Exact, Outcome::UndoFails, Outcome::SecondFails, Outcome::Exact]);
+        let said = report.text();
+        assert!(said.contains("V2__b: the undo of V2__b failed and was rolled back") && said.contains("missing"), "{said}");
         nothing_is_left(&database).await;
     }
 

@@ -89,5 +89,5 @@ fn of_file(
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let is_numbered_undo = name.starts_with('D') && name[1..].starts_with(|it: char| it.is_ascii_digit());
     let is_undo = lies_in("undo") || is_numbered_undo || name.ends_with(".down.sql");
-    Ok(lint::lint(&Source { file: &file, text: &text, dialect, is_undo }, rules))
+    Ok(lint::lint(&Source { file: &file, text: &text, dialect, is_undo, no_transaction: false }, rules))
 }

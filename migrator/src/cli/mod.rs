@@ -48,6 +48,9 @@ const EXAMPLES: &str = "Examples:
   migrator wait --for schema    return when another migrator has done its work
   migrator rehearse             try every migration and its undo in a scratch database
   migrator check                say whether somebody else has changed the schema
+  migrator --migrations db/migrations plan
+                                what up would do with the files of a project of yours, named as sqlx,
+                                golang-migrate, dbmate, goose, Flyway or refinery name them
 
 Exit codes:
   0 done, or nothing to do   2 bad usage   65 the schema is not one this release may touch
@@ -78,6 +81,12 @@ struct Options {
     /// The schema that everything is in; made by `up` [DATABASE_SCHEMA].
     #[arg(long, global = true, value_name = "NAME")]
     schema: Option<String>,
+    /// Use the migrations in this folder instead of those that this program carries [MIGRATOR_MIGRATIONS].
+    ///
+    /// The files are for one database, or lie in a folder `postgres` or `sqlite` of their own. They are named as by
+    /// refinery, sqlx, golang-migrate, dbmate, goose or Flyway, which is seen from the files; an undo is optional.
+    #[arg(long, global = true, value_name = "FOLDER")]
+    migrations: Option<String>,
     /// The role of the service, which gets what it needs on every table [MIGRATOR_GRANT_TO].
     #[arg(long, global = true, value_name = "ROLE")]
     grant_to: Option<String>,
@@ -218,6 +227,10 @@ impl Options {
         if let Some(schema) = &self.schema {
             environment.overridden("DATABASE_SCHEMA", schema);
             settings.foundation.use_schema(schema, &mut environment);
+        }
+        if let Some(folder) = &self.migrations {
+            environment.overridden("MIGRATOR_MIGRATIONS", folder);
+            migrator.migrations = Some(folder.clone());
         }
         if let Some(role) = &self.grant_to {
             environment.overridden("MIGRATOR_GRANT_TO", role);

@@ -1,6 +1,7 @@
 //! From a command of the command line to a call of the library, and back to a result.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use foundation::clock::Clock;
@@ -15,7 +16,6 @@ use crate::commands::{Awaited, Migrator};
 use crate::error::MigratorError;
 use crate::report::journal_table;
 use crate::settings::Settings;
-use crate::source::new_files;
 use crate::stop::Stop;
 use crate::structure::Renames;
 
@@ -38,7 +38,10 @@ impl Output {
                     .failure(name, &MigratorError::File(error, "signals cannot be listened to".to_owned()));
             }
         };
-        let migrator = Migrator::new(settings, Clock::system(), Entropy::system(), stop.clone());
+        let migrator = match migrator(&command, settings, stop.clone()) {
+            Ok(migrator) => migrator,
+            Err(error) => return self.failure(name, &error),
+        };
         let span = tracing::info_span!(
             target: "bedplate::span::migration", "run", otel.name = %format_args!("migrator {name}"),
             otel.status_code = tracing::field::Empty,
@@ -92,9 +95,9 @@ impl Output {
                 };
                 self.result("stamp", &report, &text);
             }
-            Command::New { name, folder, autogenerate: true, rename, no_rename } => {
+            Command::New { name, folder, autogenerate, rename, no_rename } => {
                 let renames = Renames { given: rename, refused: Vec::new(), rest_is_new: no_rename };
-                self.autogenerate(migrator, &folder, &name, renames).await?;
+                self.new_files(migrator, &folder, &name, autogenerate.then_some(renames)).await?;
             }
             Command::Dump => {
                 let sql = migrator.dump().await?;
@@ -110,12 +113,6 @@ impl Output {
                 let exit = if report.clean() { Exit::Success } else { Exit::Drift };
                 return Ok(self.verdict("check", exit, &report, &report.text()));
             }
-            Command::New { name, folder, .. } => {
-                let files = new_files(&folder, &name, Clock::system().now())
-                    .map_err(|error| MigratorError::Usage(error.to_string()))?;
-                let paths: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
-                self.result("new", &json!({ "files": paths }), &format!("wrote\n  {}", paths.join("\n  ")));
-            }
             Command::Backup { file } => {
                 let report = migrator.backup(&file).await?;
                 let text = format!("copied {} bytes to {}", report.bytes, report.file);
@@ -129,6 +126,15 @@ impl Output {
             Command::CheckConfig => unreachable!("it was answered before anything was connected"),
         }
         Ok(Exit::Success)
+    }
+}
+
+/// With the migrations that the settings name; `new` looks into their folder by itself, which may be empty.
+fn migrator(command: &Command, settings: &Settings, stop: Stop) -> Result<Migrator, MigratorError> {
+    let migrator = Migrator::new(settings, Clock::system(), Entropy::system(), stop);
+    match &settings.migrator.migrations {
+        Some(folder) if !matches!(command, Command::New { .. }) => migrator.with_folder(Path::new(folder)),
+        _ => Ok(migrator),
     }
 }
 

@@ -6,6 +6,7 @@ use tracing::Instrument;
 use super::Migrator;
 use crate::error::MigratorError;
 use crate::history::{self, Action, Applied, Entry, JournalEntry};
+use crate::piecewise;
 use crate::report::{AppliedNow, DownReport, Progress};
 use crate::session::{Change, Guard, Performed, Session, Work};
 use crate::snapshot;
@@ -58,7 +59,8 @@ impl Migrator {
                 migration.lock_wait_ms = tracing::field::Empty,
             );
             session.take_tally();
-            let performed = session.perform(change).instrument(span.clone()).await;
+            let performed =
+                Box::pin(piecewise::take_back(&mut session, change)).instrument(span.clone()).await;
             session.take_tally().record(&span);
             let performed = performed?;
             let milliseconds = started.elapsed().as_secs_f64() * 1000.0;

@@ -10,7 +10,8 @@ use crate::history::{self, Applied, JournalEntry};
 use crate::lint::{self, Finding, Rules, Source};
 use crate::locks::{self, PlannedStatement};
 use crate::session::Work;
-use crate::source::Version;
+use crate::source::{Migration, Version};
+use crate::statements::have_to_run_in_parts;
 
 /// What a run would do.
 #[derive(Clone, Debug, Serialize)]
@@ -100,7 +101,8 @@ impl Migrator {
                 _ => None,
             });
             let sql = sql.unwrap_or_default();
-            migrations.push(self.planned(applied.version, &applied.name, sql, true, true));
+            let in_transaction = !have_to_run_in_parts(self.catalog.dialect(), sql);
+            migrations.push(self.planned(applied.version, &applied.name, sql, in_transaction, true));
         }
         let left = applied.len() - undone.len();
         let target = applied[..left].last().map(|it| it.version);
@@ -116,8 +118,14 @@ impl Migrator {
         is_undo: bool,
     ) -> PlannedMigration {
         let dialect = self.catalog.dialect();
-        let file = format!("{}{version}__{name}.sql", if is_undo { 'D' } else { 'V' });
-        let source = Source { file: &file, text: sql, dialect, is_undo };
+        let read = self.catalog.get(version).filter(|it| it.file().is_some());
+        let file = match (read.and_then(Migration::file), read.and_then(Migration::undo)) {
+            (Some(file), _) if !is_undo => file.to_owned(),
+            (Some(_), Some(undo)) => undo.file_name.clone(),
+            _ => format!("{}{version}__{name}.sql", if is_undo { 'D' } else { 'V' }),
+        };
+        let no_transaction = read.is_some() && !in_transaction;
+        let source = Source { file: &file, text: sql, dialect, is_undo, no_transaction };
         PlannedMigration {
             version,
             name: name.to_owned(),

@@ -54,6 +54,10 @@ pub enum Outcome {
     Exact,
     /// Its undo leaves another schema than there was before it.
     UndoDiffers,
+    /// Its undo fails.
+    UndoFails,
+    /// It cannot be applied after its undo.
+    SecondFails,
     /// Applied after its undo, it leaves another schema than the first time.
     SecondDiffers,
     /// It says that it is irreversible, so it was only applied.
@@ -71,7 +75,7 @@ pub struct RehearsedMigration {
     pub name: String,
     /// How it ended.
     pub outcome: Outcome,
-    /// Why it is irreversible.
+    /// Why it is irreversible, or what the database said where the undo, or the second time, failed.
     pub reason: Option<String>,
     /// What differs.
     pub differences: Vec<Difference>,
@@ -98,8 +102,8 @@ impl Migrator {
     /// already is applied and not tried.
     ///
     /// # Errors
-    /// Every [`MigratorError`]: what fails to apply or to undo, and a role that may not make databases. An undo
-    /// that brings back something else is told in the report.
+    /// Every [`MigratorError`]: what fails to apply, and a role that may not make databases. An undo that fails,
+    /// or brings back something else, is told in the report.
     pub async fn rehearse(&self, pending_only: bool) -> Result<RehearsalReport, MigratorError> {
         let applied: BTreeSet<Version> = if pending_only {
             let applied = history::read(&mut self.existing().await?).await?.unwrap_or_default();
@@ -107,20 +111,46 @@ impl Migrator {
         } else {
             BTreeSet::new()
         };
-        let migrations = scratch::with(&self.context, async |connection| {
-            let mut rehearsed = Vec::new();
-            for migration in self.catalog.iter() {
-                let skip = applied.contains(&migration.version());
-                let one = Box::pin(rehearse_one(connection, migration, skip)).await?;
-                tracing::info!(migration = migration.display(), outcome = ?one.outcome, "rehearsed");
-                rehearsed.push(one);
-            }
-            Ok(rehearsed)
-        })
-        .await?;
-        let exact =
-            !migrations.iter().any(|it| matches!(it.outcome, Outcome::UndoDiffers | Outcome::SecondDiffers));
+        let mut migrations = Vec::new();
+        while migrations.len() < self.catalog.len() {
+            // Each time begins with an empty database: what a migration left that went wrong would be in the way
+            // of the next ones.
+            scratch::with(&self.context, async |connection| {
+                self.rehearse_from(connection, &applied, &mut migrations).await
+            })
+            .await?;
+        }
+        let is_right = |it: &RehearsedMigration| {
+            matches!(it.outcome, Outcome::Exact | Outcome::Irreversible | Outcome::Skipped)
+        };
+        let exact = migrations.iter().all(is_right);
         Ok(RehearsalReport { database: self.context.url.to_string(), exact, migrations })
+    }
+
+    /// Applies those that are rehearsed already, then rehearses the others, until one leaves a schema on which the
+    /// next cannot be tried.
+    async fn rehearse_from(
+        &self,
+        connection: &mut Connection,
+        applied: &BTreeSet<Version>,
+        rehearsed: &mut Vec<RehearsedMigration>,
+    ) -> Result<(), MigratorError> {
+        let done = rehearsed.len();
+        for migration in self.catalog.iter().take(done) {
+            let nothing = &mut async |_: &mut Connection, _: &str| Ok(());
+            Box::pin(scratch::run_migration(connection, migration, nothing)).await?;
+        }
+        for migration in self.catalog.iter().skip(done) {
+            let skip = applied.contains(&migration.version());
+            let one = Box::pin(rehearse_one(connection, migration, skip)).await?;
+            tracing::info!(migration = migration.display(), outcome = ?one.outcome, "rehearsed");
+            let outcome = one.outcome;
+            rehearsed.push(one);
+            if matches!(outcome, Outcome::UndoFails | Outcome::SecondFails) {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -152,22 +182,22 @@ async fn rehearse_one(
         return Ok(rehearsed);
     };
     let after = Structure::read(connection).await?;
-    scratch::run_text(connection, &format!("the undo of {}", migration.display()), &undo.sql).await?;
+    let title = format!("the undo of {}", migration.display());
+    if let Err(error) = scratch::run_undo(connection, &title, &undo.sql).await {
+        rehearsed.reason = Some(in_words(error)?);
+        rehearsed.outcome = Outcome::UndoFails;
+        return Ok(rehearsed);
+    }
     let undone = Structure::read(connection).await?;
     rehearsed.differences = difference(&undone, &before, Partitions::All);
     if !rehearsed.differences.is_empty() {
         rehearsed.outcome = Outcome::UndoDiffers;
     }
-    apply(connection, migration).await.map_err(|error| match (error, rehearsed.outcome) {
-        // What the undo left is the cause of what fails now.
-        (MigratorError::Failed { migration, line, source }, Outcome::UndoDiffers) => {
-            let left: Vec<String> = rehearsed.differences.iter().map(ToString::to_string).collect();
-            let source = source
-                .while_trying(format!("it cannot be applied after its undo, which left {}", left.join("; ")));
-            MigratorError::Failed { migration, line, source }
-        }
-        (error, _) => error,
-    })?;
+    if let Err(error) = apply(connection, migration).await {
+        rehearsed.reason = Some(in_words(error)?);
+        rehearsed.outcome = Outcome::SecondFails;
+        return Ok(rehearsed);
+    }
     let again = Structure::read(connection).await?;
     let second = difference(&again, &after, Partitions::All);
     if rehearsed.outcome == Outcome::Skipped {
@@ -175,6 +205,16 @@ async fn rehearse_one(
         rehearsed.differences = second;
     }
     Ok(rehearsed)
+}
+
+/// What went wrong in a file. Anything else ends the rehearsal.
+fn in_words(error: MigratorError) -> Result<String, MigratorError> {
+    match error {
+        MigratorError::Failed { .. } | MigratorError::FailedInPart { .. } | MigratorError::Schema(_) => {
+            Ok(error.to_string())
+        }
+        error => Err(error),
+    }
 }
 
 /// Applies it; on PostgreSQL, asks after each statement for the locks.
@@ -224,6 +264,11 @@ impl RehearsalReport {
             let outcome = match it.outcome {
                 Outcome::Exact => "exact".to_owned(),
                 Outcome::UndoDiffers => "its undo does not bring back the schema before it".to_owned(),
+                Outcome::UndoFails => it.reason.clone().unwrap_or_default(),
+                Outcome::SecondFails => format!(
+                    "it cannot be applied after its undo: {}",
+                    it.reason.as_deref().unwrap_or_default()
+                ),
                 Outcome::SecondDiffers => "applied again after its undo, it makes another schema".to_owned(),
                 Outcome::Irreversible => {
                     format!("irreversible, only applied: {}", it.reason.as_deref().unwrap_or_default())

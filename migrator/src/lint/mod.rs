@@ -22,6 +22,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::source::{Catalog, Dialect, Instructions, Migration};
+use crate::statements::have_to_run_in_parts;
 
 pub use sarif::sarif;
 
@@ -76,6 +77,8 @@ pub struct Source<'a> {
     pub dialect: Dialect,
     /// Whether it takes a migration back. Dropping is what such a file is for, so only what fails counts in it.
     pub is_undo: bool,
+    /// Whether it runs outside of a transaction even where its head does not say so.
+    pub no_transaction: bool,
 }
 
 /// What a rule says, before it is known whether it counts.
@@ -118,7 +121,8 @@ pub fn is_rule(name: &str) -> bool {
 /// Looks at one file. What its head allows is left out.
 #[must_use]
 pub fn lint(source: &Source<'_>, rules: &Rules) -> Vec<Finding> {
-    let (instructions, problems) = Instructions::of_file(source.file, source.text);
+    let (mut instructions, problems) = Instructions::of_file(source.file, source.text);
+    instructions.no_transaction |= source.no_transaction;
     let mut hits: Vec<Hit> = match source.dialect {
         Dialect::Postgres => postgres::hits(source, &instructions, rules),
         Dialect::Sqlite => sqlite::hits(source, &instructions),
@@ -162,7 +166,8 @@ pub fn lint(source: &Source<'_>, rules: &Rules) -> Vec<Finding> {
 /// Looks at a migration, as `file`, without its undo.
 #[must_use]
 pub fn lint_migration(file: &str, dialect: Dialect, migration: &Migration, rules: &Rules) -> Vec<Finding> {
-    lint(&Source { file, text: migration.sql(), dialect, is_undo: false }, rules)
+    let no_transaction = migration.instructions().no_transaction;
+    lint(&Source { file, text: migration.sql(), dialect, is_undo: false, no_transaction }, rules)
 }
 
 /// Looks at all migrations of a catalog and their undo files.
@@ -171,11 +176,15 @@ pub fn lint_catalog(catalog: &Catalog, rules: &Rules) -> Vec<Finding> {
     let dialect = catalog.dialect();
     let mut findings = Vec::new();
     for migration in catalog {
-        let file = format!("migrations/{}/{migration}.sql", dialect.folder());
+        let embedded = || format!("migrations/{}/{migration}.sql", dialect.folder());
+        let file = migration.file().map_or_else(embedded, str::to_owned);
         findings.extend(lint_migration(&file, dialect, migration, rules));
         if let Some(undo) = migration.undo() {
-            let file = format!("undo/{}/{}", dialect.folder(), undo.file_name);
-            findings.extend(lint(&Source { file: &file, text: &undo.sql, dialect, is_undo: true }, rules));
+            let embedded = || format!("undo/{}/{}", dialect.folder(), undo.file_name);
+            let file = migration.file().map_or_else(embedded, |_| undo.file_name.clone());
+            let no_transaction = migration.file().is_some() && have_to_run_in_parts(dialect, &undo.sql);
+            let source = Source { file: &file, text: &undo.sql, dialect, is_undo: true, no_transaction };
+            findings.extend(lint(&source, rules));
         }
     }
     findings

@@ -15,6 +15,7 @@ use crate::history;
 use crate::progress::{self, Known, Piece};
 use crate::session::{Change, Guard, Performed, Session, Work};
 use crate::source::Migration;
+use crate::statements::have_to_run_in_parts;
 use effect::{Effect, Trace};
 use units::{Mode, Unit};
 
@@ -37,7 +38,12 @@ pub(crate) async fn run(session: &mut Session, migration: &Migration) -> Result<
             )));
         }
     }
+    let mut settings = String::new();
     for (unit, piece) in units.iter().zip(pieces) {
+        if unit.is_setting(session.dialect()) {
+            settings.push_str(&unit.as_prefix());
+            continue;
+        }
         let known = known.get(&piece.number);
         if known.is_some_and(|it| it.finished) {
             continue;
@@ -46,17 +52,64 @@ pub(crate) async fn run(session: &mut Session, migration: &Migration) -> Result<
         if history::contains(session.connection(), piece.version).await? {
             return Ok(Performed::Skipped);
         }
-        let step = Step { title: migration.display(), unit, piece };
+        let step = Step { title: migration.display(), unit, piece, settings: &settings };
         // On the heap, as in `step`: without optimisation these frames are large.
         Box::pin(step.run(session, known)).await.map_err(|error| step.explain(error))?;
     }
+    if session.backend() == Backend::Sqlite {
+        session.end_parts().await?;
+    }
     Ok(Performed::Done)
+}
+
+/// Takes a migration back. Where a statement of its undo is refused in a transaction, they run one by one before
+/// the history is told; one that is killed in between begins anew.
+pub(crate) async fn take_back(session: &mut Session, change: &Change) -> Result<Performed, MigratorError> {
+    let dialect = session.dialect();
+    let in_parts = |work: &Work| matches!(work, Work::File { sql } if have_to_run_in_parts(dialect, sql));
+    if !change.work.iter().any(in_parts) {
+        return session.perform(change).await;
+    }
+    let mut rest = change.clone();
+    rest.work.retain(|work| !in_parts(work));
+    for work in change.work.iter().filter(|work| in_parts(work)) {
+        let Work::File { sql } = work else { continue };
+        let refused = |reason| MigratorError::Schema(vec![format!("{}: {reason}", change.title)]);
+        let mut settings = String::new();
+        for unit in units::units(dialect, sql).map_err(refused)? {
+            if unit.is_setting(dialect) {
+                settings.push_str(&unit.as_prefix());
+            } else if unit.mode == Mode::Transaction {
+                let sql = format!("{settings}{}", unit.part.sql);
+                session.perform(&Change { work: vec![Work::File { sql }], ..change.clone() }).await?;
+            } else {
+                alone(session, &change.title, &settings, unit.part.sql).await?;
+            }
+        }
+    }
+    session.perform(&rest).await
+}
+
+/// Runs a statement outside of a transaction with the settings of its file, which end with it.
+async fn alone(session: &mut Session, title: &str, settings: &str, sql: &str) -> Result<(), MigratorError> {
+    if settings.is_empty() {
+        return session.perform_without_transaction(title, sql).await;
+    }
+    session.begin_parts().await?;
+    let done = match session.perform_without_transaction(title, settings).await {
+        Ok(()) => session.perform_without_transaction(title, sql).await,
+        failed => failed,
+    };
+    let returned = session.end_parts().await;
+    done.and(returned)
 }
 
 struct Step<'a> {
     title: String,
     unit: &'a Unit<'a>,
     piece: Piece,
+    /// What the file has set for this session before it.
+    settings: &'a str,
 }
 
 impl Step<'_> {
@@ -68,7 +121,7 @@ impl Step<'_> {
             return Box::pin(self.resume(session)).await;
         }
         if self.unit.mode == Mode::Transaction {
-            let sql = self.unit.part.sql.to_owned();
+            let sql = format!("{}{}", self.settings, self.unit.part.sql);
             match self.record(session, vec![Work::File { sql }, Work::Finish(self.piece.clone())]).await {
                 Err(MigratorError::Failed { source, .. })
                     if source.sqlstate().is_some_and(|state| NOT_IN_A_TRANSACTION.contains(&state)) => {}
@@ -84,7 +137,7 @@ impl Step<'_> {
     }
 
     async fn again(&self, session: &mut Session) -> Result<(), MigratorError> {
-        let done = session.perform_without_transaction(&self.title, self.unit.part.sql).await;
+        let done = alone(session, &self.title, self.settings, self.unit.part.sql).await;
         if let Err(error) = done {
             if matches!(error, MigratorError::FailedInPart { .. })
                 && let Err(error) = Box::pin(self.clean_up(session)).await

@@ -20,6 +20,22 @@ pub(super) struct Unit<'a> {
     pub(super) mode: Mode,
 }
 
+impl Unit<'_> {
+    /// Whether it only sets something for the rest of the file. It is set again for each of the others, and never
+    /// outlives them: the search path and the role are also those of what the migrator writes.
+    pub(super) fn is_setting(&self, dialect: Dialect) -> bool {
+        let [first] = self.part.first_words();
+        dialect == Dialect::Postgres && matches!(first.as_str(), "SET" | "RESET")
+    }
+
+    /// The same before another statement, on the line of that one.
+    pub(super) fn as_prefix(&self) -> String {
+        let sql = self.part.sql;
+        let is_one_line = !sql.contains("--");
+        format!("{}; ", if is_one_line { sql.replace('\n', " ") } else { sql.to_owned() })
+    }
+}
+
 /// The units of a file, or why it cannot be run.
 pub(super) fn units(dialect: Dialect, file: &str) -> Result<Vec<Unit<'_>>, String> {
     let mut units = Vec::new();
@@ -71,24 +87,13 @@ fn block<'a>(file: &'a str, parts: &[Part<'a>]) -> Option<Unit<'a>> {
 }
 
 fn mode(dialect: Dialect, part: &Part<'_>, first: &str) -> Mode {
-    let [_, second] = part.first_words();
-    let is_concurrent = || part.sql.to_uppercase().contains("CONCURRENTLY");
-    match (dialect, first, second.as_str()) {
-        (Dialect::Sqlite, "PRAGMA" | "ATTACH" | "DETACH", _)
-        | (Dialect::Postgres, "SET" | "RESET" | "DISCARD" | "LISTEN" | "UNLISTEN" | "LOAD" | "PREPARE", _) => {
+    match (dialect, first) {
+        (Dialect::Sqlite, "PRAGMA" | "ATTACH" | "DETACH")
+        | (Dialect::Postgres, "SET" | "RESET" | "DISCARD" | "LISTEN" | "UNLISTEN" | "LOAD" | "PREPARE") => {
             Mode::EachSession
         }
-        (_, "VACUUM", _) => Mode::Alone,
-        (Dialect::Postgres, "CREATE" | "DROP" | "ALTER", "DATABASE" | "TABLESPACE" | "SYSTEM") => Mode::Alone,
-        // What is missing here is found out by trying; this only spares the server's log an error.
-        (Dialect::Postgres, "CREATE", "INDEX" | "UNIQUE")
-        | (Dialect::Postgres, "DROP", "INDEX")
-        | (Dialect::Postgres, "ALTER", "TABLE")
-        | (Dialect::Postgres, "REINDEX", _)
-            if is_concurrent() =>
-        {
-            Mode::Alone
-        }
+        // This only spares the server's log an error.
+        _ if part.is_refused_in_transaction(dialect) => Mode::Alone,
         _ => Mode::Transaction,
     }
 }

@@ -186,6 +186,18 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Before statements outside of a transaction that may leave the session elsewhere.
+    pub(crate) async fn begin_parts(&mut self) -> Result<(), MigratorError> {
+        trial::begin_parts(&mut self.connection).await
+    }
+
+    /// After them: what the migrator writes goes into its own tables.
+    pub(crate) async fn end_parts(&mut self) -> Result<(), MigratorError> {
+        trial::end_parts(&mut self.connection).await
+    }
+}
+
 /// A role that may only serve is told that another one migrates.
 fn explain_missing_rights(error: MigratorError) -> MigratorError {
     match error {

@@ -39,6 +39,26 @@ const IS_MARKED: Statement = Statement::write(
 );
 
 const CURRENT_SCHEMA: Statement = Statement::write("pg_namespace", "SELECT current_schema()::text AS schema");
+/// Keeps, for the length of a transaction, where this session looks for tables and as whom. What pg_dump writes
+/// begins by emptying the search path, and a file may go over to another schema or role for the rest of it.
+pub(super) const KEEP_PLACE: &str = "SELECT set_config('bedplate.search_path', current_setting('search_path'), true), set_config('bedplate.role', current_setting('role'), true)";
+
+/// The same until [`RETURN_IN_SESSION`].
+const KEEP_PLACE_IN_SESSION: &str = "SELECT set_config('bedplate.search_path', current_setting('search_path'), false), set_config('bedplate.role', current_setting('role'), false)";
+
+/// Whether the mark is there, and then back to where the session was, in one question.
+const IS_MARKED_AND_BACK: Statement = Statement::write(
+    "pg_settings",
+    "SELECT marked, CASE WHEN marked THEN set_config('role', current_setting('bedplate.role'), false) END AS role,
+       CASE WHEN marked THEN set_config('search_path', current_setting('bedplate.search_path'), false) END AS search_path
+     FROM (SELECT coalesce(current_setting('bedplate.in_migration', true), '') = 'yes' AS marked) AS session",
+);
+
+/// Goes back there, so that what the migrator writes afterwards goes into its own tables.
+const RETURN: Statement = Statement::write(
+    "pg_settings",
+    "SELECT set_config('role', current_setting('bedplate.role'), false), set_config('search_path', current_setting('bedplate.search_path'), false)",
+);
 
 const NARROW_VERSION: Statement = Statement::read(
     "pg_attribute",
@@ -166,7 +186,7 @@ pub(super) async fn enter(
     let (lock, statement) = (settings.lock_timeout.as_millis(), settings.statement_timeout.as_millis());
     connection
         .batch(&format!(
-            "SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; SET LOCAL {MARKER} = 'yes'"
+            "SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; SET LOCAL {MARKER} = 'yes'; {KEEP_PLACE}"
         ))
         .await?;
     prove_lock(connection).await
@@ -180,11 +200,21 @@ pub(super) async fn prove_lock(connection: &mut Connection) -> Result<(), Migrat
 
 /// After a file: that the transaction is still the one that was begun.
 pub(super) async fn still_inside(connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
-    let row = connection.query_optional(&IS_MARKED, &[]).await?;
+    let row = connection.query_optional(&IS_MARKED_AND_BACK, &[]).await?;
     if row.is_some_and(|row| row.get("marked").unwrap_or(false)) {
         return Ok(());
     }
     Err(ended_its_transaction(title))
+}
+
+/// Before statements outside of a transaction: keeps where the session is.
+pub(super) async fn keep_place(connection: &mut Connection) -> Result<(), DatabaseError> {
+    connection.batch(KEEP_PLACE_IN_SESSION).await
+}
+
+/// After them: goes back there.
+pub(super) async fn return_to_place(connection: &mut Connection) -> Result<(), DatabaseError> {
+    connection.query_optional(&RETURN, &[]).await.map(drop)
 }
 
 /// Whether a file that failed had ended its transaction before: one that failed inside of it takes no

@@ -19,6 +19,11 @@ pub(super) async fn prepare(connection: &mut Connection) -> Result<(), DatabaseE
     connection.batch("PRAGMA foreign_keys = OFF; PRAGMA busy_timeout = 500").await
 }
 
+/// After a file outside of a transaction, which may have turned them on.
+pub(super) async fn keep_foreign_keys_off(connection: &mut Connection) -> Result<(), DatabaseError> {
+    connection.batch("PRAGMA foreign_keys = OFF").await
+}
+
 /// At the beginning of a transaction: a mark that is gone when a file ended it.
 pub(super) async fn enter(connection: &mut Connection) -> Result<(), DatabaseError> {
     connection.batch("SAVEPOINT bedplate_migration").await

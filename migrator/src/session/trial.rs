@@ -9,7 +9,10 @@ use crate::error::MigratorError;
 pub(crate) async fn begin(connection: &mut Connection) -> Result<(), MigratorError> {
     connection.begin().await?;
     match connection.backend() {
-        Backend::Postgres => connection.batch(&format!("SET LOCAL {} = 'yes'", postgres::MARKER)).await?,
+        Backend::Postgres => {
+            let sql = format!("SET LOCAL {} = 'yes'; {}", postgres::MARKER, postgres::KEEP_PLACE);
+            connection.batch(&sql).await?;
+        }
         Backend::Sqlite => sqlite::enter(connection).await?,
     }
     Ok(())
@@ -25,4 +28,20 @@ pub(crate) async fn commit(connection: &mut Connection, title: &str) -> Result<(
         }
     }
     Ok(connection.commit().await?)
+}
+
+/// Before statements outside of a transaction.
+pub(crate) async fn begin_parts(connection: &mut Connection) -> Result<(), MigratorError> {
+    match connection.backend() {
+        Backend::Postgres => Ok(postgres::keep_place(connection).await?),
+        Backend::Sqlite => Ok(()),
+    }
+}
+
+/// After them: the session is as it was before.
+pub(crate) async fn end_parts(connection: &mut Connection) -> Result<(), MigratorError> {
+    match connection.backend() {
+        Backend::Postgres => Ok(postgres::return_to_place(connection).await?),
+        Backend::Sqlite => Ok(sqlite::keep_foreign_keys_off(connection).await?),
+    }
 }

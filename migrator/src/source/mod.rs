@@ -6,10 +6,13 @@
 
 pub mod bookkeeping;
 mod embedded;
+pub(crate) mod folder;
 mod new;
 mod rules;
 
 pub use embedded::embedded;
+pub(crate) use folder::new_file;
+pub use folder::{FolderError, read_folder};
 pub(crate) use new::write_files;
 pub use new::{NewFilesError, new_files};
 pub use rules::{Catalog, Dialect, Instructions, Migration, Problem, SourceErrors, Undo, Version};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use time::OffsetDateTime;
 
+use super::folder::FolderError;
 use super::{Dialect, Version};
 
 /// Why no files were written. None is left behind.
@@ -32,6 +33,9 @@ pub enum NewFilesError {
         /// The newest version found.
         newest: Version,
     },
+    /// The folder of `--migrations` cannot be used.
+    #[error(transparent)]
+    Foreign(#[from] FolderError),
     /// A folder or a file could not be read or written.
     #[error("cannot write or read {}", path.display())]
     Io {
@@ -87,7 +91,7 @@ pub(crate) fn write_files(
 }
 
 // Neither header may hold a line that is itself an instruction, nor a statement.
-const MIGRATION_HEADER: &str = "\
+pub(super) const MIGRATION_HEADER: &str = "\
 -- What this migration does, and why.
 --
 -- It runs in one transaction with its row in the history. Instructions stand up here, one on a line, each
@@ -100,12 +104,12 @@ const MIGRATION_HEADER: &str = "\
 -- They are part of the checksum, so none can be added once this was applied anywhere.
 
 ";
-const UNDO_HEADER: &str = "\
+pub(super) const UNDO_HEADER: &str = "\
 -- Takes the migration of the same number back. It runs in one transaction with the removal of its row.
 
 ";
 
-fn normalised(name: &str) -> Result<String, NewFilesError> {
+pub(super) fn normalised(name: &str) -> Result<String, NewFilesError> {
     let error = || NewFilesError::Name { name: name.to_owned() };
     let separated = |character: char| character.is_ascii_whitespace() || matches!(character, '-' | '_');
     let words: Vec<&str> = name.split(separated).filter(|word| !word.is_empty()).collect();
@@ -117,7 +121,7 @@ fn normalised(name: &str) -> Result<String, NewFilesError> {
     Ok(name)
 }
 
-fn next_version(newest: Version, now: OffsetDateTime) -> Result<Version, NewFilesError> {
+pub(super) fn next_version(newest: Version, now: OffsetDateTime) -> Result<Version, NewFilesError> {
     let now = now.to_offset(time::UtcOffset::UTC);
     let date = (Version::from(now.year()) * 100 + Version::from(u8::from(now.month()))) * 100
         + Version::from(now.day());
@@ -153,7 +157,7 @@ fn claimed_version(file_name: &str) -> Version {
     digits.parse().unwrap_or(0)
 }
 
-fn write_new(parent: &Path, path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn write_new(parent: &Path, path: &Path, text: &str) -> io::Result<()> {
     fs::create_dir_all(parent)?;
     OpenOptions::new().write(true).create_new(true).open(path)?.write_all(text.as_bytes())
 }

@@ -26,6 +26,43 @@ impl Part<'_> {
         let mut words = self.sql.split(|character: char| !(character.is_alphanumeric() || character == '_'));
         std::array::from_fn(|_| words.find(|word| !word.is_empty()).unwrap_or_default().to_uppercase())
     }
+
+    /// Whether its database is known to refuse it in a transaction. What is missing here is found out by trying.
+    pub(crate) fn is_refused_in_transaction(&self, dialect: Dialect) -> bool {
+        let [first, second] = self.first_words();
+        let is_concurrent = || self.sql.to_uppercase().contains("CONCURRENTLY");
+        match (dialect, first.as_str(), second.as_str()) {
+            (_, "VACUUM", _)
+            | (Dialect::Sqlite, "ATTACH" | "DETACH", _)
+            | (Dialect::Sqlite, "PRAGMA", "JOURNAL_MODE" | "SYNCHRONOUS" | "LOCKING_MODE" | "TEMP_STORE")
+            | (Dialect::Postgres, "CREATE" | "DROP", "DATABASE" | "TABLESPACE")
+            | (Dialect::Postgres, "ALTER", "SYSTEM") => true,
+            (Dialect::Postgres, "CREATE", "INDEX" | "UNIQUE")
+            | (Dialect::Postgres, "DROP", "INDEX")
+            | (Dialect::Postgres, "ALTER", "TABLE")
+            | (Dialect::Postgres, "REINDEX", _) => is_concurrent(),
+            _ => false,
+        }
+    }
+}
+
+/// Whether one of the statements is known to be refused in a transaction, so that they have to run one by one.
+#[must_use]
+pub(crate) fn have_to_run_in_parts(dialect: Dialect, file: &str) -> bool {
+    const WORDS: [&str; 9] = [
+        "CONCURRENTLY",
+        "VACUUM",
+        "ATTACH",
+        "DETACH",
+        "PRAGMA",
+        "DATABASE",
+        "TABLESPACE",
+        "SYSTEM",
+        "REINDEX",
+    ];
+    let upper = file.to_ascii_uppercase();
+    WORDS.iter().any(|word| upper.contains(word))
+        && split(dialect, file).iter().any(|part| part.is_refused_in_transaction(dialect))
 }
 
 /// Splits a file where its database does: semicolons in strings, in parentheses, in the bodies of functions

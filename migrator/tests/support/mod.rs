@@ -7,6 +7,8 @@
     reason = "each file of tests takes what it needs, and a test ends by panicking"
 )]
 
+pub(crate) mod folders;
+
 use std::fmt;
 use std::path::Path;
 use std::process::Stdio;

@@ -38,6 +38,11 @@ impl Catalog {
         Self::checked(dialect, migrations, undo, problems)
     }
 
+    /// These migrations, in the order of their versions, no version twice.
+    pub(crate) fn of(dialect: Dialect, migrations: Vec<Migration>) -> Self {
+        Self { dialect, migrations }
+    }
+
     fn checked(
         dialect: Dialect,
         migrations: Vec<(String, Vec<u8>)>,

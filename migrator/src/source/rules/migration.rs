@@ -11,10 +11,11 @@ pub struct Migration {
     sql: String,
     instructions: Instructions,
     undo: Option<Undo>,
+    file: Option<String>,
 }
 
 impl Migration {
-    pub(super) fn new(
+    pub(crate) fn new(
         version: Version,
         name: &str,
         sql: String,
@@ -22,7 +23,18 @@ impl Migration {
         undo: Option<Undo>,
     ) -> Result<Self, refinery_core::Error> {
         let refinery = refinery_core::Migration::unapplied(&format!("V{version}__{name}"), &sql)?;
-        Ok(Self { refinery, sql, instructions, undo })
+        Ok(Self { refinery, sql, instructions, undo, file: None })
+    }
+
+    /// The same, read from this file.
+    pub(crate) fn with_file(self, file: String) -> Self {
+        Self { file: Some(file), ..self }
+    }
+
+    /// The file that it was read from at run time; nothing for those that stand in the folders of the build.
+    #[must_use]
+    pub fn file(&self) -> Option<&str> {
+        self.file.as_deref()
     }
 
     /// Its number.
@@ -83,7 +95,7 @@ impl fmt::Display for Migration {
 /// The file that takes a migration back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undo {
-    /// The name of the file, such as `D1__create_users.sql`.
+    /// The name of the file, such as `D1__create_users.sql`; its path, when it was read at run time.
     pub file_name: String,
     /// The whole text of the file.
     pub sql: String,

@@ -15,11 +15,11 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(file: impl Into<String>, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(file: impl Into<String>, reason: impl Into<String>) -> Self {
         Self { file: file.into(), line: None, reason: reason.into() }
     }
 
-    pub(super) fn at(file: &str, line: usize, reason: impl Into<String>) -> Self {
+    pub(crate) fn at(file: &str, line: usize, reason: impl Into<String>) -> Self {
         Self { file: file.to_owned(), line: Some(line), reason: reason.into() }
     }
 }
@@ -39,7 +39,7 @@ pub struct SourceErrors(Vec<Problem>);
 
 impl SourceErrors {
     /// `value`, unless there are problems.
-    pub(super) fn unless<T>(mut problems: Vec<Problem>, value: T) -> Result<T, Self> {
+    pub(crate) fn unless<T>(mut problems: Vec<Problem>, value: T) -> Result<T, Self> {
         if problems.is_empty() {
             return Ok(value);
         }

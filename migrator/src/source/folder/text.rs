@@ -1,0 +1,141 @@
+//! The text of a file, made ready to run in the migrator's own transaction.
+
+use crate::source::Dialect;
+use crate::statements::{self, Part};
+
+/// The text in UTF-8 with LF line ends, so that its checksum is the same wherever the folder was checked out.
+pub(super) fn read(content: Vec<u8>) -> Result<String, String> {
+    let text = String::from_utf8(content).map_err(|error| {
+        let position = error.utf8_error().valid_up_to();
+        format!("is not UTF-8: byte {} is part of no character", position + 1)
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    Ok(text.replace("\r\n", "\n"))
+}
+
+/// What is run of a file, and how.
+pub(super) struct Treated {
+    pub(super) sql: String,
+    /// Whether it cannot run in one transaction.
+    pub(super) no_transaction: bool,
+}
+
+/// Takes out a `BEGIN` and `COMMIT` around the whole of it, because the migrator begins and ends the transaction
+/// itself. What has several transactions, or a statement that its database refuses in one, runs without.
+pub(super) fn treat(dialect: Dialect, sql: String) -> Treated {
+    let no_transaction = statements::have_to_run_in_parts(dialect, &sql);
+    let upper = sql.to_ascii_uppercase();
+    if no_transaction || !["BEGIN", "START", "COMMIT", "END"].iter().any(|word| upper.contains(word)) {
+        return Treated { sql, no_transaction };
+    }
+    let parts = statements::split(dialect, &sql);
+    let is_border = |part: &&Part<'_>| begins(part) || ends(part);
+    let borders: Vec<&Part<'_>> = parts.iter().filter(is_border).collect();
+    let said: Vec<&Part<'_>> = parts.iter().filter(|it| !switches_foreign_keys(dialect, it)).collect();
+    match (borders.as_slice(), said.as_slice()) {
+        ([], _) => Treated { sql, no_transaction },
+        ([begin, end], [first, .., last]) if begins(begin) && ends(end) && begin == first && end == last => {
+            Treated { sql: without(&without(&sql, end), begin), no_transaction }
+        }
+        _ => Treated { sql, no_transaction: true },
+    }
+}
+
+/// Plain `BEGIN`: options are kept, and refused where they are run.
+fn begins(part: &Part<'_>) -> bool {
+    let [first, second, third] = part.first_words();
+    match first.as_str() {
+        "BEGIN" => true,
+        "START" => second == "TRANSACTION" && third.is_empty(),
+        _ => false,
+    }
+}
+
+fn ends(part: &Part<'_>) -> bool {
+    let [first, second] = part.first_words();
+    matches!(first.as_str(), "COMMIT" | "END") && second != "PREPARED"
+}
+
+/// Foreign keys are off while migrations run, and checked at the end of each.
+fn switches_foreign_keys(dialect: Dialect, part: &Part<'_>) -> bool {
+    dialect == Dialect::Sqlite && part.first_words() == ["PRAGMA", "FOREIGN_KEYS"]
+}
+
+/// The text with blanks in place of the statement and its semicolon, so that all others stand where they stood.
+fn without(sql: &str, part: &Part<'_>) -> String {
+    let (before, rest) = sql.split_at(part.offset);
+    let (statement, after) = rest.split_at(part.sql.len());
+    let blank = |text: &str| text.chars().map(|it| if it == '\n' { it } else { ' ' }).collect::<String>();
+    let after = match after.trim_start().strip_prefix(';') {
+        Some(rest) => {
+            let gap = &after[..after.len() - rest.len()];
+            format!("{}{rest}", blank(gap))
+        }
+        None => after.to_owned(),
+    };
+    format!("{before}{}{after}", blank(statement))
+}
+
+/// Whether there is anything but comments.
+pub(super) fn has_sql(dialect: Dialect, text: &str) -> bool {
+    let says_something = text.lines().any(|line| {
+        let line = line.trim();
+        !(line.is_empty() || line == ";" || line.starts_with("--"))
+    });
+    says_something && !(text.contains("/*") && statements::split(dialect, text).is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_around_everything_is_taken_out() {
+        for (dialect, sql, run) in [
+            (Dialect::Postgres, "-- a\nBEGIN;\nSELECT 1;\nCOMMIT;\n", "-- a\n      \nSELECT 1;\n       \n"),
+            (Dialect::Postgres, "start transaction ;SELECT 1; END", "                   SELECT 1;    "),
+            (
+                Dialect::Sqlite,
+                "PRAGMA foreign_keys = off;\nBEGIN IMMEDIATE;SELECT 1;COMMIT;PRAGMA foreign_keys=on;",
+                "PRAGMA foreign_keys = off;\n                SELECT 1;       PRAGMA foreign_keys=on;",
+            ),
+        ] {
+            let treated = treat(dialect, sql.to_owned());
+            assert_eq!((treated.sql.as_str(), treated.no_transaction), (run, false));
+        }
+    }
+
+    #[test]
+    fn what_cannot_run_in_a_transaction_is_known() {
+        for (dialect, sql, no_transaction) in [
+            (Dialect::Postgres, "CREATE INDEX CONCURRENTLY a ON b (c);", true),
+            (Dialect::Postgres, "DROP INDEX CONCURRENTLY IF EXISTS a;", true),
+            (Dialect::Postgres, "VACUUM a;", true),
+            (Dialect::Postgres, "CREATE INDEX a ON b (c); -- CONCURRENTLY", false),
+            (
+                Dialect::Postgres,
+                "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN END; $$;",
+                false,
+            ),
+            (Dialect::Postgres, "SELECT 1; BEGIN; SELECT 2; COMMIT;", true),
+            (Dialect::Postgres, "BEGIN; SELECT 1; COMMIT; BEGIN; SELECT 2; COMMIT;", true),
+            (Dialect::Postgres, "BEGIN; CREATE INDEX a ON b (c); COMMIT; DROP INDEX CONCURRENTLY d;", true),
+            (Dialect::Sqlite, "PRAGMA foreign_keys = ON; SELECT 1;", false),
+            (Dialect::Sqlite, "PRAGMA journal_mode = WAL;", true),
+            (Dialect::Sqlite, "VACUUM;", true),
+            (Dialect::Sqlite, "CREATE TRIGGER a AFTER INSERT ON b BEGIN SELECT 1; END;", false),
+        ] {
+            let treated = treat(dialect, sql.to_owned());
+            assert_eq!(treated.no_transaction, no_transaction, "{sql}");
+            assert_eq!(treated.sql, sql);
+        }
+    }
+
+    #[test]
+    fn texts_are_the_same_wherever_they_were_checked_out() {
+        assert_eq!(read(b"\xef\xbb\xbfa\r\nb\n".to_vec()), Ok("a\nb\n".to_owned()));
+        assert!(read(b"a\xff".to_vec()).unwrap_err().contains("byte 2"));
+        assert!(!has_sql(Dialect::Postgres, "-- a\n\n/* b; */ ;"));
+        assert!(has_sql(Dialect::Postgres, "-- a\nSELECT 1"));
+    }
+}

@@ -1,0 +1,306 @@
+//! `--migrations`: folders of anybody's, named as their own tools name them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
+
+mod support;
+
+use foundation::database::Backend;
+use foundation::on_both_databases;
+use support::folders::{Contents, ONE, TWO, folder, with};
+use support::{backend, count, has_table, journal, migrator_with, number, texts, versions};
+
+const SECTIONS_OF_DBMATE: &str = "-- migrate:up\nCREATE TABLE two (id integer PRIMARY KEY, name text);\nCREATE INDEX two_name ON two (name);\n\n-- migrate:down\nDROP TABLE two;\n";
+const SECTIONS_OF_GOOSE: &str = "-- +goose Up\n-- +goose StatementBegin\nCREATE TABLE two (id integer PRIMARY KEY, name text)\n-- +goose StatementEnd\nCREATE INDEX two_name ON two (name);\n\n-- +goose Down\nDROP TABLE two;\n";
+
+/// Two migrations with their undo in each style: the folder's name, its files, and the two versions.
+const STYLES: [(&str, Contents<'_>, [&str; 2]); 9] = [
+    (
+        "ours",
+        &[
+            ("V1__one.sql", ONE),
+            ("D1__one.sql", "DROP TABLE one;"),
+            ("V2__two.sql", TWO),
+            ("D2__two.sql", "DROP TABLE two;"),
+        ],
+        ["1", "2"],
+    ),
+    (
+        "apart",
+        &[
+            ("migrations/V1__one.sql", ONE),
+            ("undo/D1__one.sql", "DROP TABLE one;"),
+            ("migrations/V2__two.sql", TWO),
+            ("undo/D2__two.sql", "DROP TABLE two;"),
+        ],
+        ["1", "2"],
+    ),
+    (
+        "flyway",
+        &[
+            ("V1__one.sql", ONE),
+            ("U1__one.sql", "DROP TABLE one;"),
+            ("V1.10__two-2.sql", TWO),
+            ("U1_10__two-2.sql", "DROP TABLE two;"),
+        ],
+        ["1000000", "1010000"],
+    ),
+    (
+        "golang_migrate",
+        &[
+            ("000001_one.up.sql", ONE),
+            ("000001_one.down.sql", "DROP TABLE IF EXISTS one;"),
+            ("000002_two.up.sql", TWO),
+            ("000002_two.down.sql", "DROP TABLE IF EXISTS two;"),
+        ],
+        ["1", "2"],
+    ),
+    (
+        "golang_migrate_from_zero",
+        &[
+            ("0_one.up.sql", ONE),
+            ("0_one.down.sql", "DROP TABLE one;"),
+            ("1_two.up.sql", TWO),
+            ("1_two.down.sql", "DROP TABLE two;"),
+            ("README.md", "none of them"),
+        ],
+        ["1", "2"],
+    ),
+    (
+        "sqlx",
+        &[
+            ("20240101120000_one.up.sql", ONE),
+            ("20240101120000_one.down.sql", "DROP TABLE one;"),
+            ("20240102120000_two-or-so.up.sql", TWO),
+            ("20240102120000_two-or-so.down.sql", "DROP TABLE two;"),
+        ],
+        ["20240101120000", "20240102120000"],
+    ),
+    (
+        "dbmate",
+        &[
+            (
+                "20240101120000_one.sql",
+                "-- migrate:up\nCREATE TABLE one (id integer PRIMARY KEY);\n-- migrate:down\nDROP TABLE one;\n",
+            ),
+            ("20240102120000_two.sql", SECTIONS_OF_DBMATE),
+        ],
+        ["20240101120000", "20240102120000"],
+    ),
+    (
+        "goose",
+        &[
+            (
+                "00001_one.sql",
+                "-- +goose Up\r\nCREATE TABLE one (id integer PRIMARY KEY);\r\n-- +goose Down\r\nDROP TABLE one;\r\n",
+            ),
+            ("00002_two.sql", SECTIONS_OF_GOOSE),
+            ("embed.go", "package migrations"),
+        ],
+        ["1", "2"],
+    ),
+    (
+        "dialects",
+        &[
+            ("postgres/1_one.up.sql", ONE),
+            ("postgres/1_one.down.sql", "DROP TABLE one;"),
+            ("postgres/2_two.up.sql", TWO),
+            ("postgres/2_two.down.sql", "DROP TABLE two;"),
+            ("sqlite/1_one.up.sql", ONE),
+            ("sqlite/1_one.down.sql", "DROP TABLE one;"),
+            ("sqlite/2_two.up.sql", TWO),
+            ("sqlite/2_two.down.sql", "DROP TABLE two;"),
+            ("mysql/1_one.up.sql", "no SQL at all"),
+        ],
+        ["1", "2"],
+    ),
+];
+
+on_both_databases! {
+    /// Every command does with each style what it does with the embedded migrations; no administrator is made.
+    async fn each_style_goes_up_and_down(database: TestDatabase) {
+        let mut connection = database.connect().await;
+        for (name, contents, [first, second]) in STYLES {
+            let folder = folder(&database, name, contents);
+            let plan = with(&database, &folder, &["plan", "--check"]).await.ends(73);
+            assert!(plan.stdout.contains("2 to apply") && plan.stdout.contains("CREATE TABLE two"), "{plan}");
+            let up = with(&database, &folder, &["up"]).await.ends(0);
+            assert_eq!(up.stdout, format!("applied 2; at version {second}\n"), "{name} {up}");
+            assert_eq!(versions(&mut connection).await, [first, second], "{name}");
+            let status = with(&database, &folder, &["status"]).await.ends(0);
+            assert!(status.stdout.contains(&format!("at version {second} of {second}, 0 pending")), "{name} {status}");
+            with(&database, &folder, &["wait", "--timeout", "1s"]).await.ends(0);
+            with(&database, &folder, &["check"]).await.ends(0);
+            with(&database, &folder, &["check", "--against-scratch"]).await.ends(0);
+            let rehearsed = with(&database, &folder, &["rehearse"]).await.ends(0);
+            assert!(rehearsed.stdout.contains("2 of 2 can be undone exactly"), "{name} {rehearsed}");
+            let plan = with(&database, &folder, &["plan", "down"]).await.ends(0);
+            assert!(plan.stdout.contains("DROP TABLE") && plan.stdout.contains("1 to take back"), "{name} {plan}");
+            let down = with(&database, &folder, &["down"]).await.ends(0);
+            assert_eq!(down.stdout, format!("took 1 back; at version {first}\n"), "{name} {down}");
+            assert!(!has_table(&mut connection, "two").await, "{name}");
+            with(&database, &folder, &["up"]).await.ends(0);
+            let nothing = with(&database, &folder, &["up"]).await.ends(0);
+            assert_eq!(nothing.stdout, format!("nothing to do; at version {second}\n"), "{name} {nothing}");
+            with(&database, &folder, &["down", "--to", "0"]).await.ends(0);
+            assert!(!has_table(&mut connection, "one").await, "{name}");
+            with(&database, &folder, &["stamp", first]).await.ends(0);
+            assert_eq!(versions(&mut connection).await, [first], "{name}");
+            with(&database, &folder, &["stamp", "0"]).await.ends(0);
+        }
+        assert!(!has_table(&mut connection, "users").await);
+    }
+
+    /// The journal keeps the undo, so a folder that lacks the newest file takes it back too.
+    async fn the_journal_takes_back_what_the_folder_lacks(database: TestDatabase) {
+        let newer = folder(&database, "newer", STYLES[6].1);
+        let older = folder(&database, "older", &STYLES[6].1[..1]);
+        with(&database, &newer, &["up"]).await.ends(0);
+        with(&database, &older, &["up"]).await.ends(0);
+        let down = with(&database, &older, &["down"]).await.ends(0);
+        assert_eq!(down.stdout, "took 1 back; at version 20240101120000\n", "{down}");
+        assert!(!has_table(&mut database.connect().await, "two").await);
+    }
+
+    /// The variable does what the option does, and the option overrides it; sqlx's plain files have no undo.
+    async fn a_folder_without_undo(database: TestDatabase) {
+        let plain = folder(&database, "plain", &[("1_one.sql", ONE), ("2_two.sql", TWO), ("3_words.sql", "-- nothing yet\n")]);
+        let variable = [("MIGRATOR_MIGRATIONS", plain.to_str().unwrap())];
+        let up = migrator_with(&database, &variable, &["up", "--format", "json"]).await.ends(0).json();
+        assert_eq!((up["applied"].as_array().unwrap().len(), up["admin"].as_str()), (3, None));
+        let rehearsed = migrator_with(&database, &variable, &["rehearse"]).await.ends(0);
+        assert!(rehearsed.stdout.contains("V1__one: irreversible, only applied: it has no undo file"), "{rehearsed}");
+        migrator_with(&database, &variable, &["down"]).await.ends(65).says(&["V3__words has no undo file"]);
+        let config = migrator_with(&database, &variable, &["check-config"]).await.ends(0);
+        assert!(config.stdout.contains("MIGRATOR_MIGRATIONS"), "{config}");
+        let none = ["--migrations", "nowhere", "status"];
+        migrator_with(&database, &variable, &none).await.ends(78).says(&["there is no folder nowhere"]);
+        let changed = folder(&database, "plain", &[("2_two.sql", "CREATE TABLE two (id integer);\n")]);
+        with(&database, &changed, &["up"]).await.ends(65).says(&["V2__two was changed after it was applied"]);
+    }
+
+    /// An undo without SQL is what a tool made for its author to fill.
+    async fn an_empty_undo_takes_nothing_back(database: TestDatabase) {
+        let folder = folder(&database, "empty", &[
+            ("1_one.up.sql", ONE), ("1_one.down.sql", "-- it cannot be undone\n"),
+            ("2_none.up.sql", "-- not needed any more\n"), ("2_none.down.sql", ""),
+        ]);
+        with(&database, &folder, &["up"]).await.ends(0);
+        let rehearsed = with(&database, &folder, &["rehearse"]).await.ends(0);
+        assert!(rehearsed.stdout.contains("there is no SQL in"), "{rehearsed}");
+        with(&database, &folder, &["down"]).await.ends(0);
+        with(&database, &folder, &["down"]).await.ends(65).says(&["1_one.down.sql", "`migrator stamp`"]);
+        assert!(has_table(&mut database.connect().await, "one").await);
+    }
+
+    /// What cannot run in a transaction runs without, forth and back, in each of the ways to say it.
+    async fn files_without_a_transaction(database: TestDatabase) {
+        let (up, down) = match backend(&database) {
+            Backend::Postgres => ("CREATE INDEX CONCURRENTLY one_id ON one (id);\n", "DROP INDEX CONCURRENTLY one_id;\n"),
+            Backend::Sqlite => ("CREATE INDEX one_id ON one (id);\nVACUUM;\n", "DROP INDEX one_id;\nVACUUM;\n"),
+        };
+        let marked = |mark: &str| format!("{mark}{up}");
+        let dbmate = format!("-- migrate:up transaction:false\n{up}\n-- migrate:down transaction:false\n{down}");
+        let goose = format!("-- +goose NO TRANSACTION\n-- +goose Up\n{up}\n-- +goose Down\n{down}");
+        let [one_of_dbmate, one_of_goose] =
+            ["-- migrate:up\n", "-- +goose Up\n"].map(|mark| format!("{mark}{ONE}"));
+        let sets: [(&str, Vec<(&str, &str)>); 5] = [
+            ("lettered", vec![("V1__one.sql", ONE), ("V2__two.sql", up), ("D2__two.sql", down)]),
+            ("pair", vec![("1_one.up.sql", ONE), ("2_two.up.sql", up), ("2_two.down.sql", down)]),
+            ("sqlx", vec![("1_one.up.sql", ONE), ("2_two.up.sql", &marked("-- no-transaction\n")), ("2_two.down.sql", down)]),
+            ("dbmate", vec![("1_one.sql", &one_of_dbmate), ("2_two.sql", &dbmate)]),
+            ("goose", vec![("1_one.sql", &one_of_goose), ("2_two.sql", &goose)]),
+        ]
+        .map(|(name, contents)| (name, contents.into_iter().map(|(path, text)| (path, text.to_owned())).collect::<Vec<_>>()))
+        .map(|(name, contents)| (name, contents.leak().iter().map(|(path, text)| (*path, text.as_str())).collect()));
+        let mut connection = database.connect().await;
+        for (name, contents) in sets {
+            let folder = folder(&database, name, &contents);
+            with(&database, &folder, &["up"]).await.ends(0);
+            let plan = with(&database, &folder, &["plan", "down"]).await.ends(0);
+            assert!(plan.stdout.contains("statement by statement, without a transaction"), "{name} {plan}");
+            assert!(!plan.stdout.contains("[not-in-transaction]"), "{name} {plan}");
+            let lint = with(&database, &folder, &["lint"]).await;
+            assert!(!lint.stdout.contains("[not-in-transaction]"), "{name} {lint}");
+            let rehearsed = with(&database, &folder, &["rehearse"]).await.ends(0);
+            assert!(rehearsed.stdout.contains("two: exact"), "{name} {rehearsed}");
+            with(&database, &folder, &["down"]).await.ends(0);
+            assert_eq!(versions(&mut connection).await, ["1"], "{name}");
+            with(&database, &folder, &["up"]).await.ends(0);
+            with(&database, &folder, &["check"]).await.ends(0);
+            with(&database, &folder, &["reset", "--yes"]).await.ends(0);
+            with(&database, &folder, &["stamp", "0"]).await.ends(0);
+            connection.batch("DROP TABLE one").await.unwrap();
+        }
+    }
+
+    /// A transaction around a whole file becomes the migrator's own, with the history in it.
+    async fn a_transaction_in_a_file_is_ours(database: TestDatabase) {
+        let folder = folder(&database, "begun", &[
+            ("1_one.up.sql", "-- one\nBEGIN;\n\nCREATE TABLE one (id integer PRIMARY KEY);\nCOMMIT;\n"),
+            ("1_one.down.sql", "BEGIN; DROP TABLE one; COMMIT;"),
+            ("2_two.up.sql", "BEGIN;\nCREATE TABLE two (id integer PRIMARY KEY);\nINSERT INTO missing VALUES (1);\nCOMMIT;\n"),
+        ]);
+        let failed = with(&database, &folder, &["up"]).await.ends(70);
+        let place = if backend(&database) == Backend::Postgres { "at line 3" } else { "V2__two failed" };
+        let failed = failed.says(&["V2__two failed and was rolled back", place, "missing"]);
+        assert!(!failed.stdout.contains("applied"), "{failed}");
+        let mut connection = database.connect().await;
+        assert_eq!(versions(&mut connection).await, ["1"]);
+        assert!(!has_table(&mut connection, "two").await);
+        std::fs::write(folder.join("2_two.up.sql"), "BEGIN; CREATE TABLE two (id integer); COMMIT; BEGIN; INSERT INTO two VALUES (1); COMMIT;").unwrap();
+        with(&database, &folder, &["up"]).await.ends(0);
+        assert_eq!(count(&mut connection, "two").await, 1);
+        assert_eq!(number(&mut connection, "SELECT CAST(count(*) AS BIGINT) AS it FROM migrator_journal WHERE statement IS NOT NULL").await, 2);
+        std::fs::remove_file(folder.join("2_two.up.sql")).unwrap();
+        connection.batch("DROP TABLE two").await.unwrap();
+        with(&database, &folder, &["stamp", "1"]).await.ends(0);
+        with(&database, &folder, &["down"]).await.ends(0);
+        assert!(!has_table(&mut connection, "one").await);
+    }
+
+    /// Where a file goes, the migrator does not follow: its own tables are where they were.
+    async fn a_file_does_not_take_the_session_along(database: TestDatabase) {
+        let contents: Contents<'_> = match backend(&database) {
+            Backend::Postgres => &[
+                ("1_dump.up.sql", "SET row_security = off;\nSELECT pg_catalog.set_config('search_path', '', false);\nCREATE SCHEMA other;\nCREATE TABLE public.one (id integer PRIMARY KEY);\nCREATE TABLE other.one (id integer);\n"),
+                ("1_dump.down.sql", "SET search_path TO other;\nDROP TABLE one;\nSET search_path TO public;\nDROP TABLE one;\nDROP SCHEMA other;\n"),
+                ("2_index.up.sql", "SET search_path TO other;\nCREATE INDEX CONCURRENTLY one_id ON one (id);\nALTER TABLE one ADD COLUMN name text;\n"),
+                ("2_index.down.sql", "SET search_path TO other;\nDROP INDEX CONCURRENTLY one_id;\nALTER TABLE one DROP COLUMN name;\n"),
+                ("3_two.up.sql", "CREATE TABLE two (id integer REFERENCES one);\n"),
+                ("3_two.down.sql", "DROP TABLE two;\n"),
+            ],
+            Backend::Sqlite => &[
+                ("1_one.up.sql", "CREATE TABLE one (id integer PRIMARY KEY);\nCREATE TABLE two (id integer REFERENCES one (id) ON DELETE CASCADE);\nINSERT INTO one VALUES (1);\nINSERT INTO two VALUES (1);\n"),
+                ("1_one.down.sql", "DROP TABLE two;\nDROP TABLE one;\n"),
+                ("2_on.up.sql", "PRAGMA journal_mode = WAL;\nPRAGMA foreign_keys = ON;\n"),
+                ("3_rebuilt.up.sql", "PRAGMA foreign_keys = OFF;\nBEGIN TRANSACTION;\nCREATE TABLE new_one (id integer PRIMARY KEY, name text);\nINSERT INTO new_one (id) SELECT id FROM one;\nDROP TABLE one;\nALTER TABLE new_one RENAME TO one;\nCOMMIT;\nPRAGMA foreign_keys = ON;\n"),
+            ],
+        };
+        let folder = folder(&database, "elsewhere", contents);
+        with(&database, &folder, &["up"]).await.ends(0);
+        with(&database, &folder, &["check", "--against-scratch"]).await.ends(0);
+        with(&database, &folder, &["rehearse"]).await.ends(0);
+        let mut connection = database.connect().await;
+        assert_eq!(versions(&mut connection).await, ["1", "2", "3"]);
+        match backend(&database) {
+            Backend::Postgres => {
+                let indexes = "SELECT schemaname::text AS it FROM pg_indexes WHERE indexname = 'one_id'";
+                assert_eq!(texts(&mut connection, indexes).await.unwrap(), ["other"]);
+                with(&database, &folder, &["down", "--to", "0"]).await.ends(0);
+                assert!(versions(&mut connection).await.is_empty());
+            }
+            Backend::Sqlite => assert_eq!(count(&mut connection, "two").await, 1),
+        }
+    }
+
+    /// A run with nothing to do begins no transaction, whoever's migrations they are.
+    async fn a_history_that_is_applied_is_only_read(database: TestDatabase) {
+        let folder = folder(&database, "ours", STYLES[0].1);
+        with(&database, &folder, &["up"]).await.ends(0);
+        let mut connection = database.connect().await;
+        let before = journal(&mut connection).await;
+        with(&database, &folder, &["up"]).await.ends(0);
+        assert_eq!(journal(&mut connection).await, before);
+        let entries = with(&database, &folder, &["history"]).await.ends(0);
+        assert!(entries.stdout.contains("one") && entries.stdout.contains("two"), "{entries}");
+    }
+}

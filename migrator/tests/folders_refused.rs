@@ -1,0 +1,77 @@
+//! `--migrations`: folders that cannot be used, and new files in those that can.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use foundation::database::Backend;
+use foundation::on_both_databases;
+use support::folders::{Contents, ONE, TWO, folder, with};
+use support::{backend, has_table};
+
+on_both_databases! {
+    /// Each with the words that say what to do, and the exit code that says who mends it.
+    async fn bad_folders_are_told(database: TestDatabase) {
+        let refused = async |name: &str, contents: Contents<'_>, code: i32, said: &[&str]| {
+            let folder = folder(&database, name, contents);
+            with(&database, &folder, &["up"]).await.ends(code).says(said);
+            let status = with(&database, &folder, &["status", "--format", "json"]).await.ends(code).json();
+            assert!(status["error"]["message"].as_str().unwrap().contains(said[0]), "{status}");
+        };
+        with(&database, Path::new("nowhere"), &["up"]).await.ends(78).says(&["there is no folder nowhere"]);
+        refused("empty", &[], 78, &["there are no migrations in", "V1__create_users.sql"]).await;
+        refused("readme", &[("README.md", "none")], 78, &["there are no migrations in"]).await;
+        let other = if backend(&database) == Backend::Postgres { "sqlite3/1_a.sql" } else { "postgresql/1_a.sql" };
+        refused("other", &[(other, ONE)], 78, &["there are no migrations for", "only those in"]).await;
+        let file = folder(&database, "a_file", &[("V1__a.sql", ONE)]).join("V1__a.sql");
+        with(&database, &file, &["up"]).await.ends(78).says(&["is no folder"]);
+        let broken = folder(&database, "broken", &[]);
+        std::os::unix::fs::symlink("nowhere", broken.join("1_a.sql")).unwrap();
+        with(&database, &broken, &["up"]).await.ends(78).says(&["1_a.sql cannot be read"]);
+
+        refused("mixed", &[("1_a.up.sql", ONE), ("V2__b.sql", TWO)], 65, &["V2__b.sql: is named as by refinery", "1_a.up.sql is named as by golang-migrate"]).await;
+        refused("sections", &[("1_a.sql", "-- migrate:up\n"), ("2_b.sql", "-- +goose Up\n")], 65, &["2_b.sql: is divided as by goose", "1_a.sql is divided as by dbmate"]).await;
+        refused("twice", &[("V1__a.sql", ONE), ("V01__b.sql", TWO)], 65, &["V1__a.sql: is the second migration with the version 1", "V01__b.sql"]).await;
+        refused("two_undos", &[("V1__a.sql", ONE), ("D1__a.sql", ONE), ("U1__a.sql", ONE)], 65, &["second undo with the version 1"]).await;
+        refused("orphan", &[("1_a.up.sql", ONE), ("2_b.down.sql", TWO)], 65, &["2_b.down.sql: undoes nothing"]).await;
+        refused("repeatable", &[("V1__a.sql", ONE), ("R__b.sql", TWO)], 65, &["R__b.sql: is a repeatable migration"]).await;
+        refused("program", &[("00001_a.sql", "-- +goose Up\n"), ("00002_b.go", "package b")], 65, &["00002_b.go: is a migration written as a program"]).await;
+        refused("schema", &[("1_a.sql", ONE), ("schema.sql", TWO)], 65, &["schema.sql: is named like no migration"]).await;
+        refused("high", &[("20191100000001000000_a.sql", ONE)], 65, &["is above 9223372036854775807"]).await;
+        refused("instruction", &[("1_a.sql", "-- migrator: sideways\nSELECT 1;")], 65, &["1_a.sql:1: unknown instruction"]).await;
+        let not_text = folder(&database, "not_text", &[]);
+        std::fs::write(not_text.join("1_a.sql"), b"SELECT '\xff';").unwrap();
+        with(&database, &not_text, &["up"]).await.ends(65).says(&["1_a.sql: is not UTF-8: byte 9"]);
+        if backend(&database) == Backend::Postgres {
+            refused("psql", &[("1_a.sql", "SELECT 1;\n\\connect other\n")], 65, &["1_a.sql:2: has", "connect, a command of psql"]).await;
+            refused("copy", &[("1_a.sql", "-- migrate:up\nCOPY a (b) FROM stdin;\n1\n\\.\n")], 65, &["1_a.sql:2: has COPY FROM stdin"]).await;
+        } else {
+            refused("shell", &[("1_a.sql", "SELECT 1;\n.read b.sql\n")], 65, &["1_a.sql:2: has .read"]).await;
+        }
+        let mut connection = database.connect().await;
+        assert!(!has_table(&mut connection, "refinery_schema_history").await, "nothing was begun");
+    }
+
+    /// `new` goes on as the folder does.
+    async fn new_files_are_in_the_style_of_the_folder(database: TestDatabase) {
+        for (name, contents, expected) in [
+            ("golang", &[("000009_a.up.sql", ONE), ("000009_a.down.sql", "")][..], &["000010_add_team.up.sql", "000010_add_team.down.sql"][..]),
+            ("flyway", &[("V1.2__a.sql", ONE), ("U1.2__a.sql", "DROP TABLE one;")], &["V2__add_team.sql", "U2__add_team.sql"]),
+            ("ours", &[("migrations/V7__a.sql", ONE), ("undo/D7__a.sql", "DROP TABLE one;")], &["migrations/V8__add_team.sql", "undo/D8__add_team.sql"]),
+            ("goose", &[("00001_a.sql", "-- +goose Up\n")], &["00002_add_team.sql"]),
+            ("dbmate", &[("99990101000000_a.sql", "-- migrate:up\n")], &["99990101000001_add_team.sql"]),
+            ("sqlx", &[("99990101000000_a.sql", "SELECT 1;")], &["99990101000001_add_team.sql"]),
+        ] {
+            let folder = folder(&database, name, contents);
+            let written = with(&database, &folder, &["new", "add team", "--format", "json"]).await.ends(0).json();
+            let paths: Vec<PathBuf> = expected.iter().map(|file| folder.join(file)).collect();
+            assert_eq!(written["files"], serde_json::json!(paths), "{name}");
+            assert!(paths.iter().all(|path| path.is_file()), "{name}");
+        }
+        let fresh = folder(&database, "fresh", &[]);
+        let written = with(&database, &fresh, &["new", "first"]).await.ends(0);
+        assert!(written.stdout.contains("V20") && written.stdout.contains("D20"), "{written}");
+        with(&database, &fresh, &["new", "first", "--autogenerate"]).await.ends(2).says(&["leave --migrations out"]);
+    }
+}
