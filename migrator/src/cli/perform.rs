@@ -1,6 +1,7 @@
 //! From a command of the command line to a call of the library, and back to a result.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use foundation::clock::Clock;
@@ -63,7 +64,7 @@ impl Output {
 
     async fn perform(&self, command: Command, migrator: &Migrator) -> Result<Exit, MigratorError> {
         match command {
-            Command::Up { to } => self.up("up", &migrator.up(to).await?),
+            Command::Up(arguments) => self.up("up", &migrator.up(arguments.to).await?),
             Command::Reset { .. } => self.up("reset", &migrator.reset().await?),
             Command::Down { to, steps } => {
                 let report = match to {
@@ -110,13 +111,10 @@ impl Output {
                 let exit = if report.clean() { Exit::Success } else { Exit::Drift };
                 return Ok(self.verdict("check", exit, &report, &report.text()));
             }
-            Command::New { name, folder, .. } => {
-                let files = new_files(&folder, &name, Clock::system().now())
-                    .map_err(|error| MigratorError::Usage(error.to_string()))?;
-                let paths: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
-                self.result("new", &json!({ "files": paths }), &format!("wrote\n  {}", paths.join("\n  ")));
-            }
-            Command::Backup { file } => {
+            Command::New { name, folder, .. } => self.new_files(&folder, &name)?,
+            Command::Repair(arguments) => return self.repair(&arguments, migrator).await,
+            Command::Restore(arguments) => return self.restore(&arguments, migrator).await,
+            Command::Backup { file, .. } => {
                 let report = migrator.backup(&file).await?;
                 let text = format!("copied {} bytes to {}", report.bytes, report.file);
                 self.result("backup", &report, &text);
@@ -126,9 +124,19 @@ impl Output {
                 let what = if awaited == Awaited::Database { "database" } else { "schema" };
                 self.result("wait", &json!({ "ready": what }), &format!("the {what} is there"));
             }
-            Command::CheckConfig => unreachable!("it was answered before anything was connected"),
+            Command::CheckConfig | Command::Completions { .. } | Command::Man { .. } => {
+                unreachable!("it was answered before anything was connected")
+            }
         }
         Ok(Exit::Success)
+    }
+
+    fn new_files(&self, folder: &Path, name: &str) -> Result<(), MigratorError> {
+        let files = new_files(folder, name, Clock::system().now())
+            .map_err(|error| MigratorError::Usage(error.to_string()))?;
+        let paths: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+        self.result("new", &json!({ "files": paths }), &format!("wrote\n  {}", paths.join("\n  ")));
+        Ok(())
     }
 }
 

@@ -69,7 +69,7 @@ impl Migrator {
     }
 }
 
-async fn drop_everything(connection: &mut Connection) -> Result<String, DatabaseError> {
+pub(super) async fn drop_everything(connection: &mut Connection) -> Result<String, DatabaseError> {
     let statement = match connection.backend() {
         Backend::Postgres => &EVERYTHING_ON_POSTGRES,
         Backend::Sqlite => &EVERYTHING_IN_SQLITE,
