@@ -41,7 +41,7 @@ foundation::settings! {
     pub struct AdminSettings("ADMIN_") {
         /// The name to sign in with.
         username: String = "admin",
-        /// The password, 8 to 128 characters. In development one is made and printed once when it is not
+        /// The password, 8 to 128 characters, none that everybody tries first. In development one is made and printed once when it is not
         /// set; in production it is needed.
         password: Option<Secret> = "",
         /// The mail address.

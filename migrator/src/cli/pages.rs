@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use clap_complete::Shell;
+pub use clap_complete::Shell;
 
 /// The script that completes the command line in this shell.
 #[must_use]
