@@ -270,6 +270,50 @@ async fn migrators_are_locked_out_while_it_is_restored() {
     assert_eq!(support::versions(&mut empty.connect().await).await, ["1", "2", "3"]);
 }
 
+/// Killed or stopped in the middle, the database is what it was: COMMIT is the last that is sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restore_that_is_killed_changes_nothing() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    with_tools(&database, &["up"]).await.ends(0);
+    with_tools(&database, &["backup", "x"]).await.ends(0);
+    user(&database, "later").await;
+    let fakes = tempfile::tempdir().unwrap();
+    let begun = fakes.path().join("begun");
+    #[allow(clippy::disallowed_methods, reason = "it is where the cluster's own programs are")]
+    let real = std::env::var_os("TEST_POSTGRES_BIN").map_or_else(|| "/usr/bin".into(), PathBuf::from);
+    let real = real.join("pg_restore");
+    let script = format!(
+        "case \"$*\" in *--no-owner*) {0} \"$@\" | head -n 400; touch {1}; sleep 30;; *) exec {0} \"$@\";; esac",
+        real.display(),
+        begun.display()
+    );
+    fake(fakes.path(), "pg_restore", &script);
+    #[allow(clippy::disallowed_methods, reason = "the PATH goes on as it is")]
+    let path = format!(
+        "{}:{}:{}",
+        fakes.path().display(),
+        real.parent().unwrap().display(),
+        std::env::var("PATH").unwrap()
+    );
+    for (signal, code) in [("KILL", None), ("TERM", Some(75))] {
+        let mut command = migrator_command(&database, &["restore", "x", "--replace", "--yes"]);
+        let child = command.env("PATH", &path).spawn().unwrap();
+        foundation::testing::eventually(Duration::from_secs(20), "it restores", async || begun.exists())
+            .await;
+        support::signal(&child, signal).await;
+        let ended = child.wait_with_output().await.unwrap();
+        assert_eq!(ended.status.code(), code, "{}", String::from_utf8_lossy(&ended.stderr));
+        let sessions = "SELECT CAST(count(*) AS BIGINT) AS it FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'bedplate-backup'";
+        foundation::testing::eventually(Duration::from_secs(20), "psql has ended", async || {
+            support::number(&mut database.connect().await, sessions).await == 0
+        })
+        .await;
+        assert_eq!(texts(&mut database.connect().await, NAMES).await.unwrap(), ["admin", "later"]);
+        is_clean(&database).await;
+        std::fs::remove_file(&begun).unwrap();
+    }
+}
+
 /// A SQLite file that somebody has open is the same file afterwards.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_has_the_file_open_sees_what_was_restored() {
