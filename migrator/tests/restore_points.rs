@@ -61,6 +61,22 @@ on_both_databases! {
         migrator(&database, &["up"]).await.ends(0);
     }
 
+    /// A reset deletes nothing before it is saved, and saves it once.
+    async fn a_reset_is_saved_first(database: TestDatabase) {
+        migrator(&database, &["up"]).await.ends(0);
+        let fails = [("MIGRATOR_BACKUP_CMD", "exit 1")];
+        migrator_with(&database, &fails, &["reset", "--yes"]).await.ends(78);
+        assert!(has_table(&mut database.connect().await, "users").await, "nothing was deleted");
+        let counts = [("MIGRATOR_BACKUP_CMD", "echo once >> out")];
+        let reset = migrator_with(&database, &counts, &["reset", "--yes"]).await.ends(0);
+        assert_eq!(std::fs::read_to_string(database.folder.path().join("out")).unwrap(), "once\n");
+        assert!(reset.stdout.contains("what was there before is in"), "{reset}");
+        if backend(&database) == Backend::Sqlite {
+            let copies = copies(&database);
+            assert!(copies.len() == 1 && copies[0].ends_with(".before-reset.backup"), "{copies:?}");
+        }
+    }
+
     /// One that does not end is ended, with everything that it started.
     async fn a_command_has_a_limit(database: TestDatabase) {
         let pid = database.folder.path().join("pid");

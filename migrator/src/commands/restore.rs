@@ -73,6 +73,11 @@ impl Migrator {
             tools::read_back(&self.context, file).await?;
         }
         let mut session = Session::open(&self.context, true).await?;
+        if is_postgres {
+            for name in ["pg_restore", "psql"] {
+                tools::not_older(&self.context, session.connection(), name).await?;
+            }
+        }
         session.lock_alone().await?;
         let restore_point = self.make_room(&mut session, replace).await?;
         if is_postgres {

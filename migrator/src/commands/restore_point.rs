@@ -82,6 +82,14 @@ impl Migrator {
         }
     }
 
+    /// The same one, for a run whose way back is made already.
+    pub(super) fn without_restore_points(&self) -> Self {
+        let mut other = self.clone();
+        other.context.settings.restore_points = 0;
+        other.context.settings.backup_cmd = None;
+        other
+    }
+
     async fn run_backup_command(&self, line: &str, before: Before<'_>) -> Result<(), MigratorError> {
         tracing::info!(command = line, "running the backup command");
         let mut command = Command::new("sh");

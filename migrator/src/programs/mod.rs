@@ -93,15 +93,16 @@ pub(crate) async fn run(
         let said = said.into_iter().collect::<Vec<_>>().join(" / ");
         Ok(Ended { status: status.map_err(cannot)?, output: kept.0, said })
     };
-    bounded(context, name, &[group], work).await
+    bounded(context, name, &[group], |ended: &Ended| ended.status.success(), work).await
 }
 
 /// Lets programs work until they are done, the run is to stop, or `MIGRATOR_BACKUP_TIMEOUT` is over; `groups`
-/// are then told to end, and made to.
+/// are then told to end, and made to. What was done meanwhile all the same counts when `succeeded` says so.
 pub(crate) async fn bounded<T>(
     context: &Context,
     name: &str,
     groups: &[Option<u32>],
+    succeeded: impl Fn(&T) -> bool,
     work: impl Future<Output = Result<T, MigratorError>>,
 ) -> Result<T, MigratorError> {
     let limit = context.settings.backup_timeout;
@@ -122,8 +123,11 @@ pub(crate) async fn bounded<T>(
         )),
     };
     signal(groups, Signal::TERM);
-    if tokio::time::timeout(TERM_TIMEOUT, &mut work).await.is_err() {
-        signal(groups, Signal::KILL);
+    match tokio::time::timeout(TERM_TIMEOUT, &mut work).await {
+        // It was done just before.
+        Ok(Ok(done)) if succeeded(&done) => return Ok(done),
+        Ok(_) => {}
+        Err(_) => signal(groups, Signal::KILL),
     }
     Err(reason)
 }

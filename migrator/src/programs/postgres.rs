@@ -168,7 +168,7 @@ pub(crate) async fn restore(context: &Context, file: &Path, before: &str) -> Res
         let said = from_said.map_err(cannot)?.into_iter().collect::<Vec<_>>().join(" / ");
         Ended { status, output: Vec::new(), said }.succeeded(failed).map(drop)
     };
-    bounded(context, "the restore", &groups, work).await
+    bounded(context, "the restore", &groups, |()| true, work).await
 }
 
 /// Says where roles come from.
