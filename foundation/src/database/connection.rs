@@ -1,5 +1,6 @@
 //! A connection to either database, and a transaction on one.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -152,6 +153,20 @@ impl Connection {
     /// What the database says.
     pub async fn rollback(&mut self) -> Result<(), DatabaseError> {
         self.watched(&ROLLBACK, async |driver| on_driver!(driver, driver => driver.rollback().await)).await
+    }
+
+    /// Replaces everything in this SQLite file by what `copy` has, in one transaction: whoever has the file
+    /// open sees either the old or the new. `copy` is looked at from its first page to its last before.
+    ///
+    /// # Errors
+    /// When this is no SQLite file, `copy` is not sound or has nothing in it, or the file is in use.
+    pub async fn replace_by(&mut self, copy: &Path) -> Result<(), DatabaseError> {
+        match &mut self.driver {
+            Driver::Sqlite(driver) => driver.replace_by(copy).await,
+            Driver::Postgres(_) => {
+                Err(DatabaseError::new(DatabaseErrorKind::Other, "a server is no file that could be copied"))
+            }
+        }
     }
 
     /// Whether this database can be written at the moment: not a standby, not read-only.

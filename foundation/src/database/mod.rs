@@ -24,6 +24,7 @@
 mod connection;
 mod error;
 mod insert;
+mod libpq;
 mod listen;
 mod postgres;
 mod sqlite;

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use foundation::database::Backend;
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::Migrator;
+use super::restore_point::Before;
 use crate::admin::{self, NewAdmin};
 use crate::error::MigratorError;
 use crate::grants;
 use crate::history::{self, Action, Applied, Entry};
-use crate::plan::Plan;
 use crate::report::{AppliedNow, Progress, UpReport};
 use crate::session::{Performed, Session};
 use crate::snapshot;
@@ -64,8 +65,17 @@ impl Migrator {
         let mut report = UpReport::new(&self.context.url);
         if !(nothing_pending && admin.is_none() && grants.is_none()) {
             session.lock().await?;
+            let before = applied;
             let applied = self.applied(session).await?;
             let pending = self.pending(&applied, to);
+            // On SQLite, which has no lock for a whole run, whoever began meanwhile has made one.
+            let is_first = session.backend() == Backend::Postgres || applied == before;
+            if let (Some(first), true) = (pending.first(), is_first) {
+                let what = format!("V{}", first.version());
+                let target = pending.last().map(|it| it.version());
+                let point = Before::new(&applied, target, &what);
+                report.restore_point = self.restore_point(session, point).await?;
+            }
             *has_begun = !pending.is_empty();
             self.apply(session, &pending, &mut report).await?;
             if let Some(change) = grants::missing(session).await? {
@@ -88,7 +98,7 @@ impl Migrator {
     }
 
     fn pending<'a>(&'a self, applied: &[Applied], to: Option<Version>) -> Vec<&'a Migration> {
-        let plan = Plan::new(&self.catalog, applied);
+        let plan = self.plan_of(applied);
         plan.pending.into_iter().filter(|it| to.is_none_or(|to| it.version() <= to)).collect()
     }
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::blockers::Blockers;
 use super::{Change, Context, Guard, Performed, Work, postgres, sqlite};
+use crate::correction;
 use crate::error::MigratorError;
 use crate::history;
 use crate::progress;
@@ -179,6 +180,7 @@ async fn holds(connection: &mut Connection, guard: Guard) -> Result<bool, Databa
             Ok(!applied && !progress::is_finished(connection, version, number).await?)
         }
         Guard::Applied(version) => history::contains(connection, version).await,
+        Guard::OldJournal => Ok(!correction::journal_keeps_sql(connection).await?),
         Guard::NoAdmin => Ok(!crate::admin::exists(connection).await?),
     }
 }

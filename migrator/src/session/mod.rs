@@ -13,6 +13,7 @@ use std::time::Duration;
 use foundation::database::{Backend, Connection, DatabaseErrorKind};
 use tokio::time::Instant;
 
+use crate::correction;
 use crate::error::MigratorError;
 use crate::history::Entry;
 use crate::source::{Dialect, bookkeeping};
@@ -94,12 +95,17 @@ impl Session {
         &self.context
     }
 
+    /// Takes the lock that only one migrator can have, and makes nothing.
+    pub(crate) async fn lock_alone(&mut self) -> Result<(), MigratorError> {
+        match self.backend() {
+            Backend::Postgres => postgres::lock(&self.context, &mut self.connection).await,
+            Backend::Sqlite => Ok(sqlite::prepare(&mut self.connection).await?),
+        }
+    }
+
     /// Takes the lock that only one migrator can have, and makes the tables that the migrator keeps.
     pub(crate) async fn lock(&mut self) -> Result<(), MigratorError> {
-        match self.backend() {
-            Backend::Postgres => postgres::lock(&self.context, &mut self.connection).await?,
-            Backend::Sqlite => sqlite::prepare(&mut self.connection).await?,
-        }
+        self.lock_alone().await?;
         let dialect = self.dialect();
         // That they are there already is no news: PostgreSQL would send a notice of it each time.
         let quiet =
@@ -120,6 +126,11 @@ impl Session {
             let title = "the history's versions of 64 bits".to_owned();
             let work = vec![Work::File { sql: postgres::WIDEN_VERSIONS.to_owned() }];
             self.perform(&Change { title, guard: Guard::None, work }).await?;
+        }
+        if !correction::journal_keeps_sql(&mut self.connection).await? {
+            let title = "the journal's place for what was applied".to_owned();
+            let work = vec![Work::File { sql: bookkeeping::upgrade_journal_sql(dialect) }];
+            self.perform(&Change { title, guard: Guard::OldJournal, work }).await?;
         }
         Ok(())
     }
@@ -160,6 +171,8 @@ impl Session {
     /// itself is told in any case.
     pub(crate) async fn record_failure(&mut self, mut entry: Entry, error: &MigratorError) {
         entry.error = Some(error.to_string());
+        // It is not what is applied, and the file is there to be mended.
+        entry.sql = None;
         let title = format!("the record of the failure of V{}__{}", entry.version, entry.name);
         let change = Change { title, guard: Guard::None, work: vec![Work::Journal(entry)] };
         if let Err(error) = self.perform(&change).await {

@@ -1,5 +1,6 @@
 //! The SQLite driver: the only place that names rusqlite and deadpool-sqlite.
 
+mod copy;
 mod insert;
 mod pool;
 mod stream;
