@@ -1,6 +1,7 @@
 //! What a command tells: as a document for machines, as lines for people, and while it works.
 
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 
@@ -181,7 +182,8 @@ impl StatusReport {
             },
             applied_on: it.applied_on,
         });
-        let pending = catalog.iter().filter(|it| applied.iter().all(|row| row.version != it.version()));
+        let known: HashSet<Version> = applied.iter().map(|it| it.version).collect();
+        let pending = catalog.iter().filter(|it| !known.contains(&it.version()));
         let conflicts_of_files: BTreeMap<Version, &'static str> =
             plan.conflicts.iter().filter_map(|it| Some((it.migration()?.version(), it.word()))).collect();
         let pending_lines = pending.map(|it| StatusLine {
