@@ -102,7 +102,11 @@ pub(crate) async fn read(
         Ok(kept) => {
             let server = server(connection).await?;
             if kept.server.is_some() && kept.server != server {
-                tracing::info!(recorded = kept.server, server, "the recorded structure is of another PostgreSQL");
+                tracing::info!(
+                    recorded = kept.server,
+                    server,
+                    "the recorded structure is of another PostgreSQL"
+                );
                 return Ok(None);
             }
             Ok(Some(Snapshot { structure: kept.structure, recorded_at: row.get("recorded_at")? }))

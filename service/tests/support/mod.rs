@@ -48,6 +48,7 @@ impl TestService {
     ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let database = sqlite_url(&folder);
+        let served = served(variables);
         let defaults = [
             ("DATABASE_URL", database.as_str()),
             ("HTTP_ADDRESS", "127.0.0.1:0"),
@@ -58,9 +59,8 @@ impl TestService {
         let defaults = defaults.into_iter().filter(|(name, _)| variables.iter().all(|(it, _)| it != name));
         evidence::watch();
         evidence::variables(variables.iter().copied());
-        let variables = served(variables);
-        let variables = variables.iter().map(|(name, value)| (*name, value.as_str()));
-        let mut environment = Environment::from_pairs(defaults.chain(variables));
+        let given = served.iter().map(|(name, value)| (*name, value.as_str()));
+        let mut environment = Environment::from_pairs(defaults.chain(given));
         let settings = ServiceSettings::read(&mut environment);
         environment.finish().expect("the settings are good");
         let (_nobody_stops_it, stop) = Stop::new();
