@@ -83,7 +83,7 @@ probe() {
 wrote_since() {
   local client
   for ((client = 1; client <= CLIENTS; client++)); do
-    awk -v since="$1" '$1 > since && $3 == 200 { found = 1; exit } END { exit !found }' "$WORK/client-$client" || return 1
+    awk -v since="$1" '$1 > since && $3 == 200 { found = 1; exit } END { exit !found }' "$WORK/client-$client" 2>/dev/null || return 1
   done
 }
 
