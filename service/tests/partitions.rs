@@ -18,7 +18,7 @@ use foundation::clock::Clock;
 use foundation::database::{Backend, Database, Statement};
 use foundation::entropy::Entropy;
 use foundation::on_both_databases;
-use foundation::testing::{TestDatabase, eventually};
+use foundation::testing::{TestDatabase, eventually, pooled};
 use service::domain::partitions::Width;
 use service::leases::Leases;
 use service::lifecycle::Lifecycle;
@@ -65,7 +65,7 @@ on_both_databases! {
         let is_postgres = pool.backend() == Backend::Postgres;
         for expected in ["partitions made: 3\n", "partitions made: 0\n"] {
             let mut command = support::command(&database.folder);
-            command.env("DATABASE_URL", &database.address);
+            command.env("DATABASE_URL", pooled(&database.address));
             command.args(["partitions", "ensure", "--from", "2025-12-31", "--to", "2026-01-02T00:00:01Z"]);
             let output = command.output().unwrap();
             assert!(output.status.success(), "{output:?}");
@@ -75,7 +75,7 @@ on_both_databases! {
         assert_eq!(count(&pool).await, if is_postgres { 3 } else { 0 });
         for wrong in [["2026-01-02", "2026-01-01"], ["1990-01-01", "2090-01-01"], ["yesterday", "2026-01-01"]] {
             let mut command = support::command(&database.folder);
-            command.env("DATABASE_URL", &database.address);
+            command.env("DATABASE_URL", pooled(&database.address));
             command.args(["partitions", "ensure", "--from", wrong[0], "--to", wrong[1]]);
             assert_eq!(command.output().unwrap().status.code(), Some(2), "{wrong:?}");
         }

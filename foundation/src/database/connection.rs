@@ -177,6 +177,17 @@ impl Connection {
         on_driver!(&mut self.driver, driver => driver.is_writable().await)
     }
 
+    /// Which run of which server this is, for telling it from others; nothing for a file.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn server(&mut self) -> Result<Option<String>, DatabaseError> {
+        match &mut self.driver {
+            Driver::Postgres(driver) => driver.server().await,
+            Driver::Sqlite(_) => Ok(None),
+        }
+    }
+
     /// Does something on the driver that changes no rows which could be counted.
     async fn watched(
         &mut self,

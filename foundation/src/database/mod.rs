@@ -222,6 +222,14 @@ impl Database {
         }
     }
 
+    /// Gives up the connections to the primary that are open, because another server is the primary now:
+    /// statements that wait on them fail as on a connection that broke, and new ones are opened.
+    pub fn renew(&self) {
+        if let Pool::Postgres(pool) = &self.pool {
+            pool.renew();
+        }
+    }
+
     /// Closes the pool: no new connections, and those in use are closed when they are given back.
     pub fn close(&self) {
         match &self.pool {

@@ -10,6 +10,9 @@ use super::Context;
 /// How long a change runs before somebody looks at who is in its way.
 const PATIENCE: Duration = Duration::from_millis(300);
 
+/// The name under which connections are seen that look at what another one does.
+pub(super) const OBSERVER: &str = "bedplate-migrator observer";
+
 const OWN_PID: Statement = Statement::write("pg_stat_activity", "SELECT pg_backend_pid() AS pid");
 
 const BLOCKING: Statement = Statement::read(
@@ -67,8 +70,7 @@ impl Blockers {
         let observer = match &mut self.observer {
             Some(observer) => observer,
             observer => {
-                let name = "bedplate-migrator observer";
-                observer.insert(Connection::open(&self.context.url, &self.context.database, name).await?)
+                observer.insert(Connection::open(&self.context.url, &self.context.database, OBSERVER).await?)
             }
         };
         for row in observer.query(&BLOCKING, &[pid.into()]).await? {

@@ -6,6 +6,7 @@ use foundation::database::{Backend, Connection, DatabaseError, DatabaseErrorKind
 use tokio::time::Instant;
 
 use super::Context;
+use super::blockers::OBSERVER;
 use crate::error::MigratorError;
 use crate::settings::MigratorSettings;
 
@@ -29,6 +30,14 @@ const WHO_HOLDS_LOCK: Statement = Statement::read(
      WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND (l.classid::bigint << 32) + l.objid::bigint = $1
        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1",
 );
+
+/// How often two connections are compared. Behind a pooler that others use too, one comparison may tell nothing.
+const COMPARISONS: usize = 2;
+
+/// How often the lock is looked for to give it back, when it is the session of whoever gets it next.
+const SEARCHES: usize = 8;
+
+const UNLOCK: Statement = Statement::write("pg_locks", "SELECT pg_advisory_unlock($1) AS unlocked");
 
 /// Set for the length of a transaction, and gone when a file ended it.
 pub(super) const MARKER: &str = "bedplate.in_migration";
@@ -150,7 +159,7 @@ pub(super) async fn lock(context: &Context, connection: &mut Connection) -> Resu
     for pause in context.pauses(Duration::from_millis(20), Duration::from_millis(500)) {
         let row = connection.query_optional(&TRY_LOCK, &[LOCK_KEY.into()]).await?;
         if row.is_some_and(|row| row.get("locked").unwrap_or(false)) {
-            return Ok(());
+            return prove_own_session(context, connection).await;
         }
         let holder = holder(connection).await?;
         if !told {
@@ -164,6 +173,45 @@ pub(super) async fn lock(context: &Context, connection: &mut Connection) -> Resu
         context.pause(pause).await?;
     }
     unreachable!("the pauses never end")
+}
+
+/// The proof that no pooler lends the session that has the lock to others. Behind a transaction pooler a second
+/// connection that begins a transaction gets that session, or keeps the first one from getting it again.
+async fn prove_own_session(context: &Context, connection: &mut Connection) -> Result<(), MigratorError> {
+    let mut other = match Connection::open(&context.url, &context.database, OBSERVER).await {
+        Ok(other) => other,
+        Err(error) => {
+            // A role that may have one connection: each transaction proves still that it has the lock.
+            tracing::debug!(error = %error, "whether a pooler is in between cannot be asked");
+            return Ok(());
+        }
+    };
+    for _ in 0..COMPARISONS {
+        other.begin().await?;
+        let is_shared = holds_lock(&mut other).await? || !holds_lock(connection).await?;
+        other.rollback().await?;
+        if is_shared {
+            give_back(connection, &mut other).await?;
+            return Err(MigratorError::Pooler);
+        }
+    }
+    Ok(())
+}
+
+/// Gives the lock back that a session of a pooler has: nobody else could, and it lives on.
+async fn give_back(connection: &mut Connection, other: &mut Connection) -> Result<(), MigratorError> {
+    for _ in 0..SEARCHES {
+        for connection in [&mut *connection, &mut *other] {
+            connection.begin().await?;
+            if holds_lock(connection).await? {
+                connection.query_optional(&UNLOCK, &[LOCK_KEY.into()]).await?;
+                return Ok(connection.commit().await?);
+            }
+            connection.rollback().await?;
+        }
+    }
+    tracing::warn!("a session of the pooler keeps the migrator's lock until the pooler closes it");
+    Ok(())
 }
 
 async fn holder(connection: &mut Connection) -> Result<String, DatabaseError> {
@@ -194,8 +242,12 @@ pub(super) async fn enter(
 
 /// The proof that this backend holds the lock: behind a transaction pooler another one may have it.
 pub(super) async fn prove_lock(connection: &mut Connection) -> Result<(), MigratorError> {
+    if holds_lock(connection).await? { Ok(()) } else { Err(MigratorError::Pooler) }
+}
+
+async fn holds_lock(connection: &mut Connection) -> Result<bool, DatabaseError> {
     let row = connection.query_optional(&HOLDS_LOCK, &[LOCK_KEY.into()]).await?;
-    if row.is_some_and(|row| row.get("held").unwrap_or(false)) { Ok(()) } else { Err(MigratorError::Pooler) }
+    Ok(row.is_some_and(|row| row.get("held").unwrap_or(false)))
 }
 
 /// After a file: that the transaction is still the one that was begun.

@@ -4,7 +4,7 @@ use foundation::clock::Clock;
 use foundation::database::{Backend, Database};
 use foundation::entropy::Entropy;
 use foundation::settings::Environment;
-use foundation::testing::{TestDatabase, database_settings, eventually, maintenance, unique_name};
+use foundation::testing::{TestDatabase, database_settings, eventually, maintenance, pooled, unique_name};
 use migrator::Migrator;
 use migrator::stop::Stop;
 use service::domain::archive_runs::{ArchiveRun, RunState};
@@ -232,7 +232,7 @@ async fn the_service_s_role_may_do_all_of_it() {
     let all = world.table().await;
     world.policy("archived", 5, "archive", true).await;
     world.policy("deleted", 5, "delete", true).await;
-    let url = address_as(&world.test.address, &role).parse().unwrap();
+    let url = pooled(&address_as(&world.test.address, &role)).parse().unwrap();
     let database = Database::open(&url, &database_settings([]), "test").unwrap();
     let service = archiving(&world.test, &database, Clock::fixed(NOW), &[]);
     let done = run(&service, false).await;
@@ -248,7 +248,7 @@ async fn the_service_s_role_may_do_all_of_it() {
     assert!(taken.unwrap().is_some());
     transaction.commit().await.unwrap();
     assert_eq!(world.table().await.len(), 0);
-    let url = address_as(&world.test.address, &other_role).parse().unwrap();
+    let url = pooled(&address_as(&world.test.address, &other_role)).parse().unwrap();
     let other = Database::open(&url, &database_settings([]), "test").unwrap();
     succeeded(&run(&archiving(&world.test, &other, Clock::fixed(NOW), &[]), false).await);
     other.close();
