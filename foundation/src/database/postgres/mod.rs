@@ -5,6 +5,7 @@ mod hosts;
 mod lanes;
 mod listen;
 mod pool;
+mod position;
 mod stream;
 mod tls;
 mod values;
@@ -24,6 +25,7 @@ use crate::settings::DatabaseSettings;
 pub(super) use copy::CopyIn;
 pub(super) use lanes::Lanes;
 pub(super) use pool::PostgresPool;
+pub(super) use position::{FLUSHED, Replayed, Standing, WRITTEN, position};
 pub(super) use values::PostgresRow;
 
 /// How long the server gets to act on a request to cancel, or on a rollback nobody waits for.
