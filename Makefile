@@ -57,6 +57,10 @@ test: cargo ## Runs all tests, beside a throwaway PostgreSQL
 test-long: cargo ## The same with hundreds of kills, a million rows and a browser
 	@$(call RUN_TESTS,BEDPLATE_TEST_LONG=1,run)
 
+.PHONY: test-citus
+test-citus: cargo ## The tests of metrics, retention and the migrator on distributed snapshots (CITUS_DATABASE_URL, or Citus installed)
+	@env $(CLEAN) CITUS_DATABASE_URL='$(CITUS_DATABASE_URL)' ./deploy/citus/test.sh $(ARGS)
+
 .PHONY: test-browser
 test-browser: cargo ## The tests in a browser alone; the screenshots are in target/tmp/browser
 	@env $(CLEAN) $(BROWSER) run $(POSTGRES) run $(CARGO_TEST) --test browser $(ARGS)

@@ -11,6 +11,8 @@ use super::{Change, Context, Guard, Performed, Work, postgres, sqlite};
 use crate::error::MigratorError;
 use crate::history;
 use crate::progress;
+use crate::source::Dialect;
+use crate::statements::{Part, split};
 use crate::stop::Stop;
 
 /// How long a statement that was cancelled may take to end before its connection is given up.
@@ -188,13 +190,7 @@ async fn perform_one(
 ) -> Result<(), Failure> {
     let now = context.clock.now();
     match work {
-        Work::File { sql } => connection.batch(sql).await.map_err(|error| {
-            if is_contention(&error) {
-                return Failure::Database(error);
-            }
-            let line = error.position().map(|position| line_at(sql, position));
-            Failure::File(error, line)
-        }),
+        Work::File { sql } => run_file(connection, sql).await,
         Work::Execute(statement, values) => Ok(connection.execute(statement, values).await.map(drop)?),
         Work::Remember(migration) => Ok(history::remember(connection, migration, now).await?),
         Work::Forget(version) => Ok(history::forget(connection, *version).await?),
@@ -203,6 +199,25 @@ async fn perform_one(
         Work::Finish(piece) => Ok(progress::finish(connection, piece, started_at, now).await?),
         Work::Journal(entry) => Ok(history::write_journal(connection, entry, started_at, now).await?),
     }
+}
+
+/// Runs the statements of a file, all at once. Citus passes what changes a distributed table on as it was sent, and
+/// its workers take one statement at a time, so there they are sent one by one.
+async fn run_file(connection: &mut Connection, sql: &str) -> Result<(), Failure> {
+    let parts = match connection.backend() {
+        Backend::Postgres if postgres::has_citus(connection).await? => split(Dialect::Postgres, sql),
+        _ => vec![Part { sql, offset: 0, line: 1 }],
+    };
+    for part in parts {
+        connection.batch(part.sql).await.map_err(|error| {
+            if is_contention(&error) {
+                return Failure::Database(error);
+            }
+            let line = error.position().map(|position| part.line - 1 + line_at(part.sql, position));
+            Failure::File(error, line)
+        })?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
