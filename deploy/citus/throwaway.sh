@@ -23,15 +23,16 @@ available() {
 # node NAME: starts one and prints where it listens.
 node() {
   local url
-  # Each database of a test has a worker process of its own on each machine. What one machine says to another
-  # needs no password.
+  # Each database of a test has a worker process of its own on each machine. What the coordinator says to a
+  # worker needs no password.
   url=$(TEST_POSTGRES_SETTINGS="shared_preload_libraries = 'citus'
 max_worker_processes = 64
 max_prepared_transactions = 300
 wal_level = logical
 citus.node_conninfo = 'sslmode=disable'" "$POSTGRES" start "$WORK/$1")
-  # shellcheck disable=SC2001 # the file's owner stays
-  sed -i '1i host all all 127.0.0.1/32 trust' "$WORK/$1/data/pg_hba.conf"
+  if [ "$1" != coordinator ]; then
+    sed -i '1i host all all 127.0.0.1/32 trust' "$WORK/$1/data/pg_hba.conf"
+  fi
   psql --no-psqlrc --quiet --dbname "$url" --command 'SELECT pg_reload_conf()' >/dev/null
   url=${url#*@}
   printf '%s' "${url%/*}"
