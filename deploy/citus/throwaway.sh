@@ -57,7 +57,7 @@ verb=${1:-}
 case $verb in
   run)
     [ $# -ge 1 ] || exit 2
-    "$POSTGRES" run "$HERE/throwaway.sh" inside "$@"
+    exec "$POSTGRES" run "$HERE/throwaway.sh" inside "$@"
     ;;
   inside) inside "$@" ;;
   available) available ;;
