@@ -40,10 +40,10 @@ citus.node_conninfo = 'sslmode=disable'" "$POSTGRES" start "$WORK/$1")
 
 inside() {
   local coordinator first second
-  WORK=$(mktemp -d /tmp/bedplate-citus.XXXXXX)
+  # Whoever runs this stops the servers, and then removes the folder.
+  WORK=$TEST_POSTGRES_RUN/citus
+  mkdir "$WORK"
   chmod 711 "$WORK"
-  # The servers are stopped by whoever runs this.
-  trap 'rm -rf "$WORK"' EXIT
   PATH=$TEST_POSTGRES_BIN:$PATH
   coordinator=$(node coordinator) first=$(node first) second=$(node second)
   export CITUS_DATABASE_URL=postgresql://postgres:postgres@$coordinator/postgres
