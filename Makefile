@@ -77,6 +77,10 @@ test-failover: cargo ## DATABASE_URL=... KILL_LEADER='command': writes while the
 	@cargo build --quiet --package migrator --package service
 	@env PROGRAMS='$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug' ./deploy/failover-test.sh
 
+.PHONY: test-citus
+test-citus: cargo ## The tests of metrics, retention and the migrator on distributed snapshots (CITUS_DATABASE_URL, or Citus installed)
+	@env $(CLEAN) CITUS_DATABASE_URL='$(CITUS_DATABASE_URL)' ./deploy/citus/test.sh $(ARGS)
+
 .PHONY: test-browser
 test-browser: cargo ## The tests in a browser alone; the screenshots are in target/tmp/browser
 	@env $(CLEAN) $(BROWSER) run $(POSTGRES) run $(CARGO_TEST) --test browser $(ARGS)

@@ -3,6 +3,8 @@
 #
 #   start DIR [PORT]   makes a cluster in DIR and starts it, or starts the one that is there again, with
 #                      its data; prints its URL. Without PORT: the one it had, else a free one.
+#   standby DIR OF     makes a standby in DIR of the cluster in OF, which runs, and starts it; prints its URL.
+#                      `start` and `stop` work on it as on any other
 #   stop DIR           stops it; the data stay
 #   url DIR            prints its URL
 #   find               prints the folder of the server's programs; installs nothing
@@ -13,7 +15,8 @@
 #                      and a `start` in it is quicker, because it copies a cluster that is ready made.
 #
 # The superuser is postgres, its password postgres (scram), on 127.0.0.1 and on a socket in DIR. fsync is
-# off: the data survive the death of the server, not that of the machine. As root the server runs as user
+# off: the data survive the death of the server, not that of the machine. TEST_POSTGRES_SETTINGS has further
+# lines of its settings. As root the server runs as user
 # postgres, which must be able to reach DIR: give it a folder below /tmp, not below root's home. The
 # programs come from TEST_POSTGRES_BIN, PATH or the usual places; where there are none, apt-get installs
 # them if that is possible without a password. POSTGRES_VERSION=17 takes those of PostgreSQL 17 and no
@@ -203,6 +206,7 @@ unix_socket_directories = '${sockets//\'/\'\'}'
 max_connections = 300
 fsync = off
 full_page_writes = off
+${TEST_POSTGRES_SETTINGS:-}
 END
 }
 
@@ -264,7 +268,7 @@ start() {
       url_of "$dir"
       return
     fi
-    port=${port:-$(cat "$dir/port")}
+    port=${port:-$(cat "$dir/port" 2>/dev/null || true)}
     fixed=$port
   else
     mkdir -p "$dir"
@@ -286,6 +290,18 @@ start() {
     : >"$dir/log"
   done
   url_of "$dir"
+}
+
+standby() {
+  local dir url
+  dir=$(absolute "$1")
+  url=$(url_of "$(absolute "$2")")
+  [ ! -e "$dir/data" ] || die "there is a cluster in $dir already"
+  mkdir -p "$dir"
+  own "$dir"
+  as_server "$BIN/pg_basebackup" -D "$dir/data" -d "$url" -R -X stream -c fast --no-sync >"$dir/backup.log" 2>&1 ||
+    die "pg_basebackup failed: $(cat "$dir/backup.log")"
+  start "$dir"
 }
 
 stop() {
@@ -376,6 +392,7 @@ verb=${1:-}
 [ $# -eq 0 ] || shift
 case $verb in
   start) [ $# -eq 1 ] || [ $# -eq 2 ] || usage ;;
+  standby) [ $# -eq 2 ] || usage ;;
   stop | url) [ $# -eq 1 ] || usage ;;
   find) [ $# -eq 0 ] || usage ;;
   run) [ $# -ge 1 ] || usage ;;

@@ -85,6 +85,7 @@ impl TestDatabase {
             Backend::Postgres => {
                 let name = empty.url.name();
                 maintenance(&format!("CREATE DATABASE {name} TEMPLATE template0")).await;
+                hook("made", &empty.address);
             }
             Backend::Sqlite => drop(empty.connect().await),
         }
@@ -145,8 +146,18 @@ impl Drop for TestDatabase {
             if apart(maintenance(&sql)).is_err() && !std::thread::panicking() {
                 panic!("the test's database could not be dropped");
             }
+            hook("dropped", &self.url.name());
         }
     }
+}
+
+/// Tells the program in `TEST_DATABASE_HOOK`, where there is one, of a database that was made or dropped: it brings
+/// into it what the server needs beyond an empty one.
+fn hook(verb: &str, what: &str) {
+    let Some(hook) = std::env::var_os("TEST_DATABASE_HOOK") else { return };
+    let output = std::process::Command::new(hook).args([verb, what]).output().expect("the hook runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() || std::thread::panicking(), "{verb} {what}: {said}");
 }
 
 /// Runs a statement as the cluster's superuser.

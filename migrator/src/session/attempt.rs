@@ -12,6 +12,8 @@ use crate::correction;
 use crate::error::MigratorError;
 use crate::history;
 use crate::progress;
+use crate::source::Dialect;
+use crate::statements::{Part, split};
 use crate::stop::Stop;
 
 /// How long a statement that was cancelled may take to end before its connection is given up.
@@ -194,15 +196,7 @@ async fn perform_one(
 ) -> Result<u64, Failure> {
     let now = context.clock.now();
     let done: Result<(), Failure> = match work {
-        Work::File { sql } => {
-            return connection.batch_rows(sql).await.map_err(|error| {
-                if is_contention(&error) {
-                    return Failure::Database(error);
-                }
-                let line = error.position().map(|position| line_at(sql, position));
-                Failure::File(error, line)
-            });
-        }
+        Work::File { sql } => return run_file(connection, sql).await,
         Work::Record { sql } => Ok(connection.batch(sql).await?),
         Work::Execute(statement, values) => Ok(connection.execute(statement, values).await.map(drop)?),
         Work::Remember(migration) => Ok(history::remember(connection, migration, now).await?),
@@ -213,6 +207,26 @@ async fn perform_one(
         Work::Journal(entry) => Ok(history::write_journal(connection, entry, started_at, now).await?),
     };
     done.map(|()| 0)
+}
+
+/// Runs the statements of a file, all at once. Citus passes what changes a distributed table on as it was sent, and
+/// its workers take one statement at a time, so there they are sent one by one.
+async fn run_file(connection: &mut Connection, sql: &str) -> Result<u64, Failure> {
+    let mut rows = 0;
+    let parts = match connection.backend() {
+        Backend::Postgres if postgres::has_citus(connection).await? => split(Dialect::Postgres, sql),
+        _ => vec![Part { sql, offset: 0, line: 1 }],
+    };
+    for part in parts {
+        rows += connection.batch_rows(part.sql).await.map_err(|error| {
+            if is_contention(&error) {
+                return Failure::Database(error);
+            }
+            let line = error.position().map(|position| part.line - 1 + line_at(part.sql, position));
+            Failure::File(error, line)
+        })?;
+    }
+    Ok(rows)
 }
 
 #[cfg(test)]

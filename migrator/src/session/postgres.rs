@@ -290,3 +290,11 @@ pub(super) const WIDEN_VERSIONS: &str =
 pub(super) async fn has_narrow_versions(connection: &mut Connection) -> Result<bool, DatabaseError> {
     Ok(connection.query_optional(&NARROW_VERSION, &[]).await?.is_some())
 }
+
+const HAS_CITUS: Statement =
+    Statement::read("pg_extension", "SELECT 1 AS one FROM pg_extension WHERE extname = 'citus'");
+
+/// Whether tables of this database may lie on several machines.
+pub(super) async fn has_citus(connection: &mut Connection) -> Result<bool, DatabaseError> {
+    Ok(connection.query_optional(&HAS_CITUS, &[]).await?.is_some())
+}

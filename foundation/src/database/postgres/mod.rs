@@ -5,6 +5,7 @@ mod hosts;
 mod lanes;
 mod listen;
 mod pool;
+mod position;
 mod stream;
 mod tls;
 mod values;
@@ -26,6 +27,7 @@ use crate::settings::DatabaseSettings;
 pub(super) use copy::CopyIn;
 pub(super) use lanes::Lanes;
 pub(super) use pool::PostgresPool;
+pub(super) use position::{FLUSHED, Replayed, Standing, WRITTEN, position};
 pub(super) use values::PostgresRow;
 
 /// How long the server gets to act on a request to cancel, or on a rollback nobody waits for.
@@ -139,6 +141,19 @@ impl PostgresConnection {
     pub(super) async fn begin(&mut self) -> Result<(), DatabaseError> {
         self.in_transaction = true;
         self.batch("BEGIN").await
+    }
+
+    /// Begins a transaction with these statements.
+    pub(super) async fn begin_with(&mut self, sql: &str) -> Result<(), DatabaseError> {
+        self.in_transaction = true;
+        self.batch(&format!("BEGIN;\n{sql}")).await
+    }
+
+    /// Ends it with these.
+    pub(super) async fn commit_with(&mut self, sql: &str) -> Result<(), DatabaseError> {
+        self.batch(&format!("{sql};\nCOMMIT")).await?;
+        self.in_transaction = false;
+        Ok(())
     }
 
     pub(super) async fn commit(&mut self) -> Result<(), DatabaseError> {

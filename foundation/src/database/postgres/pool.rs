@@ -43,10 +43,12 @@ impl PostgresPool {
             ManagerConfig { recycling_method: RecyclingMethod::Fast },
         );
         // A statement is planned once for each connection. Planned anew each time, as the server would choose,
-        // the page of a day takes twice as long, because the planner looks at every partition of the table.
+        // the page of a day takes twice as long, because the planner looks at every partition of the table. Citus
+        // has no such plan where the values say which machine to ask, and fails.
         let limits = format!(
             "SET statement_timeout = {0}; SET idle_in_transaction_session_timeout = {0}; \
-             SET plan_cache_mode = force_generic_plan",
+             SELECT set_config('plan_cache_mode', 'force_generic_plan', false) \
+             WHERE NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')",
             settings.statement_timeout.as_millis()
         );
         let (idle, recycle_timeout) = (settings.idle_timeout, settings.recycle_timeout);

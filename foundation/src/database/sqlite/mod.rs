@@ -144,6 +144,16 @@ impl SqliteConnection {
         self.batch("BEGIN IMMEDIATE").await
     }
 
+    pub(super) async fn begin_with(&mut self, sql: &str) -> Result<(), DatabaseError> {
+        self.begin().await?;
+        self.batch(sql).await
+    }
+
+    pub(super) async fn commit_with(&mut self, sql: &str) -> Result<(), DatabaseError> {
+        self.batch(sql).await?;
+        self.commit().await
+    }
+
     pub(super) async fn commit(&mut self) -> Result<(), DatabaseError> {
         self.batch("COMMIT").await?;
         self.in_transaction = false;
