@@ -23,6 +23,17 @@ const BLOCKING: Statement = Statement::read(
      FROM unnest(pg_blocking_pids($1)) AS blocking(pid) JOIN pg_stat_activity a ON a.pid = blocking.pid",
 );
 
+/// How the server calls the session of this connection; SQLite has none.
+pub(super) async fn own_pid(connection: &mut Connection) -> Result<Option<i64>, DatabaseError> {
+    match connection.backend() {
+        Backend::Postgres => {
+            let row = connection.query_optional(&OWN_PID, &[]).await?;
+            row.map(|row| row.get("pid")).transpose()
+        }
+        Backend::Sqlite => Ok(None),
+    }
+}
+
 /// The sessions that were seen in the way.
 pub(super) struct Blockers {
     context: Context,
@@ -32,15 +43,8 @@ pub(super) struct Blockers {
 }
 
 impl Blockers {
-    pub(super) async fn new(context: &Context, connection: &mut Connection) -> Result<Self, DatabaseError> {
-        let pid = match connection.backend() {
-            Backend::Postgres => {
-                let row = connection.query_optional(&OWN_PID, &[]).await?;
-                row.map(|row| row.get("pid")).transpose()?
-            }
-            Backend::Sqlite => None,
-        };
-        Ok(Self { context: context.clone(), pid, observer: None, seen: BTreeSet::new() })
+    pub(super) fn new(context: &Context, pid: Option<i64>) -> Self {
+        Self { context: context.clone(), pid, observer: None, seen: BTreeSet::new() }
     }
 
     /// Runs `work`, and looks at who is in its way when it takes long.

@@ -29,6 +29,8 @@ pub(crate) struct Session {
     context: Context,
     connection: Connection,
     tally: Tally,
+    /// How the server calls this session, once it was asked.
+    pid: Option<i64>,
 }
 
 /// What the changes since the last [`Session::take_tally`] came to.
@@ -70,7 +72,7 @@ impl Session {
         if create {
             postgres::ensure_schema(context, &mut connection).await?;
         }
-        Ok(Self { context: context.clone(), connection, tally: Tally::default() })
+        Ok(Self { context: context.clone(), connection, tally: Tally::default(), pid: None })
     }
 
     pub(crate) fn backend(&self) -> Backend {
@@ -84,6 +86,13 @@ impl Session {
     /// The connection, for reading.
     pub(crate) fn connection(&mut self) -> &mut Connection {
         &mut self.connection
+    }
+
+    async fn pid(&mut self) -> Result<Option<i64>, MigratorError> {
+        if self.pid.is_none() {
+            self.pid = blockers::own_pid(&mut self.connection).await?;
+        }
+        Ok(self.pid)
     }
 
     /// What the changes since the last time came to.
@@ -139,7 +148,8 @@ impl Session {
     /// behind it, and tried again until the deadline.
     pub(crate) async fn perform(&mut self, change: &Change) -> Result<Performed, MigratorError> {
         let (started, waited_before) = (Instant::now(), self.tally.lock_wait);
-        let mut blockers = Blockers::new(&self.context, &mut self.connection).await?;
+        let pid = self.pid().await?;
+        let mut blockers = Blockers::new(&self.context, pid);
         for pause in self.context.pauses(Duration::from_millis(100), Duration::from_secs(2)) {
             if self.context.stop.is_requested() {
                 return Err(MigratorError::Stopped);

@@ -9,6 +9,7 @@ use super::Context;
 use super::blockers::OBSERVER;
 use crate::error::MigratorError;
 use crate::settings::MigratorSettings;
+use crate::source::Version;
 
 /// The key of the advisory lock, the same for every migrator: `bedplate` in ASCII.
 const LOCK_KEY: i64 = 0x6265_6470_6c61_7465;
@@ -16,11 +17,38 @@ const LOCK_KEY: i64 = 0x6265_6470_6c61_7465;
 const TRY_LOCK: Statement = Statement::write("pg_locks", "SELECT pg_try_advisory_lock($1) AS locked");
 
 /// Holds for this very backend. Behind a transaction pooler, another one may have the lock.
-const HOLDS_LOCK: Statement = Statement::write(
+macro_rules! holds_lock {
+    () => {
+        "EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()
+           AND mode = 'ExclusiveLock' AND objsubid = 1 AND (classid::bigint << 32) + objid::bigint = $1
+           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS held"
+    };
+}
+
+const HOLDS_LOCK: Statement = Statement::write("pg_locks", concat!("SELECT ", holds_lock!()));
+
+/// Whether statements have to be sent one by one: workers of Citus take one at a time.
+macro_rules! has_citus {
+    () => {
+        "EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus') AS has_citus"
+    };
+}
+
+const ENTER: Statement = Statement::write(
     "pg_locks",
-    "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()
-       AND mode = 'ExclusiveLock' AND objsubid = 1 AND (classid::bigint << 32) + objid::bigint = $1
-       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS held",
+    concat!("SELECT ", holds_lock!(), ", ", has_citus!(), ", false AS is_applied"),
+);
+
+/// The same before a migration.
+const ENTER_BEFORE: Statement = Statement::write(
+    "refinery_schema_history",
+    concat!(
+        "SELECT ",
+        holds_lock!(),
+        ", ",
+        has_citus!(),
+        ", EXISTS (SELECT 1 FROM refinery_schema_history WHERE version = $2) AS is_applied"
+    ),
 );
 
 const WHO_HOLDS_LOCK: Statement = Statement::read(
@@ -226,18 +254,37 @@ async fn holder(connection: &mut Connection) -> Result<String, DatabaseError> {
     ))
 }
 
-/// At the beginning of a transaction: its limits, and the proof that this backend holds the lock.
-pub(super) async fn enter(
+/// What was found at the beginning of a transaction.
+pub(super) struct Entered {
+    /// Whether tables of this database may lie on several machines.
+    pub(super) has_citus: bool,
+    /// Whether the version that was asked for is in the history.
+    pub(super) is_applied: bool,
+}
+
+/// Begins a transaction: its limits, the proof that this backend holds the lock, and what else has to be known
+/// before a file is run. A migration waits for its server as seldom as it can.
+pub(super) async fn begin(
     settings: &MigratorSettings,
     connection: &mut Connection,
-) -> Result<(), MigratorError> {
+    version: Option<Version>,
+) -> Result<Entered, MigratorError> {
     let (lock, statement) = (settings.lock_timeout.as_millis(), settings.statement_timeout.as_millis());
     connection
-        .batch(&format!(
+        .begin_with(&format!(
             "SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; SET LOCAL {MARKER} = 'yes'; {KEEP_PLACE}"
         ))
         .await?;
-    prove_lock(connection).await
+    let row = match version {
+        Some(version) => connection.query_optional(&ENTER_BEFORE, &[LOCK_KEY.into(), version.into()]).await?,
+        None => connection.query_optional(&ENTER, &[LOCK_KEY.into()]).await?,
+    };
+    match row {
+        Some(row) if row.get("held")? => {
+            Ok(Entered { has_citus: row.get("has_citus")?, is_applied: row.get("is_applied")? })
+        }
+        _ => Err(MigratorError::Pooler),
+    }
 }
 
 /// The proof that this backend holds the lock: behind a transaction pooler another one may have it.
@@ -289,12 +336,4 @@ pub(super) const WIDEN_VERSIONS: &str =
 /// Whether it is such a history.
 pub(super) async fn has_narrow_versions(connection: &mut Connection) -> Result<bool, DatabaseError> {
     Ok(connection.query_optional(&NARROW_VERSION, &[]).await?.is_some())
-}
-
-const HAS_CITUS: Statement =
-    Statement::read("pg_extension", "SELECT 1 AS one FROM pg_extension WHERE extname = 'citus'");
-
-/// Whether tables of this database may lie on several machines.
-pub(super) async fn has_citus(connection: &mut Connection) -> Result<bool, DatabaseError> {
-    Ok(connection.query_optional(&HAS_CITUS, &[]).await?.is_some())
 }
