@@ -36,11 +36,19 @@ fi
 command -v psql >/dev/null || die 'psql is not installed'
 PROGRAMS=$(cd "${PROGRAMS:-target/debug}" && pwd)
 NAME=bedplate_failover_$$
-# of_database URL: the same with the database of this test.
-of_database() { printf '%s\n' "$1" | sed "s#^\\([a-z]*://[^/]*/\\)[^?]*#\\1$NAME#"; }
+# of_database URL: the same with the database of this test, into $REPLY. Nothing is ever run on another one.
+of_database() {
+  local address=${1%%\?*} query='' scheme rest
+  if [ "$address" != "$1" ]; then query="?${1#*\?}"; fi
+  scheme=${address%%://*} rest=${address#*://}
+  case $scheme in postgres | postgresql | postgresql+*) ;; *) die 'DATABASE_URL and PROBE_URL begin with postgresql://' ;; esac
+  REPLY="postgresql://${rest%%/*}/$NAME$query"
+}
 SERVER_URL=${PROBE_URL:-$DATABASE_URL}
-OWN_URL=$(of_database "$DATABASE_URL")
-PROBE_URL=$(of_database "$SERVER_URL")
+of_database "$DATABASE_URL"
+OWN_URL=$REPLY
+of_database "$SERVER_URL"
+PROBE_URL=$REPLY
 PATIENCE=${PATIENCE:-120}
 export CLIENTS=${CLIENTS:-20} LIMIT=${LIMIT:-5} PASSWORD="of the failover test $RANDOM"
 
@@ -65,14 +73,30 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-sql() { PGCONNECT_TIMEOUT=2 timeout 10 psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 --dbname "$1" --command "$2"; }
+# without_password URL: the URL without its password into $REPLY, and that into PGPASSWORD: every user of the machine
+# can read arguments.
+without_password() {
+  REPLY=$1
+  if [[ $1 =~ ^([a-z+]+://[^:@/?]*):([^@/]*)@(.*)$ ]]; then
+    REPLY=${BASH_REMATCH[1]}@${BASH_REMATCH[3]}
+    # %40 becomes @.
+    printf -v PGPASSWORD '%b' "${BASH_REMATCH[2]//%/\\x}"
+    export PGPASSWORD
+  fi
+}
+
+sql() (
+  without_password "$1"
+  PGCONNECT_TIMEOUT=2 timeout 10 psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 --dbname "$REPLY" --command "$2"
+)
 
 # probe: writes to the database itself, all the time, and notes when it could.
 probe() {
   local result
+  without_password "$PROBE_URL"
   until [ -e "$WORK/stop" ]; do
     result=ok
-    PGCONNECT_TIMEOUT=2 timeout 2 psql --no-psqlrc --quiet --dbname "$PROBE_URL" \
+    PGCONNECT_TIMEOUT=2 timeout 2 psql --no-psqlrc --quiet --dbname "$REPLY" \
       --command 'UPDATE failover_test.probe SET times = times + 1' >/dev/null 2>&1 || result=no
     printf '%s %s\n' "$EPOCHREALTIME" "$result" >>"$WORK/probe"
     sleep 0.05

@@ -10,6 +10,7 @@
 #   undistribute        takes it back to the coordinator. As the owner of the table
 #   status              says what lies where
 #
+# DATABASE_SCHEMA is the schema of the tables, where the service has it too.
 # DATABASE_URL is the address of the database on the coordinator, in PostgreSQL's own spelling
 # (postgresql://user:password@host:port/name). Each command may be given again. Needs psql.
 set -euo pipefail
@@ -26,12 +27,25 @@ usage() {
   exit 2
 }
 
-# on URL ARGUMENTS...: psql there. Nobody is asked for a password.
-on() {
-  local url=$1
-  shift
-  psql --no-psqlrc --no-password --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 --dbname "$url" "$@"
+# without_password URL: the URL without its password into $REPLY, and that into PGPASSWORD: every user of the machine
+# can read arguments.
+without_password() {
+  REPLY=$1
+  if [[ $1 =~ ^([a-z+]+://[^:@/?]*):([^@/]*)@(.*)$ ]]; then
+    REPLY=${BASH_REMATCH[1]}@${BASH_REMATCH[3]}
+    # %40 becomes @.
+    printf -v PGPASSWORD '%b' "${BASH_REMATCH[2]//%/\\x}"
+    export PGPASSWORD
+  fi
 }
+
+# on URL ARGUMENTS...: psql there, in the schema DATABASE_SCHEMA where one is named. Nobody is asked for a password.
+on() (
+  without_password "$1"
+  shift
+  if [ -n "${DATABASE_SCHEMA:-}" ]; then export PGOPTIONS="-c search_path=\"$DATABASE_SCHEMA\",public"; fi
+  psql --no-psqlrc --no-password --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 --dbname "$REPLY" "$@"
+)
 
 # The parts of DATABASE_URL: what stands before host and port, these, the name, and what follows it.
 split_url() {

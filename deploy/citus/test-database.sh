@@ -42,7 +42,8 @@ SQL
     ;;
   dropped)
     for worker in $(workers); do
-      url=$(sed -E "s#^(.*@)[^/]+/.*#\1$worker/postgres#" <<<"$CITUS_DATABASE_URL")
+      [[ $CITUS_DATABASE_URL =~ ^(postgres(ql)?://([^@/]*@)?)[^/?,]+/[^?]+(\?.*)?$ ]]
+      url=${BASH_REMATCH[1]}$worker/postgres${BASH_REMATCH[4]}
       on "$url" --set name="$2" <<<'DROP DATABASE IF EXISTS :"name" WITH (FORCE)'
     done
     ;;

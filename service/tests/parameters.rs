@@ -83,6 +83,10 @@ on_both_databases! {
             assert_eq!((status, &problem["errors"][0]["pointer"]), (400, &json!("/query/from")), "{problem}");
             assert_eq!(problem["errors"][0]["detail"], "it is later than `to`");
         }
+        // Whoever sends thousands is told of a few.
+        let (status, problem) = ask(&format!("users?{}", "a&".repeat(5000))).await;
+        assert_eq!((status, problem["errors"].as_array().unwrap().len()), (400, 5));
+        assert!(problem.to_string().len() < 2000, "{problem}");
         // What is written with a sign of per cent is the same parameter, and probes take whatever follows.
         assert_eq!(ask("users?%6Cimit=5").await.0, 200);
         assert_eq!(service.get("/livez?x=1").await.status(), 200);

@@ -15,6 +15,9 @@ use super::problem::Failure;
 use super::problem_json::FieldError;
 use super::routes::pattern_of;
 
+/// As much of what is wrong with a query as is told at once.
+const MOST_TOLD: usize = 5;
+
 /// An API that takes the parameters that it documents, and no others.
 pub(super) struct Documented<T>(pub(super) T);
 
@@ -95,19 +98,31 @@ impl<E> Checked<E> {
         self.parameters.iter().find(|it| it.name == name)
     }
 
-    /// What of the query is not known, or given more often than it can be.
+    /// What of the query is not known, or given more often than it can be: the first of it, because the query
+    /// is whoever's, and may have thousands.
     fn wrong(&self, given: &[(String, String)]) -> Vec<FieldError> {
-        let mut wrong = Vec::new();
-        for (index, (name, _)) in given.iter().enumerate() {
+        let (mut wrong, mut seen, mut has_told) = (Vec::new(), Vec::new(), false);
+        for (name, _) in given {
             let detail = match self.find(name) {
-                None => self.unknown(),
-                Some(known) if !known.is_repeatable && given[..index].iter().any(|it| it.0 == *name) => {
-                    "it is given twice".to_owned()
+                None if has_told => "there is no such parameter".to_owned(),
+                None => {
+                    has_told = true;
+                    self.unknown()
                 }
-                Some(_) => continue,
+                Some(known) if !known.is_repeatable && seen.contains(&name) => "it is given twice".to_owned(),
+                Some(_) => {
+                    // At most as many as there are, unless one may be repeated.
+                    if !seen.contains(&name) {
+                        seen.push(name);
+                    }
+                    continue;
+                }
             };
             let pointer = format!("/query/{}", name.chars().take(64).collect::<String>());
             wrong.push(FieldError { pointer, detail });
+            if wrong.len() == MOST_TOLD {
+                break;
+            }
         }
         wrong
     }

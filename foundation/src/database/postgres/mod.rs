@@ -151,7 +151,8 @@ impl PostgresConnection {
 
     /// Ends it with these.
     pub(super) async fn commit_with(&mut self, sql: &str) -> Result<(), DatabaseError> {
-        self.batch(&format!("{sql};\nCOMMIT")).await?;
+        // On a line of its own: a remark may end the statements.
+        self.batch(&format!("{sql}\n;COMMIT")).await?;
         self.in_transaction = false;
         Ok(())
     }
