@@ -35,7 +35,8 @@ impl Migrator {
         loop {
             let mut has_begun = false;
             let mut session = Session::open(&self.context, true).await?;
-            match self.up_on(&mut session, to, &mut has_begun).await {
+            // On the heap, as in `step`: without optimisation these frames are large.
+            match Box::pin(self.up_on(&mut session, to, &mut has_begun)).await {
                 // With several hosts in its address, another one is the primary by now or soon.
                 Err(error)
                     if error.is_lost_connection()
