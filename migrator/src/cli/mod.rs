@@ -1,6 +1,7 @@
 //! The command line of the migrator.
 
 mod autogenerate;
+mod import_history;
 mod lint;
 mod output;
 mod perform;
@@ -131,6 +132,9 @@ enum Command {
         /// The newest version that is to count as applied.
         version: Version,
     },
+    /// Record as applied what Alembic, Flyway, golang-migrate, sqlx, dbmate or goose says is applied, without running
+    /// any. Their table is left as it is.
+    ImportHistory(import_history::ImportArguments),
     /// Write the files of a new migration and its undo, for both databases.
     New {
         /// What it does, for example add_team_to_users.
@@ -283,6 +287,7 @@ impl Command {
             Self::Status => "status",
             Self::History => "history",
             Self::Stamp { .. } => "stamp",
+            Self::ImportHistory(_) => "import-history",
             Self::New { .. } => "new",
             Self::Dump => "dump",
             Self::Rehearse { .. } => "rehearse",
