@@ -47,7 +47,7 @@ ends() {
   local code=$1 words=$2 status=0
   shift 2
   "$@" >"$FOLDER/said" 2>&1 </dev/null || status=$?
-  if [ "$status" != "$code" ] || ! grep -qF -- "$words" "$FOLDER/said"; then
+  if [ "$status" != "$code" ] || { [ -n "$words" ] && ! grep -qF -- "$words" "$FOLDER/said"; }; then
     cat "$FOLDER/said" >&2
     die "$TOOL on $DATABASE: '$*' ended with $status and said the above; expected: $code, '$words'"
   fi
