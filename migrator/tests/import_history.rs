@@ -6,8 +6,8 @@ mod support;
 use foundation::database::Backend;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
-use support::foreign::{self, Fixture};
 use support::folders::{Contents, ONE, TWO, folder, with};
+use support::foreign::{self, Fixture};
 use support::{backend, has_table, journal, texts, versions};
 
 const THREE: &str = "CREATE TABLE three (id integer PRIMARY KEY);\n";
@@ -38,6 +38,9 @@ const TOOLS: [(Fixture, &str, Contents<'_>, [&str; 3]); 6] = [
        ("00003_three.sql", "-- +goose Up\nCREATE TABLE three (id integer PRIMARY KEY);\n")], ["1", "2", "3"]),
 ];
 
+/// A table, its rows, the files, the options, the exit code, and what is said.
+type Refused<'a> = (Fixture, &'a str, Contents<'a>, &'a [&'a str], i32, &'a [&'a str]);
+
 /// The table of the tool with the rows that say that `one` and `two` are applied, and these two tables.
 async fn prepare(database: &TestDatabase, tool: &Fixture, rows: &str, contents: Contents<'_>) {
     let mut connection = database.connect().await;
@@ -45,7 +48,9 @@ async fn prepare(database: &TestDatabase, tool: &Fixture, rows: &str, contents: 
     connection.batch(tool.create(backend(database))).await.unwrap();
     let rows = match (tool.option, rows) {
         ("sqlx", "") => foreign::sqlx_rows(backend(database), &contents[..2]),
-        ("flyway", rows) => rows.replace("'V1__one.sql', 1,", &format!("'V1__one.sql', {},", foreign::crc32(ONE))),
+        ("flyway", rows) => {
+            rows.replace("'V1__one.sql', 1,", &format!("'V1__one.sql', {},", foreign::crc32(ONE)))
+        }
         (_, rows) => rows.to_owned(),
     };
     connection.batch(&rows).await.unwrap();
@@ -119,7 +124,7 @@ on_both_databases! {
         let lettered: Contents<'_> = &[("V1__one.sql", ONE), ("V2__two.sql", TWO), ("V3__three.sql", THREE)];
         let plain: Contents<'_> = &[("1_one.sql", ONE), ("2_two.sql", TWO)];
         let pairs: Contents<'_> = &[("1_one.up.sql", ONE), ("2_two.up.sql", TWO)];
-        let cases: [(Fixture, &str, Contents<'_>, &[&str], i32, &[&str]); 13] = [
+        let cases: [Refused<'_>; 13] = [
             (foreign::GOLANG_MIGRATE, "INSERT INTO schema_migrations (version, dirty) VALUES (2, true)", pairs, &[], 65, &["version 2 is dirty", "`migrate force VERSION`"]),
             (foreign::GOLANG_MIGRATE, "INSERT INTO schema_migrations (version, dirty) VALUES (9, false)", pairs, &[], 65, &["golang-migrate has applied version 9, and there is no file of it"]),
             (foreign::GOLANG_MIGRATE, "", pairs, &["--at", "1"], 2, &["--at is for Alembic"]),
