@@ -99,15 +99,21 @@ write() { printf '%s%s\n%s' "$HEAD" "$2" "${3:-}" >"$MIGRATIONS/$1"; }
 
 # ---- Each tool -----------------------------------------------------------------------------------------
 
+# As coming-from.md tells it.
 try_alembic() {
-  local versions=$FOLDER/alembic-$DATABASE/versions url=$DATABASE_URL
-  MIGRATIONS=$FOLDER/alembic-$DATABASE/sql
-  mkdir -p "$MIGRATIONS"
-  [ "$DATABASE" = SQLite ] || url=postgresql+psycopg://${DATABASE_URL#*://}
-  (cd "$FOLDER/alembic-$DATABASE" && theirs "$ALEMBIC" init --template generic environment)
-  mv "$FOLDER/alembic-$DATABASE/environment/versions" "$versions"
-  sed -i.original "s|^sqlalchemy.url.*|sqlalchemy.url = ${url//%/%%}|; s|^script_location.*|script_location = $FOLDER/alembic-$DATABASE/environment\\nversion_locations = $versions|" \
-    "$FOLDER/alembic-$DATABASE/alembic.ini"
+  local folder=$FOLDER/alembic-$DATABASE versions=$FOLDER/alembic-$DATABASE/versions url=$DATABASE_URL dialect=sqlite
+  if [ "$DATABASE" = PostgreSQL ]; then
+    dialect=postgres
+    url=postgresql+psycopg://${DATABASE_URL#*://}
+    # The spelling of SQLAlchemy's asynchronous driver is understood.
+    export DATABASE_URL=postgresql+asyncpg://${DATABASE_URL#*://}
+  fi
+  MIGRATIONS=$folder/db
+  mkdir -p "$MIGRATIONS/migrations/$dialect" "$MIGRATIONS/undo/$dialect" "$MIGRATIONS/schema"
+  (cd "$folder" && theirs "$ALEMBIC" init --template generic environment)
+  mv "$folder/environment/versions" "$versions"
+  sed -i.original "s|^sqlalchemy.url.*|sqlalchemy.url = ${url//%/%%}|; s|^script_location.*|script_location = $folder/environment\\nversion_locations = $versions|" \
+    "$folder/alembic.ini"
   cat >"$versions/a1_one.py" <<'PYTHON'
 import sqlalchemy as sa
 from alembic import op
@@ -138,21 +144,33 @@ def upgrade():
         sa.Column("made_at", sa.DateTime(timezone=True), server_default=sa.func.now()),
     )
 PYTHON
-  theirs "$ALEMBIC" --config "$FOLDER/alembic-$DATABASE/alembic.ini" upgrade head
-  # As coming-from.md tells it: the baseline is what is there.
-  "$TARGET/debug/migrator" dump >"$MIGRATIONS/V1__baseline.sql"
-  ! grep -q alembic_version "$MIGRATIONS/V1__baseline.sql" || die "Alembic's own table is in the baseline"
+  theirs "$ALEMBIC" --config "$folder/alembic.ini" upgrade head
+  {
+    echo '-- migrator: irreversible the history begins here'
+    "$TARGET/debug/migrator" dump
+  } >"$MIGRATIONS/migrations/$dialect/V1__baseline.sql"
+  ! grep -q alembic_version "$MIGRATIONS/migrations/$dialect/V1__baseline.sql" ||
+    die "Alembic's own table is in the baseline"
   ours 2 'revision 77bc01aa9e55' import-history
   ours 0 'recorded 1 as applied, as Alembic says' import-history --at 1
   ours 0 '' check --against-scratch
-  printf '%s\n' "$THREE" >"$MIGRATIONS/V2__index.sql"
+  # The next migration is made from the desired schema, and there is nothing to do before it says something new.
+  "$TARGET/debug/migrator" dump >"$MIGRATIONS/schema/$dialect.sql"
+  ends 0 'nothing to do' "$TARGET/debug/migrator" new index --folder "$MIGRATIONS" --autogenerate
+  echo "$THREE" >>"$MIGRATIONS/schema/$dialect.sql"
+  ends 0 'wrote' "$TARGET/debug/migrator" new index --folder "$MIGRATIONS" --autogenerate
+  ours 0 'applied 1' up
+  printf '%s\n' '-- migrator: irreversible the tool that it belonged to is gone' \
+    '-- migrator: lint-allow compatible-from no release asks for it any more' \
+    'DROP TABLE IF EXISTS alembic_version;' >"$MIGRATIONS/migrations/$dialect/V99991231235959__drop_alembic.sql"
   ours 0 'applied 1' up
   ours 0 '' check --against-scratch
+  ours 0 '' rehearse
   # The same schema from nothing.
   "$TARGET/debug/migrator" dump >"$FOLDER/taken-over.sql"
   new_database "alembic-anew"
-  MIGRATIONS=$FOLDER/alembic-$DATABASE/sql
-  ours 0 'applied 2' up
+  MIGRATIONS=$folder/db
+  ours 0 'applied 3' up
   "$TARGET/debug/migrator" dump >"$FOLDER/anew.sql"
   diff "$FOLDER/taken-over.sql" "$FOLDER/anew.sql" || die "Alembic on $DATABASE: the baseline makes another schema"
 }
