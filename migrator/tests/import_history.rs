@@ -8,7 +8,7 @@ use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
 use support::folders::{Contents, ONE, TWO, folder, with};
 use support::foreign::{self, Fixture};
-use support::{backend, has_table, journal, texts, versions};
+use support::{backend, has_table, journal, migrator, texts, versions};
 
 const THREE: &str = "CREATE TABLE three (id integer PRIMARY KEY);\n";
 
@@ -175,6 +175,39 @@ on_both_databases! {
         assert!(named.stdout.contains("recorded 2 as applied, as dbmate says in Their History"), "{named}");
     }
 
+    /// Of two at once one records, and the other finds that it is done; a file that changes afterwards is seen.
+    async fn two_at_once(database: TestDatabase) {
+        let contents: Contents<'_> = &[("V1__one.sql", ONE), ("V2__two.sql", TWO)];
+        let ours = folder(&database, "ours", contents);
+        let mut connection = database.connect().await;
+        connection.batch(foreign::ALEMBIC.create(backend(&database))).await.unwrap();
+        connection.batch("INSERT INTO alembic_version VALUES ('3f2a')").await.unwrap();
+        let import = ["import-history", "--at", "2"];
+        let (one, two) = tokio::join!(with(&database, &ours, &import), with(&database, &ours, &import));
+        let mut codes = [one.code, two.code];
+        codes.sort_unstable();
+        assert_eq!(codes, [0, 65], "{one}\n{two}");
+        assert_eq!(versions(&mut connection).await, ["1", "2"]);
+        assert_eq!(journal(&mut connection).await, ["stamp 1", "stamp 2"]);
+        folder(&database, "ours", &[("V1__one.sql", "SELECT 1;\n")]);
+        with(&database, &ours, &["plan"]).await.ends(65).says(&["V1__one was changed after it was applied"]);
+        std::fs::remove_file(ours.join("V1__one.sql")).unwrap();
+        with(&database, &ours, &["plan"]).await.ends(65).says(&["V1__one is applied but this release does not know it"]);
+    }
+
+    /// Without a folder the program's own migrations are compared, and it is told.
+    async fn without_a_folder(database: TestDatabase) {
+        let mut connection = database.connect().await;
+        connection.batch(foreign::GOOSE.create(backend(&database))).await.unwrap();
+        connection.batch("INSERT INTO goose_db_version (version_id, is_applied) VALUES (0, true), (20240101120000, true)").await.unwrap();
+        let run = migrator(&database, &["import-history"]).await.ends(65);
+        run.says(&["goose has applied version 20240101120000, and there is no file of it", "--migrations FOLDER"]);
+        connection.batch(foreign::ALEMBIC.create(backend(&database))).await.unwrap();
+        connection.batch("INSERT INTO alembic_version VALUES ('3f2a')").await.unwrap();
+        let json = migrator(&database, &["import-history", "--from", "alembic", "--at", "1", "--format", "json"]).await.ends(0).json();
+        assert_eq!((&json["recorded"][0]["name"], &json["current_version"]), (&"create_users".into(), &1.into()), "{json}");
+    }
+
     /// A table without rows says that nothing is applied, and then `up` does everything.
     async fn nothing_is_applied(database: TestDatabase) {
         let folder = folder(&database, "ours", &[("1_one.up.sql", ONE), ("2_two.up.sql", TWO)]);
@@ -217,4 +250,21 @@ on_both_databases! {
         assert!(!run.stdout.contains("note: app"), "{run}");
         assert_eq!(versions(&mut connection).await, ["1", "2", "3"]);
     }
+}
+
+/// The table is looked for where the migrator keeps its own.
+#[tokio::test]
+async fn in_a_schema_of_its_own() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let folder = folder(&database, "ours", &[("V1__one.sql", ONE), ("V2__two.sql", TWO)]);
+    let mut connection = database.connect().await;
+    connection.batch("CREATE SCHEMA app; SET search_path TO app").await.unwrap();
+    connection.batch(foreign::ALEMBIC.create(Backend::Postgres)).await.unwrap();
+    connection.batch("INSERT INTO alembic_version VALUES ('3f2a')").await.unwrap();
+    connection.batch(ONE).await.unwrap();
+    with(&database, &folder, &["import-history", "--at", "1"]).await.ends(2);
+    with(&database, &folder, &["--schema", "app", "import-history", "--at", "1"]).await.ends(0);
+    with(&database, &folder, &["--schema", "app", "up"]).await.ends(0);
+    with(&database, &folder, &["--schema", "app", "check", "--against-scratch"]).await.ends(0);
+    assert_eq!(versions(&mut connection).await, ["1", "2"]);
 }

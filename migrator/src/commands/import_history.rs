@@ -1,13 +1,11 @@
 //! `import-history`: takes over what another tool says is applied.
 
-use std::collections::BTreeMap;
-
 use foundation::database::Connection;
 use serde::Serialize;
 
 use super::Migrator;
 use crate::error::MigratorError;
-use crate::foreign::{self, Checksum, Found, Said, Theirs, Tool};
+use crate::foreign::{self, Compared, Found, Tool};
 use crate::history::{self, Action, Entry};
 use crate::session::{Change, Guard, Performed, Session, Work};
 use crate::snapshot;
@@ -77,7 +75,7 @@ impl Migrator {
         let mut connection = self.context.connect(self.context.settings.wait_timeout).await?;
         let looked_at = self.takeover(&mut connection, request).await?;
         drop(connection);
-        if request.dry_run {
+        if request.dry_run || looked_at.migrations.is_empty() {
             return Ok(looked_at.report);
         }
         let mut session = Session::open(&self.context, false).await?;
@@ -115,7 +113,7 @@ impl Migrator {
             )]));
         }
         let said = foreign::read(connection, tool, &table).await?;
-        let compared = Compared::new(self, self.counting()?, tool);
+        let compared = Compared::new(&self.catalog, self.folder().is_some(), self.counting()?, tool);
         let (chosen, notes) = compared.choose(said, request.at)?;
         let recorded: Vec<Recorded> = chosen
             .iter()
@@ -199,146 +197,4 @@ fn nothing_there(request: &ImportRequest, found: &[Found]) -> String {
     format!(
         "there is no history of another tool here: looked for {wanted}{others}. Where it has another name, say --table NAME, and where it is in another schema, --schema NAME; where there is none, `migrator stamp VERSION` says what is applied"
     )
-}
-
-/// What was chosen, each with whether its checksum was compared, and notes.
-type Chosen<'a> = (Vec<(&'a Migration, bool)>, Vec<String>);
-
-/// The migrations at hand beside what a tool says.
-struct Compared<'a> {
-    migrator: &'a Migrator,
-    counting: Counting,
-    tool: Tool,
-    problems: Vec<String>,
-}
-
-impl<'a> Compared<'a> {
-    fn new(migrator: &'a Migrator, counting: Counting, tool: Tool) -> Self {
-        Self { migrator, counting, tool, problems: Vec::new() }
-    }
-
-    fn choose(mut self, said: Said, at: Option<Version>) -> Result<Chosen<'a>, MigratorError> {
-        let chosen = match said {
-            Said::Heads(heads) => (self.at(&heads, at)?, Vec::new()),
-            Said::UpTo(None) => (Vec::new(), Vec::new()),
-            Said::UpTo(Some(version)) => {
-                let newest = self.find(&version).map_or(0, Migration::version);
-                (self.up_to(newest), Vec::new())
-            }
-            Said::Each { applied, baseline, notes } => self.each(&applied, baseline.as_deref(), notes),
-        };
-        if self.problems.is_empty() {
-            return Ok(chosen);
-        }
-        if self.migrator.folder().is_none() {
-            self.problems.push("compared was with the migrations that this program carries: name those of your project with --migrations FOLDER".to_owned());
-        }
-        Err(MigratorError::Schema(self.problems))
-    }
-
-    /// A revision of Alembic's stands for the migration that a person says.
-    fn at(&self, heads: &[String], at: Option<Version>) -> Result<Vec<(&'a Migration, bool)>, MigratorError> {
-        match (heads, at) {
-            ([], None) => Ok(Vec::new()),
-            ([], Some(version)) => Err(MigratorError::Schema(vec![format!(
-                "Alembic says that nothing is applied here, so version {version} is not either: `migrator up` begins at the beginning; where the schema is there all the same, `migrator stamp {version}`"
-            )])),
-            ([revision], None) => Err(MigratorError::Usage(format!(
-                "Alembic is at the revision {revision}, and which of the migrations here that is, it does not know: say --at VERSION, the newest one whose work is in this database. Where there is none yet, `migrator dump > FOLDER/V1__baseline.sql` writes what is there as the first one, then --at 1"
-            ))),
-            ([_], Some(version)) => {
-                self.migrator.require_known(Some(version))?;
-                Ok(self.up_to(version))
-            }
-            (heads, _) => Err(MigratorError::Schema(vec![format!(
-                "Alembic is at {} revisions at once ({}): bring them together (`alembic merge heads`, `alembic upgrade head`) and run this again",
-                heads.len(),
-                heads.join(", ")
-            )])),
-        }
-    }
-
-    fn up_to(&self, newest: Version) -> Vec<(&'a Migration, bool)> {
-        let catalog = &self.migrator.catalog;
-        catalog.iter().filter(|it| it.version() <= newest).map(|it| (it, false)).collect()
-    }
-
-    /// The migration with the version as the tool writes it.
-    fn find(&mut self, written: &str) -> Option<&'a Migration> {
-        let tool = self.tool;
-        let problem = match self.counting.version(written) {
-            Ok(version) => match self.migrator.catalog.get(version) {
-                Some(migration) => return Some(migration),
-                None => format!(
-                    "{tool} has applied version {written}, and there is no file of it: restore it from version control, or let {tool} take it back first"
-                ),
-            },
-            Err(reason) => format!("{tool} has applied what cannot be taken over: {reason}"),
-        };
-        self.problems.push(problem);
-        None
-    }
-
-    fn each(&mut self, applied: &[Theirs], baseline: Option<&str>, mut notes: Vec<String>) -> Chosen<'a> {
-        let mut chosen: BTreeMap<Version, (&'a Migration, bool)> = BTreeMap::new();
-        if let Some(written) = baseline {
-            match self.counting.version(written) {
-                Ok(version) => chosen.extend(self.up_to(version).into_iter().map(|it| (it.0.version(), it))),
-                Err(reason) => self.problems.push(format!("the baseline cannot be taken over: {reason}")),
-            }
-            if chosen.is_empty() {
-                notes.push(format!("what {}'s baseline {written} stands for is in no file here, so an empty database would lack it: `migrator dump` writes it", self.tool));
-            }
-        }
-        for theirs in applied {
-            let Some(migration) = self.find(&theirs.version) else { continue };
-            let same = self.compare(migration, theirs);
-            chosen.insert(migration.version(), (migration, same));
-        }
-        self.tell_of_holes(&chosen);
-        (chosen.into_values().collect(), notes)
-    }
-
-    /// Whether the checksum was kept, and is that of the file. That it differs is a problem.
-    fn compare(&mut self, migration: &Migration, theirs: &Theirs) -> bool {
-        if theirs.checksum == Checksum::None {
-            return false;
-        }
-        let content = match migration.file() {
-            Some(file) => match std::fs::read(file) {
-                Ok(content) => content,
-                Err(error) => {
-                    self.problems.push(format!("{file} cannot be read: {error}"));
-                    return false;
-                }
-            },
-            None => migration.sql().as_bytes().to_vec(),
-        };
-        let same = theirs.checksum.is_of(&content) == Some(true);
-        if !same {
-            let (tool, name) = (self.tool, migration.display());
-            let file = migration.file().map_or_else(|| name.clone(), str::to_owned);
-            let besides = match tool {
-                Tool::Flyway => ", or, when the change is meant, let `flyway repair` write its checksum anew",
-                _ => " (with the same line ends)",
-            };
-            self.problems.push(format!(
-                "{file} is not as {tool} ran it, its checksum differs: restore it from version control{besides}"
-            ));
-        }
-        same
-    }
-
-    /// What is older than the newest and not applied would be in the way of every later run.
-    fn tell_of_holes(&mut self, chosen: &BTreeMap<Version, (&'a Migration, bool)>) {
-        let Some((newest, _)) = chosen.last_key_value() else { return };
-        let tool = self.tool;
-        let is_missing = |it: &&Migration| it.version() < *newest && !chosen.contains_key(&it.version());
-        for missing in self.migrator.catalog.iter().filter(is_missing) {
-            self.problems.push(format!(
-                "{} is not applied but the newer version {newest} is: let {tool} apply it first, or give the file a version above that",
-                missing.display()
-            ));
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! The tables in which other tools for migrations remember what they did. They are only ever read.
 
 mod checksum;
+mod compare;
 mod read;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use foundation::database::{Backend, Connection, DatabaseError, Statement};
 use serde::Serialize;
 
 pub(crate) use checksum::Checksum;
+pub(crate) use compare::Compared;
 pub(crate) use read::{Said, Theirs, read};
 
 const COLUMNS_POSTGRES: Statement = Statement::read(
