@@ -5,13 +5,16 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 POSTGRES := ./deploy/development/throwaway-postgres.sh
+POSTGRES_VERSIONS := ./deploy/development/postgres-versions.sh
+POOLER := ./deploy/development/throwaway-pgbouncer.sh
 BROWSER := ./deploy/development/browser.sh
 MIGRATOR := cargo run --quiet --package migrator --
 SCRIPTS = .ci/run $(shell find deploy k8s -name '*.sh')
 
-# The tests choose their own settings: what the caller's shell holds for a running Bedplate stays out.
+# The tests choose their own settings: what the caller's shell holds for a running Bedplate stays out. The
+# version of PostgreSQL that they are run beside is none: `make test POSTGRES_VERSION=17`.
 NAMES := $(shell env | sed -n 's/^\([A-Z0-9_]*\)=.*/\1/p')
-CLEAN := $(addprefix -u ,$(filter-out HTTP_PROXY,$(filter BEDPLATE_% DATABASE_% POSTGRES_% HTTP_% LOG_% AUTH_% \
+CLEAN := $(addprefix -u ,$(filter-out HTTP_PROXY POSTGRES_VERSION,$(filter BEDPLATE_% DATABASE_% POSTGRES_% HTTP_% LOG_% AUTH_% \
 	ADMIN_% ARCHIVE_% METRICS_% TELEMETRY_% MIGRATOR_% OTEL_%,$(NAMES))))
 CARGO_TEST := cargo test --workspace --locked --all-features
 
@@ -56,6 +59,27 @@ test: cargo ## Runs all tests, beside a throwaway PostgreSQL
 .PHONY: test-long
 test-long: cargo ## The same with hundreds of kills, a million rows and a browser
 	@$(call RUN_TESTS,BEDPLATE_TEST_LONG=1,run)
+
+.PHONY: test-postgres-versions
+test-postgres-versions: cargo ## The same on PostgreSQL 14 to 18, those that are installed; fails where one is not
+	@$(POSTGRES_VERSIONS) $(MAKE) --no-print-directory test
+
+# The migrator has to refuse, the service to notice nothing. SQLite is no different there.
+.PHONY: test-pgbouncer
+test-pgbouncer: cargo ## The service's tests through a pgbouncer that pools transactions (PGBOUNCER=its path)
+	@$(POOLER) find >/dev/null
+	@env $(CLEAN) $(POSTGRES) run $(POOLER) run $(CARGO_TEST) --test pooler -- --ignored
+	@env $(CLEAN) $(BROWSER) try $(POSTGRES) run $(POOLER) run \
+	  $(CARGO_TEST) --exclude foundation --exclude migrator $(ARGS) -- --skip sqlite::
+
+.PHONY: test-failover
+test-failover: cargo ## DATABASE_URL=... KILL_LEADER='command': writes while the leader of a cluster goes
+	@cargo build --quiet --package migrator --package service
+	@env PROGRAMS='$(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug' ./deploy/failover-test.sh
+
+.PHONY: test-citus
+test-citus: cargo ## The tests of metrics, retention and the migrator on distributed snapshots (CITUS_DATABASE_URL, or Citus installed)
+	@env $(CLEAN) CITUS_DATABASE_URL='$(CITUS_DATABASE_URL)' ./deploy/citus/test.sh $(ARGS)
 
 .PHONY: test-browser
 test-browser: cargo ## The tests in a browser alone; the screenshots are in target/tmp/browser

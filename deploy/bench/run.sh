@@ -11,6 +11,8 @@
 #   TRIES=200        how often each kind of login is tried
 #   SNAPSHOTS        how many there are when one day of them is read: a million, with LONG=1 ten
 #   LIMIT            seconds after which it gives up, builds not counted (default: enough for the above)
+#   MIGRATORS        other migrators to compare with: refinery, sqlx and alembic, installed into the target folder
+#                    where they are not on PATH (minutes, once); empty for none
 #   PEERS            a folder of peer servers to compare with; default ../shared/peers beside the
 #                    repository. It holds `axum-sqlx` (Rust) and `fastapi` (Python), which keep the same
 #                    routes; one that is missing or cannot be built is left out. Its `seed.sql` fills the
@@ -28,7 +30,7 @@ RUNS=${RUNS:-15}
 ROUNDS=${ROUNDS:-3}
 SECONDS_EACH=${SECONDS_EACH:-4}
 TRIES=${TRIES:-200}
-LIMIT=${LIMIT:-$((300 + RUNS * 8 + ROUNDS * SECONDS_EACH * 40 + ROUNDS * 40 + TRIES / 2 + ${LONG:-0} * 900))}
+LIMIT=${LIMIT:-$((300 + RUNS * 8 + ROUNDS * SECONDS_EACH * 40 + ROUNDS * 40 + TRIES / 2 + ${LONG:-0} * 900 + RUNS * 60))}
 CONNECTIONS=32
 POOL=16
 IDLE_SECONDS=5
@@ -63,6 +65,8 @@ done
 . "$bench/servers.sh"
 # shellcheck source=deploy/bench/starts.sh
 . "$bench/starts.sh"
+# shellcheck source=deploy/bench/migrators.sh
+. "$bench/migrators.sh"
 # shellcheck source=deploy/bench/routes.sh
 . "$bench/routes.sh"
 # shellcheck source=deploy/bench/load.sh
@@ -176,6 +180,7 @@ if [ -d "$PEERS" ]; then PEERS=$(cd "$PEERS" && pwd); fi
 need_wrk
 build
 build_peers
+install_migrators
 
 trap clean_up EXIT
 trap 'exit 130' INT
@@ -193,6 +198,7 @@ choose_servers
 
 first_line
 measure_migrator
+measure_migrators
 measure_starts
 seed
 measure_servers

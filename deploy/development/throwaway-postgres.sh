@@ -3,8 +3,11 @@
 #
 #   start DIR [PORT]   makes a cluster in DIR and starts it, or starts the one that is there again, with
 #                      its data; prints its URL. Without PORT: the one it had, else a free one.
+#   standby DIR OF     makes a standby in DIR of the cluster in OF, which runs, and starts it; prints its URL.
+#                      `start` and `stop` work on it as on any other
 #   stop DIR           stops it; the data stay
 #   url DIR            prints its URL
+#   find               prints the folder of the server's programs; installs nothing
 #   run COMMAND...     runs COMMAND beside a cluster in a temporary folder, stops and removes that, and
 #                      ends with COMMAND's exit status. COMMAND sees
 #                        TEST_POSTGRES_URL   the superuser's URL
@@ -12,10 +15,12 @@
 #                      and a `start` in it is quicker, because it copies a cluster that is ready made.
 #
 # The superuser is postgres, its password postgres (scram), on 127.0.0.1 and on a socket in DIR. fsync is
-# off: the data survive the death of the server, not that of the machine. As root the server runs as user
+# off: the data survive the death of the server, not that of the machine. TEST_POSTGRES_SETTINGS has further
+# lines of its settings. As root the server runs as user
 # postgres, which must be able to reach DIR: give it a folder below /tmp, not below root's home. The
 # programs come from TEST_POSTGRES_BIN, PATH or the usual places; where there are none, apt-get installs
-# them if that is possible without a password.
+# them if that is possible without a password. POSTGRES_VERSION=17 takes those of PostgreSQL 17 and no
+# others: TEST_POSTGRES_BIN_17 may name their folder.
 set -euo pipefail
 export LC_ALL=C
 
@@ -33,15 +38,22 @@ usage() {
 
 # ---- The server's programs ---------------------------------------------------------------------------
 
-is_server() { [ -x "$1/initdb" ] && [ -x "$1/pg_ctl" ] && [ -x "$1/postgres" ]; }
+# Programs of another version than the one that is asked for are passed over.
+is_server() {
+  [ -x "$1/initdb" ] && [ -x "$1/pg_ctl" ] && [ -x "$1/postgres" ] || return 1
+  [ -z "${POSTGRES_VERSION:-}" ] || [ "$(version_of "$1")" = "$POSTGRES_VERSION" ]
+}
+
+# version_of BIN: the number before the point. A release that is not finished says 19beta1 or 19devel.
+version_of() { "$1/postgres" --version 2>/dev/null | sed -n 's/^.*) \([0-9]\{1,\}\).*/\1/p'; }
 
 # resolve FILE: where it really lies. A symlink in PATH does not stand beside the other programs.
 resolve() { readlink -f "$1" 2>/dev/null || printf '%s\n' "$1"; }
 
 # server_places: where a server may lie, the best first. What is not there is passed over.
 server_places() {
-  local program
-  printf '%s\n' "${TEST_POSTGRES_BIN:-}"
+  local program named=TEST_POSTGRES_BIN_${POSTGRES_VERSION:-}
+  printf '%s\n' "${TEST_POSTGRES_BIN:-}" "${!named:-}"
   for program in initdb postgres; do
     if program=$(command -v "$program"); then dirname "$(resolve "$program")"; fi
   done
@@ -65,25 +77,26 @@ find_server() {
 }
 
 install_server() {
-  local become=()
+  local become=() package=postgresql${POSTGRES_VERSION:+-$POSTGRES_VERSION}
   if [ "$(id -u)" != 0 ]; then become=(sudo -n); fi
   if ! command -v apt-get >/dev/null || ! ${become[@]+"${become[@]}"} true 2>/dev/null; then
-    die "no PostgreSQL server found. Install one (Debian, Ubuntu: sudo apt-get install postgresql;" \
-      "Fedora: sudo dnf install postgresql-server; macOS: brew install postgresql@17)" \
-      "or set TEST_POSTGRES_BIN to the folder that holds initdb and pg_ctl"
+    die "no PostgreSQL server${POSTGRES_VERSION:+ of version $POSTGRES_VERSION} found. Install one (Debian, Ubuntu:" \
+      "sudo apt-get install $package; Fedora: sudo dnf install postgresql-server; macOS: brew install postgresql@${POSTGRES_VERSION:-17})" \
+      "or set TEST_POSTGRES_BIN${POSTGRES_VERSION:+_$POSTGRES_VERSION} to the folder that holds initdb and pg_ctl"
   fi
-  say "installing PostgreSQL with apt-get"
+  say "installing PostgreSQL${POSTGRES_VERSION:+ $POSTGRES_VERSION} with apt-get"
   # RUNLEVEL=1 keeps the package from starting a server of its own.
   become+=(env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive)
   "${become[@]}" apt-get update -q </dev/null >&2 || say "apt-get update failed, going on with the lists there are"
-  "${become[@]}" apt-get install -y -q --no-install-recommends postgresql </dev/null >&2 ||
-    die "apt-get could not install the package postgresql (see above)"
+  "${become[@]}" apt-get install -y -q --no-install-recommends "$package" </dev/null >&2 ||
+    die "apt-get could not install the package $package (see above)" \
+      "${POSTGRES_VERSION:+; https://apt.postgresql.org has those that the distribution lacks}"
 }
 
 server_bin() {
   if ! find_server; then
     install_server
-    find_server || die "the package postgresql brought no server's programs"
+    find_server || die "the package postgresql${POSTGRES_VERSION:+-$POSTGRES_VERSION} brought no server's programs"
   fi
 }
 
@@ -193,6 +206,7 @@ unix_socket_directories = '${sockets//\'/\'\'}'
 max_connections = 300
 fsync = off
 full_page_writes = off
+${TEST_POSTGRES_SETTINGS:-}
 END
 }
 
@@ -254,7 +268,7 @@ start() {
       url_of "$dir"
       return
     fi
-    port=${port:-$(cat "$dir/port")}
+    port=${port:-$(cat "$dir/port" 2>/dev/null || true)}
     fixed=$port
   else
     mkdir -p "$dir"
@@ -276,6 +290,18 @@ start() {
     : >"$dir/log"
   done
   url_of "$dir"
+}
+
+standby() {
+  local dir url
+  dir=$(absolute "$1")
+  url=$(url_of "$(absolute "$2")")
+  [ ! -e "$dir/data" ] || die "there is a cluster in $dir already"
+  mkdir -p "$dir"
+  own "$dir"
+  as_server "$BIN/pg_basebackup" -D "$dir/data" -d "$url" -R -X stream -c fast --no-sync >"$dir/backup.log" 2>&1 ||
+    die "pg_basebackup failed: $(cat "$dir/backup.log")"
+  start "$dir"
 }
 
 stop() {
@@ -338,6 +364,8 @@ run() {
   RUN_FOLDER=$(temporary_folder)
   mkdir "$RUN_FOLDER/template"
   init_data "$RUN_FOLDER/template/data"
+  # The folder says which version it is from here on.
+  unset POSTGRES_VERSION
   export TEST_POSTGRES_TEMPLATE=$RUN_FOLDER/template TEST_POSTGRES_RUN=$RUN_FOLDER TEST_POSTGRES_BIN=$BIN
   TEST_POSTGRES_URL=$(start "$RUN_FOLDER/main")
   export TEST_POSTGRES_URL
@@ -364,10 +392,17 @@ verb=${1:-}
 [ $# -eq 0 ] || shift
 case $verb in
   start) [ $# -eq 1 ] || [ $# -eq 2 ] || usage ;;
+  standby) [ $# -eq 2 ] || usage ;;
   stop | url) [ $# -eq 1 ] || usage ;;
+  find) [ $# -eq 0 ] || usage ;;
   run) [ $# -ge 1 ] || usage ;;
   *) usage ;;
 esac
+case ${POSTGRES_VERSION:-} in *[!0-9]*) die "POSTGRES_VERSION=$POSTGRES_VERSION is none; expected a number such as 17" ;; esac
+if [ "$verb" = find ]; then
+  find_server || die "there is no PostgreSQL server${POSTGRES_VERSION:+ of version $POSTGRES_VERSION} here"
+  exit
+fi
 if [ "$verb" = url ]; then
   url_of "$(absolute "$1")"
   exit

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod database;
 pub mod entropy;
 pub mod exit;
+pub mod passwords;
 pub mod settings;
 pub mod telemetry;
 #[cfg(feature = "testing")]

@@ -41,6 +41,20 @@ pub fn postgres_address() -> String {
     std::env::var("TEST_POSTGRES_URL").expect("TEST_POSTGRES_URL names a throwaway cluster: run `make test`")
 }
 
+/// `address` as the service is to be given it: through the transaction pooler that stands before the throwaway
+/// cluster, where there is one (`make test-pgbouncer`). Migrations and what a test looks up go to the server.
+#[must_use]
+pub fn pooled(address: &str) -> String {
+    match (std::env::var("TEST_POOLER_PORT"), std::env::var("TEST_POSTGRES_URL")) {
+        (Ok(pooler), Ok(server)) => {
+            let (server, _) = server.rsplit_once('/').expect("the address ends with a database");
+            let (_, port) = server.rsplit_once(':').expect("it names its port");
+            address.replace(&format!("127.0.0.1:{port}/"), &format!("127.0.0.1:{pooler}/"))
+        }
+        _ => address.to_owned(),
+    }
+}
+
 /// A name that no other test uses.
 #[must_use]
 pub fn unique_name(prefix: &str) -> String {
@@ -71,6 +85,7 @@ impl TestDatabase {
             Backend::Postgres => {
                 let name = empty.url.name();
                 maintenance(&format!("CREATE DATABASE {name} TEMPLATE template0")).await;
+                hook("made", &empty.address);
             }
             Backend::Sqlite => drop(empty.connect().await),
         }
@@ -93,10 +108,15 @@ impl TestDatabase {
         Connection::open(&self.url, &database_settings([]), "test").await.unwrap()
     }
 
-    /// A pool with the default settings.
+    /// A pool with the default settings, as the service has one.
     #[must_use]
     pub fn open(&self) -> Database {
-        Database::open(&self.url, &database_settings([]), "test").unwrap()
+        let url: DatabaseUrl = pooled(&self.address).parse().unwrap();
+        let mut settings = database_settings([]);
+        if url != self.url {
+            settings.direct_url = Some(self.url.clone());
+        }
+        Database::open(&url, &settings, "test").unwrap()
     }
 
     /// The file, for SQLite.
@@ -126,8 +146,18 @@ impl Drop for TestDatabase {
             if apart(maintenance(&sql)).is_err() && !std::thread::panicking() {
                 panic!("the test's database could not be dropped");
             }
+            hook("dropped", &self.url.name());
         }
     }
+}
+
+/// Tells the program in `TEST_DATABASE_HOOK`, where there is one, of a database that was made or dropped: it brings
+/// into it what the server needs beyond an empty one.
+fn hook(verb: &str, what: &str) {
+    let Some(hook) = std::env::var_os("TEST_DATABASE_HOOK") else { return };
+    let output = std::process::Command::new(hook).args([verb, what]).output().expect("the hook runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() || std::thread::panicking(), "{verb} {what}: {said}");
 }
 
 /// Runs a statement as the cluster's superuser.

@@ -1,10 +1,11 @@
-//! A second server that reads go to. Each of the two here holds one row that says which it is.
+//! A standby that reads go to, while it is there and has what they are to find.
 #![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use foundation::clock::Clock;
+use foundation::database::position::following;
 use foundation::database::{Database, DatabaseErrorKind, Statement};
 use foundation::entropy::Entropy;
 use foundation::settings::{
@@ -17,22 +18,37 @@ use futures_util::TryStreamExt as _;
 use serde_json::Value;
 use tokio::time::Instant;
 
-const READ: Statement = Statement::read("item", "SELECT name FROM item");
-const LOOKUP: Statement = Statement::lookup("item", "SELECT name FROM item WHERE i = 1");
-const UPDATE: Statement = Statement::write("item", "UPDATE item SET i = 1 RETURNING name");
+const WHO: &str = "SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END AS name";
+const READ: Statement = Statement::read("item", WHO);
+const LOOKUP: Statement = Statement::lookup("item", WHO);
+const CURRENT: Statement = Statement::current("item", WHO);
+const WRITE: Statement = Statement::write("item", WHO);
+const INSERT: Statement = Statement::write("item", "INSERT INTO item VALUES ($1)");
+const COUNT: Statement = Statement::read("item", "SELECT CAST(count(*) AS text) AS name FROM item");
 const SLEEP: Statement = Statement::read("nothing", "SELECT pg_sleep(600)");
 
-async fn cluster(name: &str) -> PrivateCluster {
-    let cluster = PrivateCluster::start();
-    let insert = format!("INSERT INTO item VALUES (1, '{name}')");
-    cluster.batch(&["CREATE TABLE item (i bigint PRIMARY KEY, name text)", &insert]).await;
-    cluster
+/// How far behind the standby may be where a test waits for it to be too far.
+const LAG: &str = "1s";
+
+async fn pair() -> (PrivateCluster, PrivateCluster) {
+    let primary = PrivateCluster::start();
+    primary.batch(&["CREATE TABLE item (i bigint)"]).await;
+    let standby = primary.standby();
+    (primary, standby)
 }
 
-fn open(primary: &PrivateCluster, standby: &PrivateCluster) -> Database {
+/// The database, once its standby is known to be fresh.
+async fn open(primary: &PrivateCluster, standby: &PrivateCluster, max_lag: &str) -> Database {
+    let database = open_only(primary, standby, max_lag);
+    back(&database).await;
+    database
+}
+
+fn open_only(primary: &PrivateCluster, standby: &PrivateCluster, max_lag: &str) -> Database {
     let mut environment = Environment::from_pairs([
         ("DATABASE_URL", primary.address.as_str()),
         ("DATABASE_READ_URL", standby.address.as_str()),
+        ("DATABASE_READ_MAX_LAG", max_lag),
         ("DATABASE_STATEMENT_TIMEOUT", "500ms"),
         ("DATABASE_CREATE_TIMEOUT", "1s"),
         ("DATABASE_WAIT_TIMEOUT", "1s"),
@@ -52,15 +68,22 @@ async fn streamed(database: &Database, statement: &Statement) -> String {
     rows[0].get("name").unwrap()
 }
 
+async fn insert(database: &Database) {
+    let mut transaction = database.begin().await.unwrap();
+    transaction.execute(&INSERT, &[1.into()]).await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_reads_go_to_the_standby() {
-    let (primary, standby) = (cluster("primary").await, cluster("standby").await);
-    let database = open(&primary, &standby);
-    assert_eq!(ask(&database, &READ).await, "standby");
+    let (primary, standby) = pair().await;
+    let database = open(&primary, &standby, "5s").await;
+    assert!(database.has_standby() && !database.primary().has_standby());
     assert_eq!(streamed(&database, &READ).await, "standby");
-    assert_eq!(ask(&database, &LOOKUP).await, "primary");
-    assert_eq!(streamed(&database, &LOOKUP).await, "primary");
-    assert_eq!(ask(&database, &UPDATE).await, "primary");
+    for statement in [&LOOKUP, &CURRENT, &WRITE] {
+        assert_eq!(ask(&database, statement).await, "primary", "{statement:?}");
+        assert_eq!(streamed(&database, statement).await, "primary", "{statement:?}");
+    }
     assert_eq!(ask(&database.primary(), &READ).await, "primary");
     let mut transaction = database.begin().await.unwrap();
     let row = transaction.query_optional(&READ, &[]).await.unwrap().unwrap();
@@ -71,8 +94,92 @@ async fn only_reads_go_to_the_standby() {
     // A statement that takes too long is no reason to burden the primary with it.
     assert_eq!(database.query(&SLEEP, &[]).await.unwrap_err().kind(), DatabaseErrorKind::Timeout);
     assert_eq!(ask(&database, &READ).await, "standby");
+    let reads = database.standby_reads().unwrap();
+    assert!(reads.standby >= 4, "{reads:?}");
     database.close();
     assert!(database.query(&READ, &[]).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_wrote_finds_it_and_others_may_find_it_later() {
+    let (primary, standby) = pair().await;
+    let database = open(&primary, &standby, "1h").await;
+    // Nobody asks, nobody is told.
+    insert(&database).await;
+    assert_eq!(following(None, ask(&database, &READ)).await.1, None);
+    eventually(Duration::from_secs(10), "it is replayed", || async { ask(&database, &COUNT).await == "1" })
+        .await;
+
+    standby.batch(&["SELECT pg_wal_replay_pause()"]).await;
+    let ((), written) = following(None, insert(&database)).await;
+    let written = written.unwrap();
+    assert_eq!(ask(&database, &COUNT).await, "1", "the standby is as old as it may be");
+    let after = following(Some(written), async {
+        [ask(&database, &COUNT).await, streamed(&database, &COUNT).await, ask(&database, &READ).await]
+    });
+    assert_eq!(after.await.0, ["2", "2", "primary"]);
+    let both = following(None, async {
+        insert(&database).await;
+        ask(&database, &COUNT).await
+    });
+    let (count, later) = both.await;
+    assert_eq!(count, "3", "the same work finds what it wrote itself");
+    assert!(later.unwrap() > written, "{later:?} {written}");
+    let ((), noted) = following(None, async { database.note_position().await.unwrap() }).await;
+    assert!(noted >= later, "{noted:?} {later:?}");
+
+    standby.batch(&["SELECT pg_wal_replay_resume()"]).await;
+    eventually(Duration::from_secs(10), "it has caught up", || async {
+        following(later, ask(&database, &READ)).await.0 == "standby"
+    })
+    .await;
+    assert_eq!(following(later, ask(&database, &COUNT)).await.0, "3");
+    // What nobody has written yet is with the primary, if anywhere.
+    let future = "FFFFFFFF/FFFFFFFF".parse().unwrap();
+    assert_eq!(following(Some(future), ask(&database, &READ)).await.0, "primary");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_that_is_too_far_behind_is_not_read() {
+    let (primary, standby) = pair().await;
+    let database = open(&primary, &standby, LAG).await;
+    standby.batch(&["SELECT pg_wal_replay_pause()"]).await;
+    insert(&database).await;
+    let started = Instant::now();
+    eventually(Duration::from_secs(10), "it is too old", || async {
+        ask(&database, &READ).await == "primary"
+    })
+    .await;
+    assert!(started.elapsed() > Duration::from_millis(400), "it was young: {:?}", started.elapsed());
+    assert_eq!(ask(&database, &COUNT).await, "1");
+    standby.batch(&["SELECT pg_wal_replay_resume()"]).await;
+    back(&database).await;
+    // One that hears nothing is not late as long as there is nothing to hear.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(ask(&database, &READ).await, "standby");
+    // Without the primary nobody knows how far behind it is.
+    primary.stop();
+    eventually(Duration::from_secs(10), "it is not read", || async {
+        database.query(&READ, &[]).await.is_err()
+    })
+    .await;
+    primary.start_again();
+    back(&database).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_that_was_promoted_is_none() {
+    let (primary, standby) = pair().await;
+    let database = open(&primary, &standby, "5s").await;
+    standby.batch(&["SELECT pg_promote()", "INSERT INTO item VALUES (7)"]).await;
+    // Also where the primary writes nothing.
+    eventually(Duration::from_secs(10), "the primary answers", || async {
+        ask(&database, &COUNT).await == "0"
+    })
+    .await;
+    for _ in 0..20 {
+        assert_eq!(ask(&database, &COUNT).await, "0");
+    }
 }
 
 /// What is logged of the standby: how often it was away, and how often it was back.
@@ -105,9 +212,8 @@ async fn the_primary_answers_while_the_standby_is_away() {
     // For the whole process: what asks whether it is back is a task of its own.
     tracing::dispatcher::set_global_default(dispatch).unwrap();
 
-    let (primary, standby) = (cluster("primary").await, cluster("standby").await);
-    let database = open(&primary, &standby);
-    assert_eq!(ask(&database, &READ).await, "standby");
+    let (primary, standby) = pair().await;
+    let database = open(&primary, &standby, "5s").await;
     standby.stop();
     for _ in 0..20 {
         assert_eq!(ask(&database, &READ).await, "primary");

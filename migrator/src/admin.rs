@@ -5,6 +5,7 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use foundation::clock::Clock;
 use foundation::database::{Backend, Connection, DatabaseError, DatabaseErrorKind, Statement, Value};
 use foundation::entropy::Entropy;
+use foundation::passwords;
 use foundation::settings::Secret;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -13,21 +14,12 @@ use crate::error::MigratorError;
 use crate::session::{Change, Guard, Work};
 use crate::settings::AdminSettings;
 
-/// Passwords that everybody tries first, and those that stand in this repository, in small letters and
-/// digits alone. Production refuses them.
-const WELL_KNOWN: [&str; 11] = [
-    "password",
-    "password1",
-    "passw0rd",
-    "changeme",
-    "changethis",
-    "administrator",
-    "12345678",
-    "123456789",
-    "bedplate",
-    "bedplatedevelopment",
-    "postgres",
-];
+/// The password that the manifests for development give the administrator: there, and nowhere else, it is
+/// taken although it stands in the list of those that everybody tries first.
+const OF_DEVELOPMENT: &str = "bedplate-development";
+
+/// Passwords that production refuses also with other punctuation, in small letters and digits alone.
+const WELL_KNOWN: [&str; 5] = ["changeme", "changethis", "administrator", "bedplatedevelopment", "postgres"];
 
 /// What OWASP asks of argon2id: 19 MiB, two passes, one lane.
 const MEMORY_KIB: u32 = 19_456;
@@ -120,12 +112,8 @@ impl NewAdmin {
             }
             None => (Secret::from(generate(entropy)), true),
         };
-        let length = password.expose().chars().count();
-        if !(8..=128).contains(&length) {
-            return refuse("ADMIN_PASSWORD must have 8 to 128 characters");
-        }
-        if production && is_well_known(password.expose(), &settings.username) {
-            return refuse("ADMIN_PASSWORD is one that everybody tries first; choose another");
+        if let Err(reason) = check_password(password.expose(), &settings.username, production) {
+            return refuse(&format!("ADMIN_PASSWORD: {reason}"));
         }
         let email = settings.email.as_deref().unwrap_or_default();
         if settings.username.chars().count() > 255 || email.chars().count() > 255 {
@@ -176,10 +164,18 @@ impl NewAdmin {
     }
 }
 
-fn is_well_known(password: &str, username: &str) -> bool {
+/// The rule that the service has for every account, and in production a stricter one.
+fn check_password(password: &str, username: &str, production: bool) -> Result<(), &'static str> {
+    if !production && password == OF_DEVELOPMENT {
+        return Ok(());
+    }
+    passwords::check(password, username)?;
     let folded: String =
         password.chars().filter(|it| it.is_alphanumeric()).flat_map(char::to_lowercase).collect();
-    WELL_KNOWN.contains(&folded.as_str()) || password.to_lowercase() == username.to_lowercase()
+    if production && WELL_KNOWN.contains(&folded.as_str()) {
+        return Err("the password is one that everybody tries first; choose another");
+    }
+    Ok(())
 }
 
 /// The hash of a password as a PHC string (`$argon2id$v=19$m=19456,t=2,p=1$...`).
@@ -246,6 +242,21 @@ mod tests {
             let error = refused.err().expect("it is refused");
             assert!(error.to_string().contains("ADMIN_PASSWORD"), "{error}");
             assert_eq!(error.exit(), foundation::exit::Exit::Configuration);
+        }
+    }
+
+    /// As the service refuses them, wherever it is; but the manifests for development work.
+    #[test]
+    fn what_everybody_tries_first_is_refused_in_development_too() {
+        for password in ["password", "Password1", "qwertyuiop", "zzzzzzzz"] {
+            let refused = NewAdmin::from_settings(&settings(Some(password)), false, &Entropy::system());
+            let said = refused.err().expect("it is refused").to_string();
+            assert!(said.contains("ADMIN_PASSWORD") && said.contains("tries first"), "{said}");
+        }
+        let own = AdminSettings { username: "Administrators".to_owned(), ..settings(Some("administrators")) };
+        assert!(NewAdmin::from_settings(&own, false, &Entropy::system()).is_err(), "the name itself");
+        for password in [OF_DEVELOPMENT, "correct horse"] {
+            NewAdmin::from_settings(&settings(Some(password)), false, &Entropy::system()).expect(password);
         }
     }
 

@@ -47,6 +47,8 @@ pub enum MigratorError {
     Settings(String),
     /// The command asks for something that there is not, or the confirmation was refused.
     Usage(String),
+    /// A backup could not be made, read back or restored. What is missing, or what the program for it said.
+    Backup(String),
     /// SIGTERM or SIGINT.
     Stopped,
     /// `wait` gave up; why it was still waiting.
@@ -85,7 +87,7 @@ impl MigratorError {
             Self::Failed { .. } | Self::FailedInPart { .. } => Exit::Migration,
             Self::Schema(_) => Exit::Schema,
             Self::Locked { .. } | Self::Stopped | Self::TimedOut(_) => Exit::Interrupted,
-            Self::Pooler | Self::Settings(_) | Self::File(..) => Exit::Configuration,
+            Self::Pooler | Self::Settings(_) | Self::Backup(_) | Self::File(..) => Exit::Configuration,
             Self::Usage(_) => Exit::Usage,
         }
     }
@@ -123,7 +125,7 @@ impl fmt::Display for MigratorError {
             Self::Pooler => formatter.write_str(
                 "a transaction pooler such as pgbouncer stands between the migrator and PostgreSQL, so its lock cannot be trusted; let DATABASE_URL of the migrator name the server itself",
             ),
-            Self::Settings(sentence) | Self::Usage(sentence) => formatter.write_str(sentence),
+            Self::Settings(sentence) | Self::Usage(sentence) | Self::Backup(sentence) => formatter.write_str(sentence),
             Self::Stopped => formatter.write_str("stopped by a signal; what was under way is rolled back, run it again"),
             Self::TimedOut(why) => write!(formatter, "waited long enough: {why}"),
             Self::File(error, what) => write!(formatter, "{what}: {error}"),

@@ -32,9 +32,8 @@ const READ_JOURNAL: Statement = Statement::read(
 );
 const WRITE_JOURNAL: Statement = Statement::write(
     "migrator_journal",
-    "INSERT INTO migrator_journal (version, name, action, outcome, started_at, finished_at, compatible_from, checksum, undo_sql, migrator_version, error) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    "INSERT INTO migrator_journal (version, name, action, outcome, started_at, finished_at, compatible_from, checksum, undo_sql, migrator_version, error, sql) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
 );
-
 /// A migration that is applied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Applied {
@@ -70,7 +69,16 @@ impl Applied {
         self.version == migration.version()
             && self.name == migration.name()
             && (self.checksum == migration.checksum().to_string()
-                || narrow_checksum(migration).is_some_and(|it| self.checksum == it.to_string()))
+                || narrow_checksum(migration.name(), migration.version(), migration.sql())
+                    .is_some_and(|it| self.checksum == it.to_string()))
+    }
+
+    /// Whether the text of this migration is the one that was applied, whatever its version and name are.
+    #[must_use]
+    pub fn has_text(&self, migration: &Migration) -> bool {
+        let narrow = narrow_checksum(&self.name, self.version, migration.sql());
+        self.checksum == checksum(&self.name, self.version, migration.sql()).to_string()
+            || narrow.is_some_and(|it| self.checksum == it.to_string())
     }
 
     /// `V3__add_index`.
@@ -80,13 +88,18 @@ impl Applied {
     }
 }
 
-/// The checksum that refinery computes where versions have 32 bits; nothing where this one has more.
-fn narrow_checksum(migration: &Migration) -> Option<u64> {
+/// The checksum that refinery computes, its versions of 64 bits.
+fn checksum(name: &str, version: impl Hash, sql: &str) -> u64 {
     let mut hasher = SipHasher13::new();
-    migration.name().hash(&mut hasher);
-    i32::try_from(migration.version()).ok()?.hash(&mut hasher);
-    migration.sql().hash(&mut hasher);
-    Some(hasher.finish())
+    name.hash(&mut hasher);
+    version.hash(&mut hasher);
+    sql.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The one that it computes where versions have 32 bits; nothing where this one has more.
+fn narrow_checksum(name: &str, version: Version, sql: &str) -> Option<u64> {
+    Some(checksum(name, i32::try_from(version).ok()?, sql))
 }
 
 /// What is applied, in the order of versions; nothing when the database has no history yet.
@@ -147,6 +160,10 @@ pub(crate) enum Action {
     Stamp,
     /// Taken out of the history by a stamp, its SQL not run.
     Unstamp,
+    /// Recorded as its file is now, nothing run.
+    Repair,
+    /// Taken out of the history by a repair, its SQL not run.
+    Forget,
 }
 
 impl Action {
@@ -156,6 +173,8 @@ impl Action {
             Self::Down => ("down", "undone"),
             Self::Stamp => ("stamp", "stamped"),
             Self::Unstamp => ("stamp", "undone"),
+            Self::Repair => ("repair", "repaired"),
+            Self::Forget => ("repair", "undone"),
         }
     }
 }
@@ -168,6 +187,8 @@ pub(crate) struct Entry {
     pub(crate) action: Action,
     pub(crate) compatible_from: Option<Version>,
     pub(crate) checksum: Option<String>,
+    /// The text of the file that is applied, to be shown where the file is another one later.
+    pub(crate) sql: Option<String>,
     pub(crate) undo_sql: Option<String>,
     /// What went wrong, for a migration that was rolled back.
     pub(crate) error: Option<String>,
@@ -182,7 +203,22 @@ impl Entry {
             action,
             compatible_from: migration.instructions().compatible_from,
             checksum: Some(migration.checksum().to_string()),
+            sql: Some(migration.sql().to_owned()),
             undo_sql: migration.undo().map(|undo| undo.sql.clone()),
+            error: None,
+        }
+    }
+
+    /// About a row that is taken out of the history.
+    pub(crate) fn gone(applied: &Applied, action: Action) -> Self {
+        Self {
+            version: applied.version,
+            name: applied.name.clone(),
+            action,
+            compatible_from: None,
+            checksum: Some(applied.checksum.clone()),
+            sql: None,
+            undo_sql: None,
             error: None,
         }
     }
@@ -196,7 +232,7 @@ pub(crate) async fn write_journal(
 ) -> Result<(), DatabaseError> {
     let (action, success) = entry.action.words();
     let outcome = if entry.error.is_some() { "failed" } else { success };
-    let values: [Value; 11] = [
+    let values: [Value; 12] = [
         entry.version.into(),
         entry.name.as_str().into(),
         action.into(),
@@ -208,6 +244,7 @@ pub(crate) async fn write_journal(
         entry.undo_sql.clone().into(),
         env!("CARGO_PKG_VERSION").into(),
         entry.error.clone().into(),
+        entry.sql.clone().into(),
     ];
     connection.execute(&WRITE_JOURNAL, &values).await.map(drop)
 }
@@ -222,9 +259,9 @@ pub struct JournalEntry {
     /// The number of the statement, from 1, of a file that runs outside of a transaction; nothing for whole
     /// migrations.
     pub statement: Option<i64>,
-    /// `up`, `down` or `stamp`.
+    /// `up`, `down`, `stamp` or `repair`.
     pub action: String,
-    /// `applied`, `undone`, `stamped`, `failed` and rolled back, or of a statement `started`.
+    /// `applied`, `undone`, `stamped`, `repaired`, `failed` and rolled back, or of a statement `started`.
     pub outcome: String,
     /// When it began, in UTC.
     #[serde(with = "time::serde::rfc3339")]

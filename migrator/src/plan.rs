@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::conflict::Conflict;
 use crate::history::{Applied, JournalEntry, last_applied};
 use crate::source::{Catalog, Migration, Version};
 
@@ -12,8 +13,8 @@ pub struct Plan<'catalog, 'history> {
     pub pending: Vec<&'catalog Migration>,
     /// Applied and not embedded, newer than everything embedded: a newer release was here.
     pub newer: Vec<&'history Applied>,
-    /// What does not go together, in words.
-    pub conflicts: Vec<String>,
+    /// What does not go together.
+    pub conflicts: Vec<Conflict<'catalog, 'history>>,
 }
 
 impl<'catalog, 'history> Plan<'catalog, 'history> {
@@ -23,31 +24,69 @@ impl<'catalog, 'history> Plan<'catalog, 'history> {
         let newest = catalog.newest();
         let newest_applied = applied.last().map_or(0, |it| it.version);
         let by_version: BTreeMap<Version, &Applied> = applied.iter().map(|it| (it.version, it)).collect();
-        let (mut pending, mut conflicts) = (Vec::new(), Vec::new());
+        let (mut open, mut other) = (Vec::new(), Vec::new());
         for migration in catalog.iter() {
             match by_version.get(&migration.version()) {
                 Some(applied) if applied.is(migration) => {}
-                Some(applied) => conflicts.push(format!(
-                    "{} was changed after it was applied ({}): restore the file as it was and write a new migration",
-                    migration.display(),
-                    if applied.name == migration.name() { "its checksum differs".to_owned() } else { format!("as {}", applied.display()) }
-                )),
-                None if migration.version() < newest_applied => conflicts.push(format!(
-                    "{} is not applied but the newer version {newest_applied} is: give it a version above that",
-                    migration.display()
-                )),
-                None => pending.push(migration),
+                Some(applied) => other.push((*applied, migration)),
+                None => open.push(migration),
             }
         }
-        let unknown = applied.iter().filter(|it| catalog.get(it.version).is_none());
-        let (newer, missing): (Vec<_>, Vec<_>) = unknown.partition(|it| it.version > newest);
-        conflicts.extend(missing.iter().map(|it| {
-            format!(
-                "{} is applied but this release does not know it: use the release that has it",
-                it.display()
-            )
-        }));
+        let mut conflicts = Vec::new();
+        // The newest first: a row that gave its version to another one leaves that one open.
+        for (row, migration) in other.into_iter().rev() {
+            if row.name == migration.name() {
+                conflicts.push(Conflict::Changed(row, migration));
+            } else if row.has_text(migration) {
+                conflicts.push(Conflict::Renamed(row, migration));
+            } else if let Some(target) = take_same(row, &mut open) {
+                // What has its version now is yet to be applied.
+                conflicts.push(Conflict::Renumbered(row, target));
+                open.push(migration);
+            } else {
+                conflicts.push(Conflict::Replaced(row, migration));
+            }
+        }
+        let mut newer = Vec::new();
+        for row in applied.iter().filter(|it| catalog.get(it.version).is_none()) {
+            match take_same(row, &mut open) {
+                Some(target) => conflicts.push(Conflict::Renumbered(row, target)),
+                None if row.version > newest => newer.push(row),
+                None => conflicts.push(Conflict::Missing(row)),
+            }
+        }
+        open.sort_by_key(|it| it.version());
+        let (late, pending) = open.into_iter().partition(|it| it.version() < newest_applied);
+        let late: Vec<&Migration> = late;
+        conflicts.extend(late.into_iter().map(|it| Conflict::Late(it, newest_applied)));
+        conflicts.sort_by_key(|it| {
+            it.migration().map_or_else(|| it.applied().map(|it| it.version), |it| Some(it.version()))
+        });
         Self { pending, newer, conflicts }
+    }
+
+    /// The same where what came late is wanted: it is pending like everything else.
+    #[must_use]
+    pub fn out_of_order(mut self) -> Self {
+        let late: Vec<&Migration> = self.late().collect();
+        self.conflicts.retain(|it| !matches!(it, Conflict::Late(..)));
+        self.pending.extend(late);
+        self.pending.sort_by_key(|it| it.version());
+        self
+    }
+
+    /// What is not applied although something newer is.
+    pub fn late(&self) -> impl Iterator<Item = &'catalog Migration> {
+        self.conflicts.iter().filter_map(|it| match it {
+            Conflict::Late(migration, _) => Some(*migration),
+            _ => None,
+        })
+    }
+
+    /// What does not go together, in words with the way out.
+    #[must_use]
+    pub fn reasons(&self) -> Vec<String> {
+        self.conflicts.iter().map(ToString::to_string).collect()
     }
 
     /// Whether what a newer release applied lets this one run, in words when it does not. `journal` says
@@ -64,4 +103,10 @@ impl<'catalog, 'history> Plan<'catalog, 'history> {
             ))
         })
     }
+}
+
+/// Takes out of `open` the file that is what the row stands for but for its version.
+fn take_same<'catalog>(row: &Applied, open: &mut Vec<&'catalog Migration>) -> Option<&'catalog Migration> {
+    let position = open.iter().position(|it| it.name() == row.name && row.has_text(it))?;
+    Some(open.remove(position))
 }

@@ -1,5 +1,7 @@
 //! What a command tells: as a document for machines, as lines for people, and while it works.
 
+use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::IsTerminal;
 
@@ -33,6 +35,9 @@ pub struct UpReport {
     pub applied: Vec<AppliedNow>,
     /// The newest applied version afterwards.
     pub current_version: Option<Version>,
+    /// Where there is a way back to what was before: the copy of a SQLite file, or the name of a restore point
+    /// in PostgreSQL's log.
+    pub restore_point: Option<String>,
     /// The name of the administrator that was made.
     pub admin: Option<String>,
     /// The role that was given rights.
@@ -49,6 +54,7 @@ impl UpReport {
             database,
             applied: Vec::new(),
             current_version: None,
+            restore_point: None,
             admin: None,
             granted_to: None,
             generated_password: None,
@@ -107,6 +113,23 @@ pub struct BackupReport {
     pub current_version: Option<Version>,
 }
 
+/// What `restore` did.
+#[derive(Clone, Debug, Serialize)]
+pub struct RestoreReport {
+    /// The database, its password redacted.
+    pub database: String,
+    /// The backup.
+    pub file: String,
+    /// The newest version that is applied now.
+    pub current_version: Option<Version>,
+    /// How many migrations of this release are not.
+    pub pending: usize,
+    /// Where there is a way back to what was replaced.
+    pub restore_point: Option<String>,
+    /// Why this release cannot run on it, in words.
+    pub problems: Vec<String>,
+}
+
 /// One migration as `status` lists it.
 #[derive(Clone, Debug, Serialize)]
 pub struct StatusLine {
@@ -114,7 +137,8 @@ pub struct StatusLine {
     pub version: Version,
     /// Its name, without the version.
     pub name: String,
-    /// `applied`, `pending`, or `newer` when a newer release applied it.
+    /// `applied`, `pending`, or `newer` when a newer release applied it; or what does not go together:
+    /// `changed`, `renamed`, `replaced`, `renumbered`, `late` or `missing`, said in `problems`.
     pub state: &'static str,
     /// When it was applied, in UTC.
     #[serde(with = "time::serde::rfc3339::option")]
@@ -146,22 +170,31 @@ impl StatusReport {
         plan: &Plan<'_, '_>,
         journal: &[JournalEntry],
     ) -> Self {
+        let conflicts_of_rows: BTreeMap<Version, &'static str> =
+            plan.conflicts.iter().filter_map(|it| Some((it.applied()?.version, it.word()))).collect();
         let applied_lines = applied.iter().map(|it| StatusLine {
             version: it.version,
             name: it.name.clone(),
-            state: if it.version > catalog.newest() { "newer" } else { "applied" },
+            state: match conflicts_of_rows.get(&it.version) {
+                Some(word) => word,
+                None if it.version > catalog.newest() => "newer",
+                None => "applied",
+            },
             applied_on: it.applied_on,
         });
-        let pending = catalog.iter().filter(|it| applied.iter().all(|row| row.version != it.version()));
+        let known: HashSet<Version> = applied.iter().map(|it| it.version).collect();
+        let pending = catalog.iter().filter(|it| !known.contains(&it.version()));
+        let conflicts_of_files: BTreeMap<Version, &'static str> =
+            plan.conflicts.iter().filter_map(|it| Some((it.migration()?.version(), it.word()))).collect();
         let pending_lines = pending.map(|it| StatusLine {
             version: it.version(),
             name: it.name().to_owned(),
-            state: "pending",
+            state: conflicts_of_files.get(&it.version()).copied().unwrap_or("pending"),
             applied_on: None,
         });
         let mut migrations: Vec<StatusLine> = applied_lines.chain(pending_lines).collect();
         migrations.sort_by_key(|it| it.version);
-        let mut problems = plan.conflicts.clone();
+        let mut problems = plan.reasons();
         problems.extend(plan.incompatibility(catalog, journal));
         Self {
             database: url.to_string(),

@@ -69,8 +69,20 @@ pub async fn inspect_with(
     connection: &mut Connection,
     catalog: &Catalog,
 ) -> Result<SchemaReport, DatabaseError> {
+    inspect_as(connection, catalog, false).await
+}
+
+/// The same; what came late is pending where that is going to be applied.
+pub(crate) async fn inspect_as(
+    connection: &mut Connection,
+    catalog: &Catalog,
+    out_of_order: bool,
+) -> Result<SchemaReport, DatabaseError> {
     let applied = history::read(connection).await?.unwrap_or_default();
-    let plan = Plan::new(catalog, &applied);
+    let mut plan = Plan::new(catalog, &applied);
+    if out_of_order {
+        plan = plan.out_of_order();
+    }
     let journal = if plan.newer.is_empty() { Vec::new() } else { history::read_journal(connection).await? };
     Ok(report(catalog, &applied, &plan, &journal))
 }
@@ -91,7 +103,7 @@ pub async fn inspect_through(database: &Database) -> Result<(SchemaReport, Vec<A
 
 fn report(catalog: &Catalog, applied: &[Applied], plan: &Plan, journal: &[JournalEntry]) -> SchemaReport {
     let state = if !plan.conflicts.is_empty() {
-        SchemaState::Divergent(plan.conflicts.clone())
+        SchemaState::Divergent(plan.reasons())
     } else if let Some(reason) = plan.incompatibility(catalog, journal) {
         SchemaState::TooNew(reason)
     } else if plan.pending.is_empty() {

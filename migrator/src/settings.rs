@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use foundation::database::DatabaseUrl;
+use foundation::passwords;
 use foundation::settings::{Environment, FoundationSettings, Mode, Secret, Section, Variable};
 
 /// Where Kubernetes reads why a container ended: the default of the setting, for while there are none.
@@ -32,6 +33,18 @@ foundation::settings! {
         role: Option<String> = "",
         /// The file that the last words of a run go into when it is there: Kubernetes shows them with the pod.
         termination_log: PathBuf = "/dev/termination-log",
+        /// Whether migrations are applied that came late: their version is lower than the newest that is
+        /// applied. Without it they are an error.
+        out_of_order: bool = "false",
+        /// How many copies of a SQLite file `up` keeps beside it: it makes one before it changes the schema,
+        /// and on PostgreSQL a restore point in the server's log where the role may do that; `0` for none.
+        restore_points: u32 = "3",
+        /// A command that has to succeed before `up` changes the schema, run by `sh`: a backup of your own.
+        /// It finds the database in `PGHOST` and its kin, or in `RESTORE_POINT_DATABASE` the SQLite file,
+        /// and in `RESTORE_POINT_FROM` and `RESTORE_POINT_TO` the versions.
+        backup_cmd: Option<String> = "",
+        /// How long that command, `backup` and `restore` may take; `0` for as long as they need.
+        backup_timeout: Duration = "1h",
     }
 }
 
@@ -40,7 +53,7 @@ foundation::settings! {
     pub struct AdminSettings("ADMIN_") {
         /// The name to sign in with.
         username: String = "admin",
-        /// The password, 8 to 128 characters. In development one is made and printed once when it is not
+        /// The password, 8 to 128 characters, none that everybody tries first. In development one is made and printed once when it is not
         /// set; in production it is needed.
         password: Option<Secret> = "",
         /// The mail address.
@@ -56,6 +69,7 @@ impl MigratorSettings {
         environment.bound("MIGRATOR_DEADLINE", self.deadline, Duration::ZERO);
         environment.bound("MIGRATOR_STATEMENT_TIMEOUT", self.statement_timeout, Duration::ZERO);
         environment.bound("MIGRATOR_WAIT_TIMEOUT", self.wait_timeout, Duration::ZERO);
+        environment.bound("MIGRATOR_BACKUP_TIMEOUT", self.backup_timeout, Duration::ZERO);
     }
 }
 
@@ -63,7 +77,7 @@ impl AdminSettings {
     /// Adds a problem for a password that no account can have, also while nobody needs it.
     pub fn check(&self, environment: &mut Environment) {
         let length = self.password.as_ref().map(|it| it.expose().chars().count());
-        if length.is_some_and(|length| !(8..=128).contains(&length)) {
+        if length.is_some_and(|length| !passwords::LENGTH.contains(&length)) {
             environment.problem("ADMIN_PASSWORD", "it must have 8 to 128 characters");
         }
     }

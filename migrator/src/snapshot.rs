@@ -1,7 +1,8 @@
 //! What the schema looked like after the last run, kept in the database, so that drift is seen without
 //! building the schema anew elsewhere.
 
-use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Statement, Value};
+use foundation::database::{Backend, Connection, DatabaseError, DatabaseErrorKind, Statement, Value};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::history::{self, Applied};
@@ -17,6 +18,19 @@ const WRITE: Statement = Statement::write(
     "migrator_structure",
     "INSERT INTO migrator_structure (version, migrations, structure, recorded_at) VALUES ($1, $2, $3, $4)",
 );
+
+const SERVER: Statement =
+    Statement::read("pg_settings", "SELECT current_setting('server_version_num')::bigint / 10000 AS version");
+
+/// What is kept of a schema.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    /// The major version of the PostgreSQL that wrote the definitions: another one words the same ones otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    server: Option<i64>,
+    #[serde(flatten)]
+    structure: Structure,
+}
 
 /// The schema as a run left it.
 pub(crate) struct Snapshot {
@@ -42,12 +56,22 @@ pub(crate) async fn record(session: &mut Session) {
     }
 }
 
+/// The major version of the server; nothing for SQLite, which keeps what it is told word by word.
+async fn server(connection: &mut Connection) -> Result<Option<i64>, DatabaseError> {
+    if connection.backend() == Backend::Sqlite {
+        return Ok(None);
+    }
+    let row = connection.query_optional(&SERVER, &[]).await?;
+    row.map(|row| row.get("version")).transpose()
+}
+
 /// In one transaction, so that on SQLite nobody changes the schema between reading and writing.
 async fn replace(connection: &mut Connection, now: OffsetDateTime) -> Result<(), DatabaseError> {
     connection.begin().await?;
     let applied = history::read(connection).await?.unwrap_or_default();
     let structure = Structure::read(connection).await?;
-    let document = serde_json::to_string(&structure).map_err(|error| {
+    let kept = Kept { server: server(connection).await?, structure };
+    let document = serde_json::to_string(&kept).map_err(|error| {
         DatabaseError::new(DatabaseErrorKind::Conversion, "the structure cannot be written as JSON")
             .caused_by(error)
     })?;
@@ -59,7 +83,7 @@ async fn replace(connection: &mut Connection, now: OffsetDateTime) -> Result<(),
 }
 
 /// The snapshot that goes with this history. Nothing when there is none, or one of another history, because
-/// a run was killed before it kept one.
+/// a run was killed before it kept one, or one that another major version of PostgreSQL wrote.
 pub(crate) async fn read(
     connection: &mut Connection,
     applied: &[Applied],
@@ -74,8 +98,19 @@ pub(crate) async fn read(
         return Ok(None);
     }
     let document: String = row.get("structure")?;
-    match serde_json::from_str(&document) {
-        Ok(structure) => Ok(Some(Snapshot { structure, recorded_at: row.get("recorded_at")? })),
+    match serde_json::from_str::<Kept>(&document) {
+        Ok(kept) => {
+            let server = server(connection).await?;
+            if kept.server.is_some() && kept.server != server {
+                tracing::info!(
+                    recorded = kept.server,
+                    server,
+                    "the recorded structure is of another PostgreSQL"
+                );
+                return Ok(None);
+            }
+            Ok(Some(Snapshot { structure: kept.structure, recorded_at: row.get("recorded_at")? }))
+        }
         Err(error) => {
             tracing::info!(error = %error, "the recorded structure is of another release of the migrator");
             Ok(None)

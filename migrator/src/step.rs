@@ -61,9 +61,9 @@ impl Step<'_> {
         let mut work: Vec<Work> = Vec::new();
         if let Some((record, files)) = files.split_last() {
             work.extend(files.iter().map(|sql| Work::File { sql: sql.clone() }));
+            work.push(Work::Journal(Entry::of(self.migration, Action::Up)));
             work.push(Work::Record { sql: record.clone() });
         }
-        work.push(Work::Journal(Entry::of(self.migration, Action::Up)));
         let guard = Guard::NotApplied(self.migration.version());
         self.session.perform(&Change { title, guard, work }).await
     }

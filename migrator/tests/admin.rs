@@ -94,6 +94,9 @@ on_both_databases! {
                 .ends(78)
                 .says(&["ADMIN_USERNAME"]);
         }
+        let guess = [("ADMIN_PASSWORD", "password")];
+        migrator_with(&database, &guess, &["up"]).await.ends(78).says(&["ADMIN_PASSWORD", "tries first"]);
+        assert!(!has_table(&mut database.connect().await, "users").await, "nothing was changed");
         let short = [("ADMIN_PASSWORD", "7 chars")];
         migrator_with(&database, &short, &["up"]).await.ends(78).says(&["8 to 128"]).hides(&["7 chars"]);
     }

@@ -97,6 +97,25 @@ on_both_databases! {
     }
 }
 
+/// Another major version of PostgreSQL words what it kept otherwise, so after an upgrade of the server the
+/// recorded words tell nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_of_another_postgresql_is_not_used() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    migrator(&database, &["up"]).await.ends(0);
+    let mut connection = database.connect().await;
+    let words = "UPDATE migrator_structure SET structure =
+        jsonb_set(structure, '{views,metrics_snapshot_partition,definition}', '\"SELECT of another wording\"')";
+    connection.batch(words).await.unwrap();
+    let drift = migrator(&database, &["check"]).await.ends(73);
+    assert!(drift.stdout.contains("view metrics_snapshot_partition"), "{drift}");
+    let upgraded = "UPDATE migrator_structure SET structure = jsonb_set(structure, '{server}',
+        to_jsonb((structure ->> 'server')::integer - 1))";
+    connection.batch(upgraded).await.unwrap();
+    let clean = migrator(&database, &["check"]).await.ends(0);
+    assert!(clean.stdout.contains("a scratch database"), "{clean}");
+}
+
 /// Partitions that are made and taken out by the service are no drift, nor are the rights of its role.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_service_does_is_no_drift() {

@@ -123,7 +123,7 @@ on_both_databases! {
             let plan = with(&database, &folder, &["plan", "--check"]).await.ends(73);
             assert!(plan.stdout.contains("2 to apply") && plan.stdout.contains("CREATE TABLE two"), "{plan}");
             let up = with(&database, &folder, &["up"]).await.ends(0);
-            assert_eq!(up.stdout, format!("applied 2; at version {second}\n"), "{name} {up}");
+            assert!(up.stdout.starts_with(&format!("applied 2; at version {second}\n")), "{name} {up}");
             assert_eq!(versions(&mut connection).await, [first, second], "{name}");
             let status = with(&database, &folder, &["status"]).await.ends(0);
             assert!(status.stdout.contains(&format!("at version {second} of {second}, 0 pending")), "{name} {status}");

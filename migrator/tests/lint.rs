@@ -196,7 +196,8 @@ async fn the_program_lints_files_and_what_it_knows() {
     assert_eq!(sarif["runs"][0]["tool"]["driver"]["rules"][0]["id"], "compatible-from");
 
     migrator(&database, &["lint", "--exclude", "no-such-rule"]).await.ends(2).says(&["no rule no-such-rule"]);
-    migrator(&database, &["lint", "nowhere.sql"]).await.ends(78).says(&["nowhere.sql cannot be read"]);
+    migrator(&database, &["lint", "nowhere.sql"]).await.ends(2).says(&["there is no file nowhere.sql"]);
+    migrator(&database, &["lint", "migrations"]).await.ends(2).says(&["there is no file migrations"]);
     // No database is asked.
     let mut command = migrator_command(&database, &["lint"]);
     command.env("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing");

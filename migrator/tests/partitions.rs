@@ -42,6 +42,7 @@ async fn what_is_missing_of_a_range_is_made() {
     assert_eq!(integer(&mut connection, day).await, 1);
     assert_eq!(integer(&mut connection, day).await, 0, "it is there");
     connection.batch("SET search_path = public").await.unwrap();
+    connection.batch("RESET datestyle").await.unwrap();
     let hours = "SELECT metrics_snapshot_ensure_partition('2026-01-01 20:00Z', '2026-01-01 21:00Z')";
     assert_eq!(integer(&mut connection, hours).await, 1);
     let around = "SELECT metrics_snapshot_ensure_partition('2026-01-01 00:00Z', '2026-01-04 00:00Z')";

@@ -25,6 +25,16 @@ async fn nothing_is_left(database: &TestDatabase) {
 }
 
 on_both_databases! {
+    /// With nothing pending there is nothing to say a number of.
+    async fn nothing_pending_is_said(database: TestDatabase) {
+        let release = library(&database, &[("V1__one", "CREATE TABLE one (id bigint);"), ("D1__one", "DROP TABLE one;")]);
+        assert!(release.rehearse(true).await.unwrap().text().ends_with("1 of 1 can be undone exactly"));
+        release.up(None).await.unwrap();
+        let text = release.rehearse(true).await.unwrap().text();
+        assert!(text.starts_with("nothing is pending, so nothing was tried"), "{text}");
+        assert!(release.rehearse(false).await.unwrap().text().ends_with("1 of 1 can be undone exactly"));
+    }
+
     /// It leaves an index and a column behind, and the difference is told.
     async fn an_undo_that_leaves_something_is_told(database: TestDatabase) {
         let files: Files<'_> = &[

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use foundation::on_both_databases;
 use migrator::source::{Dialect, embedded};
+use migrator::statements::split;
 use migrator::structure::{Partitions, Structure, difference};
 use support::{backend, migrator, settings};
 
@@ -40,7 +41,9 @@ on_both_databases! {
         );
         let again = TestDatabase::new(backend(&database)).await;
         let mut connection = again.connect().await;
-        connection.batch(&file).await.unwrap();
+        for part in split(dialect, &file) {
+            connection.batch(part.sql).await.unwrap();
+        }
         let made = Structure::read(&mut connection).await.unwrap();
         let left = difference(&made, &own.structure().await.unwrap(), Partitions::All);
         assert!(left.is_empty(), "{left:#?}");

@@ -18,6 +18,7 @@ use poem::{Endpoint, Request, Response, Result};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
@@ -136,6 +137,7 @@ impl fmt::Debug for Now {
 impl Collector for Now {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_pools(&mut encoder)?;
+        self.encode_reads(&mut encoder)?;
         let is_ready = !self.lifecycle.is_draining() && self.probe.is_good();
         let gauges = [("bedplate_ready", "Whether the service can do its work.", i64::from(is_ready))];
         let version = self.probe.health().schema_version();
@@ -175,6 +177,17 @@ impl Now {
         let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (name, pool) in &pools {
             ConstGauge::new(integer(pool.waiting)).encode(metric.encode_family(&[(NAME, *name)])?)?;
+        }
+        Ok(())
+    }
+
+    /// Who answered what the standby may answer, where there is one.
+    fn encode_reads(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(reads) = self.database.standby_reads() else { return Ok(()) };
+        let help = "Reads that a standby may answer, by who did.";
+        let mut metric = encoder.encode_descriptor("bedplate_reads", help, None, MetricType::Counter)?;
+        for (name, count) in [("standby", reads.standby), ("primary", reads.primary)] {
+            ConstCounter::new(count).encode(metric.encode_family(&[("server", name)])?)?;
         }
         Ok(())
     }

@@ -189,12 +189,28 @@ async fn a_sqlite_backup_is_restored_as_the_readme_says() {
     let file = test.folder.path().join("bedplate.db");
     let address = format!("sqlite:///{}", file.display());
     let before = a_migrator(&address).up(None).await.unwrap();
-    run(&test, "backup-sqlite", &[ADMIN]).await;
-    std::fs::write(&file, "this was the database").unwrap();
-    run(&test, "restore-sqlite", &[ADMIN]).await;
+    run(&test, "backup", &[ADMIN]).await;
+    for end in ["", "-wal", "-shm"] {
+        let _it_may_not_be_there = std::fs::remove_file(format!("{}{end}", file.display()));
+    }
+    run(&test, "restore", &[ADMIN]).await;
     let status = a_migrator(&address).status().await.unwrap();
     assert_eq!((status.current_version, status.pending), (before.current_version, 0));
     assert_eq!(admins(&address).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_of_postgres_by_the_migrator_is_restored_as_the_readme_says() {
+    migrator_is_built();
+    let test = TestDatabase::new(Backend::Postgres).await;
+    let before = a_migrator(&test.address).up(None).await.unwrap();
+    run(&test, "backup", &[("DATABASE_URL", &test.address)]).await;
+    foundation::testing::maintenance(&format!("DROP DATABASE {} WITH (FORCE)", test.url.name())).await;
+    run(&test, "restore", &[("DATABASE_URL", &test.address), ADMIN]).await;
+    let status = a_migrator(&test.address).status().await.unwrap();
+    assert_eq!((status.current_version, status.pending), (before.current_version, 0));
+    assert_eq!(admins(&test.address).await, 1);
+    assert!(a_migrator(&test.address).check(true).await.unwrap().clean());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -212,4 +228,9 @@ async fn a_postgres_backup_is_restored_as_the_readme_says() {
     assert_eq!((status.current_version, status.pending), (before.current_version, 0));
     assert_eq!(a_migrator(&restored.address).history().await.unwrap().len(), before.applied.len());
     assert_eq!(admins(&restored.address).await, 1);
+    // What a migration took away from everybody is not given back by a restore.
+    for against_scratch in [false, true] {
+        let report = a_migrator(&restored.address).check(against_scratch).await.unwrap();
+        assert!(report.clean(), "{}", report.text());
+    }
 }

@@ -19,6 +19,7 @@ use service::domain::aggregates::{Aggregation, Figure, Path, Step};
 use service::domain::metrics_snapshots::{Order, Position, SeriesFilter, SeriesKey, SnapshotFilter};
 use service::domain::partitions::Width;
 use service::partitions::Partitions;
+use service::store::layout::Layout;
 use service::store::{aggregates, metrics_series, metrics_snapshots};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -140,10 +141,10 @@ on_both_databases! {
                 figures: Figure::ALL.to_vec(),
             };
             if backend == Backend::Postgres {
-                let (statement, values) = aggregates::postgres(&aggregation);
+                let (statement, values) = aggregates::postgres(&aggregation, Layout::Whole);
                 check_day(backend, "aggregate", &plan(&database, &statement, &values).await, "20260108");
             }
-            assert_eq!(aggregates::buckets(&database, &aggregation, 1_000_000).await.unwrap().len(), 24);
+            assert_eq!(aggregates::buckets(&database, &aggregation, Layout::Whole, 1_000_000).await.unwrap().len(), 24);
         }
     }
 
@@ -166,13 +167,13 @@ on_both_databases! {
             paths: vec![Path::parse("value").unwrap()],
             figures: vec![Figure::Avg, Figure::P95],
         };
-        assert_eq!(aggregates::buckets(&database, &aggregation, 12).await.unwrap().len(), 1);
-        let refused = aggregates::buckets(&database, &aggregation, 11).await;
+        assert_eq!(aggregates::buckets(&database, &aggregation, Layout::Whole, 12).await.unwrap().len(), 1);
+        let refused = aggregates::buckets(&database, &aggregation, Layout::Whole, 11).await;
         assert!(matches!(refused, Err(aggregates::AggregateError::TooManyNumbers(_))), "{refused:?}");
         aggregation.step = Step::parse("6s").unwrap();
-        assert_eq!(aggregates::buckets(&database, &aggregation, 11).await.unwrap().len(), 2, "of one bucket");
+        assert_eq!(aggregates::buckets(&database, &aggregation, Layout::Whole, 11).await.unwrap().len(), 2, "of one bucket");
         (aggregation.step, aggregation.figures) = (Step::parse("1m").unwrap(), vec![Figure::Avg, Figure::Max]);
-        assert_eq!(aggregates::buckets(&database, &aggregation, 11).await.unwrap().len(), 1, "nothing is sorted");
+        assert_eq!(aggregates::buckets(&database, &aggregation, Layout::Whole, 11).await.unwrap().len(), 1, "nothing is sorted");
     }
 
     async fn the_newest_are_found_without_the_old(test: TestDatabase) {
@@ -210,7 +211,8 @@ on_both_databases! {
                         // is known to be it by the one before.
                         for line in plan.lines().filter(|it| it.contains("Scan using") && it.contains("rows=")) {
                             let rows = line.rsplit("rows=").next().unwrap().split(' ').next().unwrap();
-                            assert!(rows.parse::<u32>().unwrap() <= 2, "{line}\n{plan}");
+                            // An average, which PostgreSQL tells with a fraction since 18.
+                            assert!(rows.parse::<f64>().unwrap().round() <= 2.0, "{line}\n{plan}");
                         }
                     }
                     Backend::Sqlite => {

@@ -52,6 +52,34 @@ async fn the_head_is_of_its_version() {
     assert!(info.keys().all(|it| known.contains(&it.as_str())), "{info:?}");
 }
 
+/// Reads that a standby may answer take the position that a write answered.
+#[tokio::test]
+async fn positions_are_documented() {
+    let document = document().await;
+    let (mut sent, mut answered) = (BTreeSet::new(), BTreeSet::new());
+    for (method, path, operation) in operations(&document) {
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        if parameters.into_iter().any(|it| it["in"] == "header" && it["name"] == "Bedplate-Position") {
+            assert_eq!(method, "get", "{path}");
+            let refused = |status| operation["responses"][status].is_object();
+            assert!(refused("400") || refused("default"), "{path}");
+            sent.insert(path.clone());
+        }
+        let responses = operation["responses"].as_object().unwrap();
+        if responses.values().any(|it| it["headers"]["Bedplate-Position"].is_object()) {
+            answered.insert(format!("{method} {path}"));
+        }
+    }
+    for path in ["/users", "/audit-events", "/metrics/snapshots", "/metrics/latest", "/metrics/aggregate"] {
+        assert!(sent.contains(&format!("/api/v1{path}")), "{path} of {sent:?}");
+    }
+    assert_eq!(sent.len(), 8, "{sent:?}");
+    for operation in ["post /api/v1/metrics/snapshots", "post /api/v1/users", "patch /api/v1/users/{id}"] {
+        assert!(answered.contains(operation), "{operation} of {answered:?}");
+    }
+    assert!(!sent.iter().any(|it| it.contains("sessions") || it.contains("tokens")), "{sent:?}");
+}
+
 #[tokio::test]
 async fn every_operation_under_api_says_who_may() {
     let document = document().await;

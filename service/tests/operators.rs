@@ -18,13 +18,13 @@ use accounts::{Accounts, Kind, migrate};
 use argon2::{Argon2, PasswordHash, PasswordVerifier as _};
 use foundation::database::{Database, Row, Statement};
 use foundation::on_both_databases;
-use foundation::testing::{TestDatabase, evidence};
+use foundation::testing::{TestDatabase, evidence, pooled};
 use uuid::Uuid;
 
 /// Runs `service admin` with this on its standard input.
 fn admin(database: &TestDatabase, arguments: &[&str], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_service"));
-    command.env_clear().current_dir(database.folder.path()).env("DATABASE_URL", &database.address);
+    command.env_clear().current_dir(database.folder.path()).env("DATABASE_URL", pooled(&database.address));
     command.arg("admin").args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
@@ -43,7 +43,7 @@ fn admin_on_terminal(
     lines: &[(&str, &str)],
 ) -> (Option<i32>, String) {
     let mut command = Command::new("script");
-    command.env_clear().current_dir(database.folder.path()).env("DATABASE_URL", &database.address);
+    command.env_clear().current_dir(database.folder.path()).env("DATABASE_URL", pooled(&database.address));
     command.env("PATH", std::env::var_os("PATH").unwrap());
     command.args(["--quiet", "--return", "--command"]);
     command.arg(format!("{} admin {arguments}", env!("CARGO_BIN_EXE_service"))).arg("/dev/null");

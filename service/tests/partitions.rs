@@ -15,23 +15,34 @@ use std::time::Duration;
 
 use accounts::migrate;
 use foundation::clock::Clock;
-use foundation::database::{Backend, Database, Statement};
+use foundation::database::{Backend, Database, DatabaseError, Statement, Transaction};
 use foundation::entropy::Entropy;
 use foundation::on_both_databases;
-use foundation::testing::{TestDatabase, eventually};
+use foundation::testing::{TestDatabase, eventually, pooled};
+use service::domain::metrics_snapshots::NewSnapshot;
 use service::domain::partitions::Width;
 use service::leases::Leases;
 use service::lifecycle::Lifecycle;
 use service::partitions::{Ahead, Partitions};
-use service::store::partitions;
+use service::store::{metrics_snapshots, partitions};
 use time::OffsetDateTime;
 use time::macros::datetime;
 
 const NOON: OffsetDateTime = datetime!(2026-01-31 12:00:00 UTC);
 
-async fn write(database: &Database, time: OffsetDateTime) -> Result<(), foundation::database::DatabaseError> {
+async fn write(database: &Database, time: OffsetDateTime) -> Result<(), DatabaseError> {
     let sql = "INSERT INTO metrics_snapshot (timestamp, source, metric_type, metric_data) VALUES ($1, 'a', 'cpu', '{}')";
     database.execute(&Statement::write("metrics_snapshot", sql), &[time.into()]).await.map(drop)
+}
+
+async fn copy(transaction: &mut Transaction, time: OffsetDateTime) -> Result<u64, DatabaseError> {
+    let snapshot = NewSnapshot {
+        timestamp: time,
+        source: "a".to_owned(),
+        metric_type: "cpu".to_owned(),
+        metric_data: "{}".to_owned(),
+    };
+    metrics_snapshots::insert(transaction, &[snapshot]).await
 }
 
 async fn count(database: &Database) -> usize {
@@ -65,7 +76,7 @@ on_both_databases! {
         let is_postgres = pool.backend() == Backend::Postgres;
         for expected in ["partitions made: 3\n", "partitions made: 0\n"] {
             let mut command = support::command(&database.folder);
-            command.env("DATABASE_URL", &database.address);
+            command.env("DATABASE_URL", pooled(&database.address));
             command.args(["partitions", "ensure", "--from", "2025-12-31", "--to", "2026-01-02T00:00:01Z"]);
             let output = command.output().unwrap();
             assert!(output.status.success(), "{output:?}");
@@ -75,7 +86,7 @@ on_both_databases! {
         assert_eq!(count(&pool).await, if is_postgres { 3 } else { 0 });
         for wrong in [["2026-01-02", "2026-01-01"], ["1990-01-01", "2090-01-01"], ["yesterday", "2026-01-01"]] {
             let mut command = support::command(&database.folder);
-            command.env("DATABASE_URL", &database.address);
+            command.env("DATABASE_URL", pooled(&database.address));
             command.args(["partitions", "ensure", "--from", wrong[0], "--to", wrong[1]]);
             assert_eq!(command.output().unwrap().status.code(), Some(2), "{wrong:?}");
         }
@@ -97,6 +108,11 @@ async fn a_partition_that_is_gone_is_made_again() {
     assert_eq!(partitions::detached(&database).await.unwrap()[0].name, name);
     let error = write(&database, NOON).await.expect_err("it is gone");
     assert!(door.forget_after(&error), "{error:?}");
+    // The same of rows that are copied.
+    let mut transaction = database.begin().await.unwrap();
+    let error = copy(&mut transaction, NOON).await.expect_err("it is gone");
+    assert!(door.forget_after(&error), "{error:?}");
+    drop(transaction);
     door.ensure([NOON]).await.unwrap();
     write(&database, NOON).await.unwrap();
     let wrong = "INSERT INTO metrics_snapshot (timestamp, source, metric_type, metric_data) VALUES ($1, '', 'cpu', '{}')";

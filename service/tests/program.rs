@@ -36,6 +36,13 @@ fn bad_usage_is_2_and_help_is_0() {
     let help = run(&["--help"], &[]);
     assert_eq!(help.status.code(), Some(0));
     assert!(["serve", "check-config", "healthcheck"].iter().all(|it| text(&help.stdout).contains(it)));
+    for pages in [&["man"][..], &["completions", "bash"], &["completions", "zsh"]] {
+        let page = run(pages, &[("DATABASE_URL", "not a setting that is looked at")]);
+        assert_eq!(page.status.code(), Some(0), "{}", text(&page.stderr));
+        for command in ["serve", "check", "admin", "partitions", "archive", "healthcheck"] {
+            assert!(text(&page.stdout).contains(command), "{pages:?} {command}");
+        }
+    }
     assert!(text(&run(&["--version"], &[]).stdout).contains(env!("CARGO_PKG_VERSION")));
 }
 

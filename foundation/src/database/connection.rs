@@ -1,8 +1,10 @@
 //! A connection to either database, and a transaction on one.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::position;
 use super::postgres::{Cancel, PostgresConnection};
 use super::sqlite::SqliteConnection;
 use super::statement::Watch;
@@ -138,12 +140,44 @@ impl Connection {
         self.watched(&BEGIN, async |driver| on_driver!(driver, driver => driver.begin().await)).await
     }
 
+    /// Begins a transaction with these statements, which have no parameters. On PostgreSQL they go to the server
+    /// together with its begin.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn begin_with(&mut self, sql: &str) -> Result<(), DatabaseError> {
+        self.watched(&BEGIN, async |driver| on_driver!(driver, driver => driver.begin_with(sql).await)).await
+    }
+
+    /// Runs these statements, which have no parameters, and makes permanent what the transaction did. On
+    /// PostgreSQL they go to the server together with its end.
+    ///
+    /// # Errors
+    /// What the database says; of a statement that fails, nothing was committed. Whether a connection that broke
+    /// meanwhile committed is not known.
+    pub async fn commit_with(&mut self, sql: &str) -> Result<(), DatabaseError> {
+        self.watched(&COMMIT, async |driver| on_driver!(driver, driver => driver.commit_with(sql).await))
+            .await
+    }
+
     /// Makes what the transaction did permanent.
     ///
     /// # Errors
     /// What the database says. Whether a connection that broke meanwhile committed is not known.
     pub async fn commit(&mut self) -> Result<(), DatabaseError> {
         self.watched(&COMMIT, async |driver| on_driver!(driver, driver => driver.commit().await)).await
+    }
+
+    /// The same, and notes where the primary was after it for the work that is followed.
+    async fn commit_and_tell(&mut self) -> Result<(), DatabaseError> {
+        let commit = async |driver: &mut Driver| match driver {
+            Driver::Postgres(driver) => {
+                driver.commit_and_tell().await?.into_iter().for_each(position::note);
+                Ok(())
+            }
+            Driver::Sqlite(driver) => driver.commit().await,
+        };
+        self.watched(&COMMIT, commit).await
     }
 
     /// Takes back what the transaction did.
@@ -154,12 +188,37 @@ impl Connection {
         self.watched(&ROLLBACK, async |driver| on_driver!(driver, driver => driver.rollback().await)).await
     }
 
+    /// Replaces everything in this SQLite file by what `copy` has, in one transaction: whoever has the file
+    /// open sees either the old or the new. `copy` is looked at from its first page to its last before.
+    ///
+    /// # Errors
+    /// When this is no SQLite file, `copy` is not sound or has nothing in it, or the file is in use.
+    pub async fn replace_by(&mut self, copy: &Path) -> Result<(), DatabaseError> {
+        match &mut self.driver {
+            Driver::Sqlite(driver) => driver.replace_by(copy).await,
+            Driver::Postgres(_) => {
+                Err(DatabaseError::new(DatabaseErrorKind::Other, "a server is no file that could be copied"))
+            }
+        }
+    }
+
     /// Whether this database can be written at the moment: not a standby, not read-only.
     ///
     /// # Errors
     /// What the database says.
     pub async fn is_writable(&mut self) -> Result<bool, DatabaseError> {
         on_driver!(&mut self.driver, driver => driver.is_writable().await)
+    }
+
+    /// Which run of which server this is, for telling it from others; nothing for a file.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn server(&mut self) -> Result<Option<String>, DatabaseError> {
+        match &mut self.driver {
+            Driver::Postgres(driver) => driver.server().await,
+            Driver::Sqlite(_) => Ok(None),
+        }
     }
 
     /// Does something on the driver that changes no rows which could be counted.
@@ -218,15 +277,18 @@ pub struct Transaction {
     pub(super) failed: bool,
     /// How long a stream may make its reader wait for the next row.
     pub(super) wait_limit: Duration,
+    /// Whether there is a standby, so that it matters where the transaction ends.
+    tells: bool,
 }
 
 impl Transaction {
     pub(super) async fn begin(
         mut connection: Connection,
         wait_limit: Duration,
+        tells: bool,
     ) -> Result<Self, DatabaseError> {
         connection.begin().await?;
-        Ok(Self { connection, failed: false, wait_limit })
+        Ok(Self { connection, failed: false, wait_limit, tells })
     }
 
     /// All rows that the statement finds. Only for statements that bound them.
@@ -275,6 +337,9 @@ impl Transaction {
             self.connection.rollback().await?;
             let message = "the transaction was rolled back, because a statement of it had failed";
             return Err(DatabaseError::new(DatabaseErrorKind::Other, message));
+        }
+        if self.tells && position::is_followed() {
+            return self.connection.commit_and_tell().await;
         }
         self.connection.commit().await
     }

@@ -263,7 +263,11 @@ impl From<tokio_postgres::Error> for DatabaseError {
                 row: said.where_().and_then(copied_row),
             };
             let message = format!("{} (SQLSTATE {code})", without_value(&code, said.message()));
-            let kind = kind_of_sqlstate(&code);
+            // A pooler in between has one code for everything.
+            let kind = match said.message() {
+                words if code == "08P01" && words.ends_with("authentication failed") => Kind::Authentication,
+                _ => kind_of_sqlstate(&code),
+            };
             // The error itself is not kept: its text has the DETAIL, and that has values of rows.
             return Self { kind, message, details: Box::new(details), source: None };
         }

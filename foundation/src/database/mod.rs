@@ -14,7 +14,8 @@
 //! | lanes, and the session look-ups that arrive while one is under way go together in the next | 17,200 |
 //! | lanes and a session cache (stale until told): the bound, not the plan | 21,000 |
 //!
-//! On PostgreSQL a [`Statement::lookup`] runs on a lane; everything else has a connection of the pool.
+//! On PostgreSQL a [`Statement::lookup`] runs on a lane; everything else has a connection of the pool, a
+//! [`Statement::read`] one of the standby's where there is one that is fresh enough.
 //!
 //! What differs between the two databases, tried: SQLite numbers `$n` by first appearance, so parameters
 //! are bound by name. `RETURNING`, `ON CONFLICT`, `FILTER` and `CAST(x AS BIGINT)` work on both; `::`,
@@ -24,7 +25,9 @@
 mod connection;
 mod error;
 mod insert;
+mod libpq;
 mod listen;
+pub mod position;
 mod postgres;
 mod sqlite;
 mod standby;
@@ -47,6 +50,8 @@ pub use connection::{Canceller, Connection, Transaction};
 pub use error::{DatabaseError, DatabaseErrorKind};
 pub use insert::{InsertRows, ValueType};
 pub use listen::{Heard, Listener};
+pub use position::Position;
+pub use standby::StandbyReads;
 pub use statement::{Access, Statement};
 pub use stream::RowStream;
 pub use url::{DatabaseUrl, PostgresUrl, SslMode};
@@ -112,8 +117,8 @@ enum Pool {
 }
 
 impl Database {
-    /// Sets the pool up. Nothing is connected before the first statement, so this succeeds while the
-    /// database is away. Must be called inside of a tokio runtime.
+    /// Sets the pool up. Nothing is connected before the first statement (with a standby, the primary is asked
+    /// how far it is from now on), so this succeeds while the database is away. Must be called inside of a tokio runtime.
     ///
     /// # Errors
     /// When the certificate authorities that the settings name cannot be read.
@@ -132,8 +137,8 @@ impl Database {
             DatabaseUrl::Sqlite(path) => Pool::Sqlite(SqlitePool::new(path, settings)?),
         };
         let standby = match (&settings.read_url, &pool) {
-            (Some(DatabaseUrl::Postgres(read_url)), Pool::Postgres(_)) => {
-                let standby = Standby::new(read_url, settings, application_name)?;
+            (Some(DatabaseUrl::Postgres(read_url)), Pool::Postgres(primary)) => {
+                let standby = Standby::new(read_url, settings, application_name, primary)?;
                 trim_overflow(&watch, standby.pool(), settings);
                 Some(standby)
             }
@@ -161,8 +166,9 @@ impl Database {
             _ => {
                 if let Some(standby) = self.standby_for(statement) {
                     let read = match standby.connection(&self.watch).await {
-                        Ok(mut connection) => connection.query(statement, values).await,
-                        Err(error) => Err(error),
+                        Some(Ok(mut connection)) => Some(connection.query(statement, values).await),
+                        Some(Err(error)) => Some(Err(error)),
+                        None => None,
                     };
                     if let Some(answer) = standby.answer(read) {
                         return answer;
@@ -198,7 +204,21 @@ impl Database {
     /// # Errors
     /// As [`query`](Self::query).
     pub async fn begin(&self) -> Result<Transaction, DatabaseError> {
-        Transaction::begin(self.connection(Access::Write).await?, self.wait_limit).await
+        let connection = self.connection(Access::Write).await?;
+        Transaction::begin(connection, self.wait_limit, self.has_standby()).await
+    }
+
+    /// Notes where the primary is for the work that is [followed](position::following), because something of
+    /// it was written before: by another request, or by a statement without a transaction.
+    ///
+    /// # Errors
+    /// As [`query`](Self::query).
+    pub async fn note_position(&self) -> Result<(), DatabaseError> {
+        if let (Pool::Postgres(pool), true) = (&self.pool, self.has_standby() && position::is_followed()) {
+            let rows = pool.lanes().query(postgres::WRITTEN, &[]).await?;
+            postgres::position(&rows)?.into_iter().for_each(position::note);
+        }
+        Ok(())
     }
 
     async fn connection(&self, access: Access) -> Result<Connection, DatabaseError> {
@@ -218,6 +238,14 @@ impl Database {
         match &self.pool {
             Pool::Postgres(pool) => pool.status(),
             Pool::Sqlite(pool) => pool.status(),
+        }
+    }
+
+    /// Gives up the connections to the primary that are open, because another server is the primary now:
+    /// statements that wait on them fail as on a connection that broke, and new ones are opened.
+    pub fn renew(&self) {
+        if let Pool::Postgres(pool) = &self.pool {
+            pool.renew();
         }
     }
 

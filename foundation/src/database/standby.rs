@@ -1,15 +1,20 @@
-//! A second server that reads are sent to while it is there.
+//! A second server that reads are sent to while it is there and has what they are to find.
+
+mod floor;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::postgres::PostgresPool;
+use self::floor::Looks;
+use super::position::demanded;
+use super::postgres::{PostgresConnection, PostgresPool, Replayed, Standing};
 use super::statement::Watch;
 use super::{
-    Access, Connection, Database, DatabaseError, DatabaseErrorKind, PoolStatus, PostgresUrl, Statement,
+    Access, Connection, Database, DatabaseError, DatabaseErrorKind, PoolStatus, Position, PostgresUrl,
+    Statement,
 };
 use crate::settings::DatabaseSettings;
 
@@ -24,16 +29,48 @@ struct Inner {
     pool: PostgresPool,
     /// Nobody waits for a server that is known to be away.
     is_away: AtomicBool,
+    /// What each connection's server is known to have.
+    replayed: Replayed,
+    /// What a server has to have to be fresh enough.
+    floor: Arc<Looks>,
+    answered: AtomicU64,
+    left: AtomicU64,
+}
+
+/// How many reads that may go to a standby each of the two answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StandbyReads {
+    /// Those that the standby answered.
+    pub standby: u64,
+    /// Those that were left to the primary: the standby was away, or had not replayed enough.
+    pub primary: u64,
 }
 
 impl Standby {
+    /// A standby of `primary`, which is asked from now on how far it has got.
     pub(super) fn new(
         url: &PostgresUrl,
         settings: &DatabaseSettings,
         application_name: &str,
+        primary: &PostgresPool,
     ) -> Result<Self, DatabaseError> {
-        let pool = PostgresPool::new(url, settings, application_name)?;
-        Ok(Self(Arc::new(Inner { pool, is_away: AtomicBool::new(false) })))
+        let inner = Inner {
+            pool: PostgresPool::new(url, settings, application_name)?,
+            is_away: AtomicBool::new(false),
+            replayed: Replayed::default(),
+            floor: Looks::new(settings.read_max_lag),
+            answered: AtomicU64::new(0),
+            left: AtomicU64::new(0),
+        };
+        let inner = Arc::new(inner);
+        let (standby, primary) = (Arc::downgrade(&inner), primary.clone());
+        tokio::spawn(async move {
+            let floor = || standby.upgrade().map(|it| Arc::clone(&it.floor));
+            while let Some(interval) = Looks::look(&primary, floor).await {
+                sleep(interval).await;
+            }
+        });
+        Ok(Self(inner))
     }
 
     pub(super) fn pool(&self) -> &PostgresPool {
@@ -45,16 +82,42 @@ impl Standby {
         self.0.pool.close();
     }
 
-    pub(super) async fn connection(&self, watch: &Arc<Watch>) -> Result<Connection, DatabaseError> {
-        Ok(Connection::postgres(self.pool().get().await?, Arc::clone(watch)))
+    /// A connection to a server that has everything that this work is to find, or nothing when the primary is
+    /// to be asked. Nobody waits for a server to catch up: the primary is there at once.
+    pub(super) async fn connection(&self, watch: &Arc<Watch>) -> Option<Result<Connection, DatabaseError>> {
+        // Without a word of the primary it is not known how far behind a server is.
+        let floor = self.0.floor.position()?;
+        let demanded = demanded().map_or(floor, |it| it.max(floor));
+        match self.fresh(demanded).await {
+            Ok(connection) => Some(Ok(Connection::postgres(connection?, Arc::clone(watch)))),
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    async fn fresh(&self, demanded: Position) -> Result<Option<PostgresConnection>, DatabaseError> {
+        let mut connection = self.pool().get().await?;
+        match self.0.replayed.standing(&mut connection, demanded).await? {
+            Standing::Fresh => Ok(Some(connection)),
+            Standing::Behind => Ok(None),
+            Standing::Promoted => {
+                self.went_away(&"it is no standby (any more)");
+                Ok(None)
+            }
+        }
     }
 
     /// What the standby answered, or nothing when the primary is to be asked.
-    pub(super) fn answer<T>(&self, read: Result<T, DatabaseError>) -> Option<Result<T, DatabaseError>> {
-        match read {
-            Err(error) if self.leaves_it_to_the_primary(&error) => None,
-            read => Some(read),
-        }
+    pub(super) fn answer<T>(
+        &self,
+        read: Option<Result<T, DatabaseError>>,
+    ) -> Option<Result<T, DatabaseError>> {
+        let answer = match read {
+            Some(Err(error)) if self.leaves_it_to_the_primary(&error) => None,
+            read => read,
+        };
+        let count = if answer.is_some() { &self.0.answered } else { &self.0.left };
+        count.fetch_add(1, Ordering::Relaxed);
+        answer
     }
 
     fn is_away(&self) -> bool {
@@ -81,11 +144,11 @@ impl Standby {
         }
     }
 
-    fn went_away(&self, error: &DatabaseError) {
+    fn went_away(&self, reason: &dyn std::fmt::Display) {
         if self.0.is_away.swap(true, Ordering::Relaxed) {
             return;
         }
-        tracing::warn!(error = %error, "the server of DATABASE_READ_URL is away; the primary answers its reads");
+        tracing::warn!(error = %reason, "the server of DATABASE_READ_URL is away; the primary answers its reads");
         let standby = Arc::downgrade(&self.0);
         tokio::spawn(async move {
             loop {
@@ -104,7 +167,7 @@ impl Standby {
 impl Inner {
     async fn answers(&self) -> bool {
         match self.pool.get().await {
-            Ok(mut connection) => connection.query("SELECT 1 AS one", &[]).await.is_ok(),
+            Ok(mut connection) => matches!(Replayed::is_standby(&mut connection).await, Ok(true)),
             Err(_) => false,
         }
     }
@@ -117,14 +180,33 @@ impl Database {
         Self { standby: None, ..self.clone() }
     }
 
+    /// Whether there is a standby that reads may go to.
+    #[must_use]
+    pub const fn has_standby(&self) -> bool {
+        self.standby.is_some()
+    }
+
     /// The figures of the standby's pool at this moment, when there is one.
     #[must_use]
     pub fn standby_pool_status(&self) -> Option<PoolStatus> {
         self.standby.as_ref().map(|standby| standby.pool().status())
     }
 
+    /// Who answered the reads that may go to the standby, when there is one.
+    #[must_use]
+    pub fn standby_reads(&self) -> Option<StandbyReads> {
+        let count = |it: &AtomicU64| it.load(Ordering::Relaxed);
+        let standby = &self.standby.as_ref()?.0;
+        Some(StandbyReads { standby: count(&standby.answered), primary: count(&standby.left) })
+    }
+
     /// The standby, when there is one and the statement may go there.
     pub(super) fn standby_for(&self, statement: &Statement) -> Option<&Standby> {
-        self.standby.as_ref().filter(|standby| statement.access == Access::Read && !standby.is_away())
+        let standby = self.standby.as_ref().filter(|_| statement.access == Access::Read)?;
+        if standby.is_away() {
+            standby.0.left.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(standby)
     }
 }

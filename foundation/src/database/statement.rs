@@ -13,8 +13,10 @@ use super::{Backend, DatabaseError};
 pub enum Access {
     /// Reads single rows by a unique or covering index: so fast that it may share a connection.
     Lookup,
-    /// Reads.
+    /// Reads what may be a moment behind.
     Read,
+    /// Reads what must not be behind.
+    Current,
     /// Writes, or reads what it is about to write.
     Write,
 }
@@ -33,9 +35,14 @@ impl Statement {
         Self { sql: Cow::Borrowed(sql), access: Access::Lookup, collection }
     }
 
-    /// Reads `collection`.
+    /// Reads `collection`, on a standby where there is one that is fresh enough.
     pub const fn read(collection: &'static str, sql: &'static str) -> Self {
         Self { sql: Cow::Borrowed(sql), access: Access::Read, collection }
+    }
+
+    /// Reads `collection` as it is at this moment, never on a standby: sessions, tokens, what locks accounts.
+    pub const fn current(collection: &'static str, sql: &'static str) -> Self {
+        Self { sql: Cow::Borrowed(sql), access: Access::Current, collection }
     }
 
     /// Writes `collection`.

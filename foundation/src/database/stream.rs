@@ -170,8 +170,11 @@ impl Database {
     ) -> Result<RowStream<'static>, DatabaseError> {
         if let Some(standby) = self.standby_for(statement) {
             let read = match standby.connection(&self.watch).await {
-                Ok(connection) => connection.into_stream(statement, values, self.wait_limit).await,
-                Err(error) => Err(error),
+                Some(Ok(connection)) => {
+                    Some(connection.into_stream(statement, values, self.wait_limit).await)
+                }
+                Some(Err(error)) => Some(Err(error)),
+                None => None,
             };
             if let Some(answer) = standby.answer(read) {
                 return answer;

@@ -31,10 +31,12 @@ crate::settings! {
         /// The same database past a transaction pooler, for what a pooler loses: listening to changes. Not
         /// set: `DATABASE_URL`.
         direct_url: Option<DatabaseUrl> = "",
-        /// A standby of the same database, with a pool of its own: lists, searches and other reads that may
-        /// be a moment behind go there, and to `DATABASE_URL` while it is away. Not set: all go to
-        /// `DATABASE_URL`.
+        /// A standby of the same database, or an address with several behind it, with a pool of its own:
+        /// lists, searches and other reads that may be a moment behind go there, and to `DATABASE_URL` while
+        /// it is away or too far behind. Not set: all go to `DATABASE_URL`.
         read_url: Option<DatabaseUrl> = "",
+        /// How far behind the server of `DATABASE_READ_URL` may be to be read.
+        read_max_lag: Duration = "5s",
         /// The schema of PostgreSQL that the tables are in. Not set: the first one of the role's `search_path`
         /// that there is, which is `public` as a rule.
         schema: Option<String> = "",
@@ -198,6 +200,7 @@ impl DatabaseSettings {
     fn check_bounds(&self, environment: &mut Environment) {
         let (millisecond, second) = (Duration::from_millis(1), Duration::from_secs(1));
         for (name, value, least) in [
+            ("DATABASE_READ_MAX_LAG", self.read_max_lag, 100 * millisecond),
             ("DATABASE_IDLE_TIMEOUT", self.idle_timeout, Duration::ZERO),
             ("DATABASE_CONNECT_TIMEOUT", self.connect_timeout, millisecond),
             ("DATABASE_WAIT_TIMEOUT", self.wait_timeout, millisecond),

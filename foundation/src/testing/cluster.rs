@@ -21,9 +21,9 @@ fn script() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/development/throwaway-postgres.sh")
 }
 
-fn run(folder: &Path, verb: &str, port: Option<&str>) -> String {
+fn run(folder: &Path, verb: &str, of: Option<&Path>) -> String {
     let mut command = Command::new(script());
-    command.arg(verb).arg(folder).args(port);
+    command.arg(verb).arg(folder).args(of);
     let output = command.output().expect("the script runs");
     assert!(output.status.success(), "{verb}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text").trim().to_owned()
@@ -35,6 +35,14 @@ impl PrivateCluster {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let address = run(folder.path(), "start", None);
+        Self { folder, address }
+    }
+
+    /// Makes a standby of this one, which follows it as it is written, and starts it.
+    #[must_use]
+    pub fn standby(&self) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let address = run(folder.path(), "standby", Some(self.folder()));
         Self { folder, address }
     }
 

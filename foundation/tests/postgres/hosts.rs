@@ -52,6 +52,42 @@ async fn the_second_host_is_used_when_the_first_is_silent() {
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
 }
 
+/// What a failover looks like with both hosts in the address: the one that led is silent, the other takes no
+/// changes yet. It is asked again meanwhile, and used as soon as it does.
+#[tokio::test]
+async fn a_server_that_is_promoted_is_found_while_another_is_silent() {
+    let cluster = Cluster::start();
+    let read_only = |value: &'static str| {
+        let change = match value {
+            "on" => "ALTER SYSTEM SET default_transaction_read_only = on",
+            _ => "ALTER SYSTEM SET default_transaction_read_only = off",
+        };
+        let cluster = &cluster;
+        async move {
+            cluster
+                .batch(&["SET default_transaction_read_only = off", change, "SELECT pg_reload_conf()"])
+                .await;
+        }
+    };
+    read_only("on").await;
+    let alone = address([cluster.port(), cluster.port()], "");
+    let is_writable = async || connect(&alone, &[]).await.unwrap().is_writable().await.unwrap();
+    foundation::testing::eventually(Duration::from_secs(10), "it is read-only", async || {
+        !is_writable().await
+    })
+    .await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = listener.local_addr().unwrap().port();
+    let both = address([silent, cluster.port()], "?target_session_attrs=read-write");
+    let limits = [("DATABASE_CONNECT_TIMEOUT", "60s"), ("DATABASE_CREATE_TIMEOUT", "60s")];
+    let attempt = tokio::spawn(async move { connect(&both, &limits).await.map(drop) });
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert!(!attempt.is_finished());
+    read_only("off").await;
+    let connected = tokio::time::timeout(Duration::from_secs(10), attempt).await;
+    connected.expect("it is found").unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_server_that_cannot_be_written_is_passed_over() {
     let cluster = Cluster::start();

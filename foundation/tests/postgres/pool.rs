@@ -92,3 +92,28 @@ async fn a_restart_of_the_server_is_survived() {
     }
     assert!(failed <= 1, "{failed} of 10 failed");
 }
+
+/// A server that is gone without a word: who waits for it is told as soon as it is known that another one is the
+/// primary, and not when the statement's time is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_wait_for_a_former_primary_are_told() {
+    let cluster = Cluster::start();
+    let database = open(&cluster.address, &[("DATABASE_STATEMENT_TIMEOUT", "60s")]);
+    fill(&database, 3).await;
+    cluster.freeze();
+    let waiting = {
+        let database = database.clone();
+        tokio::spawn(async move { one(&database).await })
+    };
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!waiting.is_finished());
+    database.renew();
+    let told = tokio::time::timeout(Duration::from_secs(5), waiting).await.expect("it is told").unwrap();
+    assert_eq!(told.unwrap_err().kind(), DatabaseErrorKind::Unreachable);
+    assert_eq!(database.pool_status().available, 0);
+    cluster.thaw();
+    foundation::testing::eventually(Duration::from_secs(10), "it serves again", || async {
+        one(&database).await.is_ok()
+    })
+    .await;
+}

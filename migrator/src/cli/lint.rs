@@ -1,6 +1,6 @@
 //! `migrator lint`.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -76,8 +76,7 @@ fn of_file(
     rules: &Rules,
 ) -> Result<Vec<Finding>, MigratorError> {
     let file = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| MigratorError::File(error, format!("{file} cannot be read")))?;
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error, &file))?;
     let lies_in = |folder: &str| path.iter().any(|part| part == folder);
     let dialect = match arguments.dialect {
         Some(DialectName::Postgres) => Dialect::Postgres,
@@ -90,4 +89,14 @@ fn of_file(
     let is_numbered_undo = name.starts_with('D') && name[1..].starts_with(|it: char| it.is_ascii_digit());
     let is_undo = lies_in("undo") || is_numbered_undo || name.ends_with(".down.sql");
     Ok(lint::lint(&Source { file: &file, text: &text, dialect, is_undo, no_transaction: false }, rules))
+}
+
+/// A file that is not there was named by mistake.
+fn unreadable(error: std::io::Error, file: &str) -> MigratorError {
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::IsADirectory => {
+            MigratorError::Usage(format!("there is no file {file}: {error}"))
+        }
+        _ => MigratorError::File(error, format!("{file} cannot be read")),
+    }
 }

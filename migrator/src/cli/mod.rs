@@ -1,11 +1,17 @@
 //! The command line of the migrator.
 
 mod autogenerate;
+mod confirm;
+mod examples;
 mod import_history;
 mod lint;
 mod output;
+pub mod pages;
 mod perform;
 mod plan;
+mod repair;
+mod restore;
+mod safety;
 mod termination;
 
 use std::path::PathBuf;
@@ -19,7 +25,7 @@ use foundation::settings::{Effective, Environment, LONGEST, Setting, SettingsErr
 use foundation::telemetry::{Program, Telemetry};
 
 use crate::commands::Awaited;
-use crate::settings::{Settings, TERMINATION_LOG};
+use crate::settings::{MigratorSettings, Settings, TERMINATION_LOG};
 use crate::source::Version;
 use crate::structure::Rename;
 use output::Output;
@@ -31,7 +37,7 @@ pub use output::tell_password;
 /// The database is named by DATABASE_URL (or POSTGRES_HOST and its kin); without either it is the file
 /// bedplate.db. Every setting is documented in .env.example and shown by `migrator check-config`.
 #[derive(Debug, Parser)]
-#[command(name = "migrator", version, after_help = EXAMPLES)]
+#[command(name = "migrator", version, after_help = examples::ALL)]
 pub struct Cli {
     /// What to do. Without a command: up.
     #[command(subcommand)]
@@ -39,25 +45,6 @@ pub struct Cli {
     #[command(flatten)]
     options: Options,
 }
-
-const EXAMPLES: &str = "Examples:
-  migrator                      apply everything that is pending
-  migrator up --to 3            apply up to and with version 3
-  migrator down                 take the newest migration back
-  migrator plan --check         show what up would do; exit code 73 when that is something
-  migrator status --format json what is applied and pending, for a script
-  migrator wait --for schema    return when another migrator has done its work
-  migrator rehearse             try every migration and its undo in a scratch database
-  migrator check                say whether somebody else has changed the schema
-  migrator --migrations db/migrations plan
-                                what up would do with the files of a project of yours, named as sqlx,
-                                golang-migrate, dbmate, goose, Flyway or refinery name them
-
-Exit codes:
-  0 done, or nothing to do   2 bad usage   65 the schema is not one this release may touch
-  69 database unreachable   70 a migration's SQL failed
-  73 drift, a finding of lint, or something pending (check, plan --check)
-  75 lock not won, timed out or stopped   78 bad settings, and what only a person can mend";
 
 #[derive(Debug, Args)]
 struct Options {
@@ -104,12 +91,10 @@ enum Format {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Apply the migrations that are pending.
-    Up {
-        /// Stop after this version.
-        #[arg(long, value_name = "VERSION")]
-        to: Option<Version>,
-    },
+    #[command(after_help = examples::UP)]
+    Up(safety::UpArguments),
     /// Take migrations back, newest first.
+    #[command(after_help = examples::DOWN)]
     Down {
         /// How many.
         #[arg(long, default_value_t = 1, conflicts_with = "to")]
@@ -119,23 +104,33 @@ enum Command {
         to: Option<Version>,
     },
     /// Show what up or down would do: the SQL, its locks, what it rewrites, and what lint finds. Changes nothing.
+    #[command(after_help = examples::PLAN)]
     Plan(plan::PlanArguments),
     /// Look for what is wrong or dangerous in migrations: in FILES, or in those that up would apply. Exit code 73
     /// when something is found.
+    #[command(after_help = examples::LINT)]
     Lint(lint::LintArguments),
     /// List what is applied and what is pending.
+    #[command(after_help = examples::STATUS)]
     Status,
     /// List everything that was ever done to this database.
+    #[command(after_help = examples::HISTORY)]
     History,
     /// Say that exactly the migrations up to VERSION are applied, without running any; 0 for none.
+    #[command(after_help = examples::STAMP)]
     Stamp {
         /// The newest version that is to count as applied.
         version: Version,
     },
     /// Record as applied what Alembic, Flyway, golang-migrate, sqlx, dbmate or goose says is applied, without running
     /// any. Their table is left as it is.
+    #[command(after_help = examples::IMPORT_HISTORY)]
     ImportHistory(import_history::ImportArguments),
+    /// Record what is applied as its files are now, after showing the difference. Runs no SQL of a migration.
+    #[command(after_help = examples::REPAIR)]
+    Repair(repair::RepairArguments),
     /// Write the files of a new migration and its undo, for both databases.
+    #[command(after_help = examples::NEW)]
     New {
         /// What it does, for example add_team_to_users.
         name: String,
@@ -154,25 +149,35 @@ enum Command {
         no_rename: bool,
     },
     /// Print the current schema as plain DDL.
+    #[command(after_help = examples::DUMP)]
     Dump,
     /// Try every migration, its undo, and the migration again in a scratch database.
+    #[command(after_help = examples::REHEARSE)]
     Rehearse {
         /// Try only what the database does not have yet.
         #[arg(long)]
         pending: bool,
     },
     /// Say whether the schema is the one that the applied migrations made, and whether any is pending.
+    #[command(after_help = examples::CHECK)]
     Check {
         /// Compare with what the applied migrations make of a scratch database.
         #[arg(long)]
         against_scratch: bool,
     },
-    /// Copy a SQLite database to FILE while it is in use. PostgreSQL has pg_dump.
+    /// Copy the database to FILE while it is in use: a SQLite file, or what pg_dump makes of PostgreSQL.
+    #[command(after_help = examples::BACKUP)]
     Backup {
         /// The copy; it must not exist yet.
         file: PathBuf,
+        #[command(flatten)]
+        limit: safety::Limit,
     },
+    /// Put the database back to what a backup has, all of it or nothing.
+    #[command(after_help = examples::RESTORE)]
+    Restore(restore::RestoreArguments),
     /// Drop everything in the database's schema and apply all migrations again.
+    #[command(after_help = examples::RESET)]
     Reset {
         /// Do not ask.
         #[arg(long)]
@@ -182,6 +187,7 @@ enum Command {
         i_know_this_deletes_everything: bool,
     },
     /// Return when the database, or its schema, is there.
+    #[command(after_help = examples::WAIT)]
     Wait {
         /// What to wait for.
         #[arg(long = "for", value_enum, default_value = "schema")]
@@ -191,7 +197,22 @@ enum Command {
         timeout: Duration,
     },
     /// Print the settings in force, where each came from, secrets redacted.
+    #[command(after_help = examples::CHECK_CONFIG)]
     CheckConfig,
+    /// Print the script that completes this program's command line in a shell.
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions {
+        /// Which shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the page of the manual.
+    #[command(after_help = examples::MAN)]
+    Man {
+        /// Write it there instead, and a page for each command.
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+    },
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -208,7 +229,7 @@ struct Configured {
 }
 
 impl Options {
-    fn configure(&self) -> Result<Configured, SettingsError> {
+    fn configure(&self, command: &Command) -> Result<Configured, SettingsError> {
         let mut environment = Environment::from_process();
         let mut settings = Settings::read(&mut environment);
         let migrator = &mut settings.migrator;
@@ -240,6 +261,7 @@ impl Options {
             environment.overridden("MIGRATOR_GRANT_TO", role);
             migrator.grant_to = Some(role.clone());
         }
+        command.configure(&mut environment, migrator);
         if self.lock_timeout.is_some() {
             migrator.check_bounds(&mut environment);
         }
@@ -251,9 +273,15 @@ impl Options {
 impl Cli {
     /// Does what the command line says.
     pub async fn run(self) -> Exit {
-        let command = self.command.unwrap_or(Command::Up { to: None });
+        let command = self.command.unwrap_or_else(|| Command::Up(safety::UpArguments::default()));
         let mut output = Output { format: self.options.format, termination_log: TERMINATION_LOG.into() };
-        let configured = match self.options.configure() {
+        // These two are asked for where nothing is configured.
+        match &command {
+            Command::Completions { shell } => return output.completions(*shell),
+            Command::Man { folder } => return output.manual(folder.as_deref()),
+            _ => {}
+        }
+        let configured = match self.options.configure(&command) {
             Ok(configured) => configured,
             Err(error) => return output.settings_error(&error),
         };
@@ -280,7 +308,7 @@ impl Cli {
 impl Command {
     const fn name(&self) -> &'static str {
         match self {
-            Self::Up { .. } => "up",
+            Self::Up(_) => "up",
             Self::Down { .. } => "down",
             Self::Plan(_) => "plan",
             Self::Lint(_) => "lint",
@@ -293,9 +321,27 @@ impl Command {
             Self::Rehearse { .. } => "rehearse",
             Self::Check { .. } => "check",
             Self::Backup { .. } => "backup",
+            Self::Restore(_) => "restore",
+            Self::Repair(_) => "repair",
             Self::Reset { .. } => "reset",
             Self::Wait { .. } => "wait",
             Self::CheckConfig => "check-config",
+            Self::Completions { .. } => "completions",
+            Self::Man { .. } => "man",
+        }
+    }
+
+    /// Overrides the settings with the options that this command alone has.
+    fn configure(&self, environment: &mut Environment, settings: &mut MigratorSettings) {
+        match self {
+            Self::Up(arguments) => {
+                safety::out_of_order(arguments.out_of_order, environment, settings);
+                arguments.safety.apply(environment, settings);
+            }
+            Self::Plan(arguments) => safety::out_of_order(arguments.out_of_order, environment, settings),
+            Self::Backup { limit, .. } => limit.apply(environment, settings),
+            Self::Restore(arguments) => arguments.safety.apply(environment, settings),
+            _ => {}
         }
     }
 }

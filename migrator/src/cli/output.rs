@@ -1,7 +1,9 @@
 //! What a command prints: its result on standard output, everything else on standard error.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use clap::CommandFactory as _;
 
 use foundation::exit::Exit;
 use foundation::settings::{SettingsError, format_effective};
@@ -9,7 +11,7 @@ use foundation::telemetry::TelemetryError;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Configured, Format, termination};
+use super::{Cli, Configured, Format, pages, termination};
 use crate::error::MigratorError;
 use crate::report::UpReport;
 use crate::source::Version;
@@ -29,6 +31,9 @@ impl Output {
         } else {
             format!("applied {}; at version {current}", report.applied.len())
         };
+        if let Some(point) = &report.restore_point {
+            text.push_str(&format!("\nwhat was there before is in {point}"));
+        }
         if let Some(role) = &report.granted_to {
             text.push_str(&format!("\ngave {role} what it lacked"));
         }
@@ -82,6 +87,30 @@ impl Output {
                 writeln!(std::io::stdout(), "{}", document("settings", Exit::Configuration, &report));
         }
         Exit::Configuration
+    }
+
+    pub(super) fn completions(&self, shell: clap_complete::Shell) -> Exit {
+        let script = pages::completions(Cli::command(), shell);
+        self.result("completions", &json!({ "script": script }), script.trim_end());
+        Exit::Success
+    }
+
+    pub(super) fn manual(&self, folder: Option<&Path>) -> Exit {
+        let written = match folder {
+            Some(folder) => pages::manual_pages(Cli::command(), folder).map(|pages| {
+                let pages: Vec<String> = pages.iter().map(|page| page.display().to_string()).collect();
+                self.result("man", &json!({ "files": pages }), &format!("wrote\n  {}", pages.join("\n  ")));
+            }),
+            None => pages::manual(Cli::command())
+                .map(|page| self.result("man", &json!({ "page": page }), page.trim_end())),
+        };
+        match written {
+            Ok(()) => Exit::Success,
+            Err(error) => {
+                let _nobody_reads = writeln!(std::io::stderr(), "the pages cannot be written: {error}");
+                Exit::Configuration
+            }
+        }
     }
 
     pub(super) fn effective(&self, configured: &Configured) -> Exit {

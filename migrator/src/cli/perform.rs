@@ -66,7 +66,7 @@ impl Output {
 
     async fn perform(&self, command: Command, migrator: &Migrator) -> Result<Exit, MigratorError> {
         match command {
-            Command::Up { to } => self.up("up", &migrator.up(to).await?),
+            Command::Up(arguments) => self.up("up", &migrator.up(arguments.to).await?),
             Command::Reset { .. } => self.up("reset", &migrator.reset().await?),
             Command::Down { to, steps } => {
                 let report = match to {
@@ -114,7 +114,9 @@ impl Output {
                 let exit = if report.clean() { Exit::Success } else { Exit::Drift };
                 return Ok(self.verdict("check", exit, &report, &report.text()));
             }
-            Command::Backup { file } => {
+            Command::Repair(arguments) => return self.repair(&arguments, migrator).await,
+            Command::Restore(arguments) => return self.restore(&arguments, migrator).await,
+            Command::Backup { file, .. } => {
                 let report = migrator.backup(&file).await?;
                 let text = format!("copied {} bytes to {}", report.bytes, report.file);
                 self.result("backup", &report, &text);
@@ -124,7 +126,9 @@ impl Output {
                 let what = if awaited == Awaited::Database { "database" } else { "schema" };
                 self.result("wait", &json!({ "ready": what }), &format!("the {what} is there"));
             }
-            Command::CheckConfig => unreachable!("it was answered before anything was connected"),
+            Command::CheckConfig | Command::Completions { .. } | Command::Man { .. } => {
+                unreachable!("it was answered before anything was connected")
+            }
         }
         Ok(Exit::Success)
     }

@@ -23,6 +23,9 @@ pub(super) struct PlanArguments {
     /// As of down.
     #[arg(long, conflicts_with = "to")]
     steps: Option<usize>,
+    /// Plan also what came late, as of up [MIGRATOR_OUT_OF_ORDER].
+    #[arg(long)]
+    pub(super) out_of_order: bool,
     /// End with exit code 73 when there is something to do.
     #[arg(long)]
     check: bool,

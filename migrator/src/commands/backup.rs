@@ -1,5 +1,7 @@
-//! `backup`: an online copy of a SQLite file.
+//! `backup`: a copy of the database while it is in use, looked at before it gets its name.
 
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use foundation::database::{Connection, DatabaseUrl, Statement};
@@ -7,7 +9,10 @@ use foundation::database::{Connection, DatabaseUrl, Statement};
 use super::Migrator;
 use crate::error::MigratorError;
 use crate::history;
+use crate::programs::postgres as tools;
 use crate::report::BackupReport;
+use crate::session::Context;
+use crate::source::Version;
 
 const COPY: Statement = Statement::write("sqlite_schema", "VACUUM INTO $1");
 
@@ -15,54 +20,127 @@ const CHECK: Statement =
     Statement::read("sqlite_schema", "SELECT integrity_check AS verdict FROM pragma_integrity_check LIMIT 1");
 
 impl Migrator {
-    /// Copies a SQLite file, history and all, while others read and write it: the copy is the state of one
-    /// moment. It is made beside `file`, checked, and only then given its name.
+    /// Copies the database, history and all, while others read and write it: the copy is the state of one
+    /// moment. A SQLite file becomes another one; of PostgreSQL `pg_dump` makes a file in its custom format.
+    /// It is made beside `file`, read back, and only then given its name. Nobody else may read it.
     ///
     /// # Errors
-    /// [`MigratorError::Usage`] for PostgreSQL, which has `pg_dump`, and when `file` exists already.
+    /// [`MigratorError::Usage`] when `file` exists already, [`MigratorError::Backup`] when `pg_dump` or
+    /// `pg_restore` is missing, older than the server, or fails.
     pub async fn backup(&self, file: &Path) -> Result<BackupReport, MigratorError> {
-        if let DatabaseUrl::Postgres(_) = &self.context.url {
-            return Err(MigratorError::Usage(format!(
-                "backup copies a SQLite file; for PostgreSQL: pg_dump --format=custom --file={} \"$DATABASE_URL\"",
-                file.display()
-            )));
-        }
         if file.exists() {
             return Err(MigratorError::Usage(format!(
                 "{} exists; name a file that does not, so that no backup is overwritten",
                 file.display()
             )));
         }
-        let unfinished = file.with_added_extension("unfinished");
-        if unfinished.exists() {
-            std::fs::remove_file(&unfinished).map_err(|error| {
-                MigratorError::File(error, format!("{} cannot be removed", unfinished.display()))
-            })?;
-        }
-        let target = unfinished.display().to_string();
-        self.existing().await?.execute(&COPY, &[target.into()]).await?;
-        let version = self.check_copy(&unfinished).await?;
-        std::fs::rename(&unfinished, file)
-            .map_err(|error| MigratorError::File(error, format!("{} cannot be written", file.display())))?;
+        let mut connection = self.existing().await?;
+        let current_version = match &self.context.url {
+            DatabaseUrl::Sqlite(_) => copy_sqlite(&self.context, &mut connection, file).await?,
+            DatabaseUrl::Postgres(_) => {
+                for name in ["pg_dump", "pg_restore"] {
+                    tools::not_older(&self.context, &mut connection, name).await?;
+                }
+                drop(connection);
+                let unfinished = Unfinished::beside(file)?;
+                tools::dump(&self.context, unfinished.path()).await?;
+                let version = tools::read_back(&self.context, unfinished.path()).await?;
+                unfinished.finish(file)?;
+                version
+            }
+        };
         let bytes = std::fs::metadata(file)
             .map_err(|error| MigratorError::File(error, format!("{} cannot be read", file.display())))?
             .len();
-        Ok(BackupReport { file: file.display().to_string(), bytes, current_version: version })
+        Ok(BackupReport { file: file.display().to_string(), bytes, current_version })
+    }
+}
+
+/// Makes a copy of the SQLite file that the connection has open, and says at which version it is.
+pub(super) async fn copy_sqlite(
+    context: &Context,
+    connection: &mut Connection,
+    file: &Path,
+) -> Result<Option<Version>, MigratorError> {
+    let unfinished = Unfinished::beside(file)?;
+    let target = unfinished.path().display().to_string();
+    let canceller = connection.canceller();
+    let (statement, values) = (COPY, [target.into()]);
+    tokio::select! {
+        biased;
+        copied = connection.execute(&statement, &values) => drop(copied.map_err(|error| error.while_trying("the copy could not be made"))?),
+        () = context.stop.requested() => {
+            canceller.cancel().await?;
+            return Err(MigratorError::Stopped);
+        }
+    }
+    let version = check_copy(context, unfinished.path()).await?;
+    unfinished.finish(file)?;
+    Ok(version)
+}
+
+/// The version of the copy, when it is sound.
+async fn check_copy(context: &Context, copy: &Path) -> Result<Option<Version>, MigratorError> {
+    let url = DatabaseUrl::sqlite(copy);
+    let mut connection = Connection::open(&url, &context.database, "migrator").await?;
+    let verdict: Option<String> =
+        connection.query_optional(&CHECK, &[]).await?.map(|row| row.get("verdict")).transpose()?;
+    if verdict.as_deref() != Some("ok") {
+        let verdict = verdict.unwrap_or_default();
+        return Err(MigratorError::Schema(vec![format!("the copy is not sound: {verdict}")]));
+    }
+    // One file again, without the log beside it that opening it made.
+    connection.query(&Statement::read("sqlite_schema", "PRAGMA journal_mode = DELETE"), &[]).await?;
+    let applied = history::read(&mut connection).await?.unwrap_or_default();
+    Ok(applied.last().map(|it| it.version))
+}
+
+/// A file that does not have its name yet, and is removed unless it gets it.
+struct Unfinished(std::path::PathBuf);
+
+impl Unfinished {
+    /// Makes it, empty, for its owner alone: a backup has the hashes of passwords in it.
+    fn beside(file: &Path) -> Result<Self, MigratorError> {
+        let path = file.with_added_extension("unfinished");
+        let cannot = |what| move |error| MigratorError::File(error, what);
+        if path.exists() {
+            std::fs::remove_file(&path).map_err(cannot(format!("{} cannot be removed", path.display())))?;
+        }
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(cannot(format!("{} cannot be written", path.display())))?;
+        Ok(Self(path))
     }
 
-    /// The version of the copy, when it is sound.
-    async fn check_copy(&self, copy: &Path) -> Result<Option<i64>, MigratorError> {
-        let url = DatabaseUrl::sqlite(copy);
-        let mut connection = Connection::open(&url, &self.context.database, "migrator").await?;
-        let verdict: Option<String> =
-            connection.query_optional(&CHECK, &[]).await?.map(|row| row.get("verdict")).transpose()?;
-        if verdict.as_deref() != Some("ok") {
-            let verdict = verdict.unwrap_or_default();
-            return Err(MigratorError::Schema(vec![format!("the copy is not sound: {verdict}")]));
+    fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Has the disk keep it, and gives it its name.
+    fn finish(self, file: &Path) -> Result<(), MigratorError> {
+        let named = File::open(&self.0)
+            .and_then(|written| written.sync_all())
+            .and_then(|()| std::fs::rename(&self.0, file));
+        named.map_err(|error| MigratorError::File(error, format!("{} cannot be written", file.display())))
+    }
+}
+
+impl Drop for Unfinished {
+    /// Also what SQLite may have made beside it.
+    fn drop(&mut self) {
+        for end in ["", "-wal", "-shm", "-journal"] {
+            let mut name = self.0.clone().into_os_string();
+            name.push(end);
+            match std::fs::remove_file(&name) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::warn!(error = %error, file = %self.0.display(), "an unfinished file is left");
+                }
+            }
         }
-        // One file again, without the log beside it that opening it made.
-        connection.query(&Statement::read("sqlite_schema", "PRAGMA journal_mode = DELETE"), &[]).await?;
-        let applied = history::read(&mut connection).await?.unwrap_or_default();
-        Ok(applied.last().map(|it| it.version))
     }
 }

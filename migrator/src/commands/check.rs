@@ -6,7 +6,6 @@ use time::OffsetDateTime;
 use super::Migrator;
 use crate::error::MigratorError;
 use crate::history::{self, Applied};
-use crate::plan::Plan;
 use crate::scratch;
 use crate::snapshot;
 use crate::source::{Migration, Version};
@@ -76,9 +75,9 @@ impl Migrator {
     pub async fn check(&self, against_scratch: bool) -> Result<CheckReport, MigratorError> {
         let mut connection = self.existing().await?;
         let applied = history::read(&mut connection).await?.unwrap_or_default();
-        let plan = Plan::new(&self.catalog, &applied);
+        let plan = self.plan_of(&applied);
         if !plan.conflicts.is_empty() {
-            return Err(MigratorError::Schema(plan.conflicts));
+            return Err(MigratorError::Schema(plan.reasons()));
         }
         let snapshot = if against_scratch { None } else { snapshot::read(&mut connection, &applied).await? };
         let mut found = Structure::read(&mut connection).await?;

@@ -83,7 +83,8 @@ impl Migrator {
         let sql = match self.catalog.get(applied.version) {
             Some(migration) if !applied.is(migration) => {
                 return Err(format!(
-                    "{title} was changed after it was applied, so its undo file may not fit it"
+                    "{title} was changed after it was applied, so its undo file may not fit it; restore both as they were, or let `migrator repair {}` record them as they are",
+                    applied.version
                 ));
             }
             Some(migration) => match (&migration.instructions().irreversible, migration.undo()) {
@@ -97,15 +98,7 @@ impl Migrator {
                     format!("{title} is not known to this release and the journal has no undo of it")
                 })?,
         };
-        let entry = Entry {
-            version: applied.version,
-            name: applied.name.clone(),
-            action: Action::Down,
-            compatible_from: None,
-            checksum: Some(applied.checksum.clone()),
-            undo_sql: None,
-            error: None,
-        };
+        let entry = Entry::gone(applied, Action::Down);
         let work = vec![Work::File { sql }, Work::Forget(applied.version), Work::Journal(entry)];
         Ok(Change { title: format!("the undo of {title}"), guard: Guard::Applied(applied.version), work })
     }

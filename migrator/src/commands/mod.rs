@@ -9,7 +9,10 @@ mod import_history;
 mod lint;
 mod plan;
 mod rehearse;
+mod repair;
 mod reset;
+mod restore;
+mod restore_point;
 mod stamp;
 mod up;
 mod wait;
@@ -37,6 +40,7 @@ pub use check::CheckReport;
 pub use import_history::{ImportReport, ImportRequest, Recorded};
 pub use plan::{PlanReport, PlannedMigration};
 pub use rehearse::{Lock, Outcome, RehearsalReport, RehearsedMigration, RehearsedStatement};
+pub use repair::{Repair, RepairReport, Repairs};
 pub use wait::Awaited;
 
 /// Brings one database to one set of migrations, and back.
@@ -102,6 +106,17 @@ impl Migrator {
         &self.catalog
     }
 
+    /// Which database.
+    #[must_use]
+    pub fn url(&self) -> &DatabaseUrl {
+        &self.context.url
+    }
+
+    /// The wish to stop, for what waits outside of the library.
+    pub(crate) fn stop(&self) -> &Stop {
+        &self.context.stop
+    }
+
     /// How what is applied goes together with the migrations. Needs SELECT only.
     ///
     /// # Errors
@@ -109,7 +124,7 @@ impl Migrator {
     pub async fn status(&self) -> Result<StatusReport, MigratorError> {
         let mut connection = self.existing().await?;
         let applied = history::read(&mut connection).await?.unwrap_or_default();
-        let plan = Plan::new(&self.catalog, &applied);
+        let plan = self.plan_of(&applied);
         let journal =
             if plan.newer.is_empty() { Vec::new() } else { history::read_journal(&mut connection).await? };
         Ok(StatusReport::new(&self.context.url, &self.catalog, &applied, &plan, &journal))
@@ -129,10 +144,16 @@ impl Migrator {
         self.context.connect(Duration::ZERO).await
     }
 
+    /// How what is applied goes together with the migrations, as `MIGRATOR_OUT_OF_ORDER` has it.
+    fn plan_of<'catalog, 'history>(&'catalog self, applied: &'history [Applied]) -> Plan<'catalog, 'history> {
+        let plan = Plan::new(&self.catalog, applied);
+        if self.context.settings.out_of_order { plan.out_of_order() } else { plan }
+    }
+
     /// What is applied, or why it does not go together with the migrations.
     async fn applied(&self, session: &mut Session) -> Result<Vec<Applied>, MigratorError> {
         let applied = history::read(session.connection()).await?.unwrap_or_default();
-        let has_newer = !Plan::new(&self.catalog, &applied).newer.is_empty();
+        let has_newer = !self.plan_of(&applied).newer.is_empty();
         let journal = if has_newer { history::read_journal(session.connection()).await? } else { Vec::new() };
         self.compatible(&applied, &journal)?;
         Ok(applied)
@@ -144,9 +165,9 @@ impl Migrator {
         applied: &[Applied],
         journal: &[JournalEntry],
     ) -> Result<Vec<&'a Migration>, MigratorError> {
-        let plan = Plan::new(&self.catalog, applied);
+        let plan = self.plan_of(applied);
         if !plan.conflicts.is_empty() {
-            return Err(MigratorError::Schema(plan.conflicts));
+            return Err(MigratorError::Schema(plan.reasons()));
         }
         match plan.incompatibility(&self.catalog, journal) {
             Some(reason) => Err(MigratorError::Schema(vec![reason])),

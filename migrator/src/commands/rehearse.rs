@@ -283,8 +283,15 @@ impl RehearsalReport {
                 lines.push(format!("  locks: {}  by {}", locks.join(", "), shortened(&statement.sql)));
             }
         }
+        if !self.migrations.is_empty() && self.migrations.iter().all(|it| it.outcome == Outcome::Skipped) {
+            return "nothing is pending, so nothing was tried; `migrator rehearse` tries every migration"
+                .to_owned();
+        }
         let tried = self.migrations.iter().filter(|it| it.outcome == Outcome::Exact).count();
-        lines.push(format!("{tried} of {} can be undone exactly", self.migrations.len()));
+        lines.push(format!(
+            "{tried} of {} can be undone exactly",
+            self.migrations.iter().filter(|it| it.outcome != Outcome::Skipped).count()
+        ));
         lines.join("\n")
     }
 }

@@ -3,7 +3,9 @@
 use foundation::database::{Backend, Connection, DatabaseError, Statement};
 
 use super::Migrator;
+use super::restore_point::Before;
 use crate::error::MigratorError;
+use crate::history;
 use crate::report::UpReport;
 use crate::session::{Change, Guard, Session, Work};
 
@@ -49,6 +51,9 @@ impl Migrator {
         // Nothing is deleted by a run that could not bring it back.
         self.check_settings(&mut session).await?;
         session.lock().await?;
+        let applied = history::read(session.connection()).await?.unwrap_or_default();
+        let before = Before::new(&applied, None, "reset");
+        let restore_point = self.restore_point(&mut session, before).await?;
         let sql = drop_everything(session.connection()).await?;
         if !sql.is_empty() {
             let title = "the reset".to_owned();
@@ -65,11 +70,14 @@ impl Migrator {
             tracing::warn!(error = %error, "the file keeps its size, because others use it");
         }
         drop(session);
-        self.up(None).await
+        // There is nothing to come back to any more.
+        let mut report = self.without_restore_points().up(None).await?;
+        report.restore_point = restore_point;
+        Ok(report)
     }
 }
 
-async fn drop_everything(connection: &mut Connection) -> Result<String, DatabaseError> {
+pub(super) async fn drop_everything(connection: &mut Connection) -> Result<String, DatabaseError> {
     let statement = match connection.backend() {
         Backend::Postgres => &EVERYTHING_ON_POSTGRES,
         Backend::Sqlite => &EVERYTHING_IN_SQLITE,

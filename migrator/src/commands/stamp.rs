@@ -26,15 +26,7 @@ impl Migrator {
         let mut work = Vec::new();
         for row in applied.iter().filter(|it| it.version > version || !self.knows(it)) {
             work.push(Work::Forget(row.version));
-            work.push(Work::Journal(Entry {
-                version: row.version,
-                name: row.name.clone(),
-                action: Action::Unstamp,
-                compatible_from: None,
-                checksum: Some(row.checksum.clone()),
-                undo_sql: None,
-                error: None,
-            }));
+            work.push(Work::Journal(Entry::gone(row, Action::Unstamp)));
         }
         for migration in self.catalog.iter().filter(|it| it.version() <= version) {
             if applied.iter().any(|it| it.version == migration.version() && self.knows(it)) {

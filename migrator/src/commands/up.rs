@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use foundation::database::Backend;
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::Migrator;
+use super::restore_point::Before;
 use crate::admin::{self, NewAdmin};
 use crate::error::MigratorError;
 use crate::grants;
-use crate::history::{self, Action, Applied, Entry};
-use crate::plan::Plan;
+use crate::history::{Action, Applied, Entry};
 use crate::report::{AppliedNow, Progress, UpReport};
 use crate::session::{Performed, Session};
 use crate::snapshot;
@@ -62,22 +63,29 @@ impl Migrator {
         let admin = self.missing_admin(session, to).await?;
         let grants = grants::missing(session).await?;
         let mut report = UpReport::new(&self.context.url);
+        report.current_version = newest_of(&applied);
         if !(nothing_pending && admin.is_none() && grants.is_none()) {
             session.lock().await?;
+            let before = applied;
             let applied = self.applied(session).await?;
             let pending = self.pending(&applied, to);
+            // On SQLite, which has no lock for a whole run, whoever began meanwhile has made one.
+            let is_first = session.backend() == Backend::Postgres || applied == before;
+            if let (Some(first), true) = (pending.first(), is_first) {
+                let what = format!("V{}", first.version());
+                let target = pending.last().map(|it| it.version());
+                let point = Before::new(&applied, target, &what);
+                report.restore_point = self.restore_point(session, point).await?;
+            }
             *has_begun = !pending.is_empty();
             self.apply(session, &pending, &mut report).await?;
             if let Some(change) = grants::missing(session).await? {
                 session.perform(&change).await.map_err(grants::explain)?;
                 report.granted_to.clone_from(&self.context.settings.grant_to);
             }
-            self.verify(session, to).await?;
+            report.current_version = newest_of(&self.verify(session, to).await?);
             snapshot::record(session).await;
         }
-        report.current_version = history::read(session.connection())
-            .await?
-            .and_then(|applied| applied.last().map(|it| it.version));
         // Last, so that nothing can fail between making a password and telling it.
         if let Some(admin) = admin {
             // Whether one whose answer is lost was made is not known, and its password would be another one.
@@ -88,7 +96,7 @@ impl Migrator {
     }
 
     fn pending<'a>(&'a self, applied: &[Applied], to: Option<Version>) -> Vec<&'a Migration> {
-        let plan = Plan::new(&self.catalog, applied);
+        let plan = self.plan_of(applied);
         plan.pending.into_iter().filter(|it| to.is_none_or(|to| it.version() <= to)).collect()
     }
 
@@ -177,13 +185,21 @@ impl Migrator {
     }
 
     /// Reads the history back and compares it with the migrations, so that success means that it is so.
-    async fn verify(&self, session: &mut Session, to: Option<Version>) -> Result<(), MigratorError> {
+    async fn verify(
+        &self,
+        session: &mut Session,
+        to: Option<Version>,
+    ) -> Result<Vec<Applied>, MigratorError> {
         let applied = self.applied(session).await?;
         let missing: Vec<String> = self
             .pending(&applied, to)
             .iter()
             .map(|it| format!("{} was applied but is not in the history", it.display()))
             .collect();
-        if missing.is_empty() { Ok(()) } else { Err(MigratorError::Schema(missing)) }
+        if missing.is_empty() { Ok(applied) } else { Err(MigratorError::Schema(missing)) }
     }
+}
+
+fn newest_of(applied: &[Applied]) -> Option<Version> {
+    applied.last().map(|it| it.version)
 }

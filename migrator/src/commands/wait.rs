@@ -61,7 +61,7 @@ impl Migrator {
         if awaited == Awaited::Database {
             return Ok(None);
         }
-        match schema::inspect_with(&mut connection, &self.catalog).await {
+        match schema::inspect_as(&mut connection, &self.catalog, self.context.settings.out_of_order).await {
             Ok(report) => match report.state {
                 schema::SchemaState::Divergent(reasons) => Err(MigratorError::Schema(reasons)),
                 schema::SchemaState::TooNew(reason) => Err(MigratorError::Schema(vec![reason])),

@@ -8,9 +8,12 @@ use tokio::time::Instant;
 
 use super::blockers::Blockers;
 use super::{Change, Context, Guard, Performed, Work, postgres, sqlite};
+use crate::correction;
 use crate::error::MigratorError;
 use crate::history;
 use crate::progress;
+use crate::source::Dialect;
+use crate::statements::{Part, split};
 use crate::stop::Stop;
 
 /// How long a statement that was cancelled may take to end before its connection is given up.
@@ -127,18 +130,19 @@ async fn transaction(
     change: &Change,
 ) -> Result<(Performed, u64), Failure> {
     let started_at = context.clock.now();
-    connection.begin().await?;
-    match connection.backend() {
-        Backend::Postgres => postgres::enter(&context.settings, connection).await?,
-        Backend::Sqlite => sqlite::enter(connection).await?,
-    }
-    if !holds(connection, change.guard).await? {
+    let begun = begin(context, connection, change.guard).await?;
+    if !begun.holds {
         connection.rollback().await?;
         return Ok((Performed::Skipped, 0));
     }
+    // What is written last goes together with the end.
+    let (work, record) = match change.work.split_last() {
+        Some((Work::Record { sql }, work)) => (work, Some(sql)),
+        _ => (change.work.as_slice(), None),
+    };
     let mut written = 0;
-    for work in &change.work {
-        match perform_one(context, connection, work, started_at).await {
+    for work in work {
+        match perform_one(context, connection, work, started_at, begun.one_by_one).await {
             Ok(rows) => written += rows,
             Err(Failure::File(..))
                 if connection.backend() == Backend::Postgres && postgres::was_left(connection).await =>
@@ -160,8 +164,37 @@ async fn transaction(
     if connection.backend() == Backend::Sqlite && !matches!(change.guard, Guard::NotFinished(..)) {
         sqlite::leave(connection, &change.title).await?;
     }
-    connection.commit().await?;
+    match record {
+        Some(sql) => connection.commit_with(sql).await?,
+        None => connection.commit().await?,
+    }
     Ok((Performed::Done, written))
+}
+
+/// What was found at the beginning.
+struct Begun {
+    /// Whether the guard holds.
+    holds: bool,
+    /// Whether the statements of files are sent one by one.
+    one_by_one: bool,
+}
+
+async fn begin(context: &Context, connection: &mut Connection, guard: Guard) -> Result<Begun, Failure> {
+    match (connection.backend(), guard) {
+        (Backend::Postgres, Guard::NotApplied(version)) => {
+            let entered = postgres::begin(&context.settings, connection, Some(version)).await?;
+            Ok(Begun { holds: !entered.is_applied, one_by_one: entered.has_citus })
+        }
+        (Backend::Postgres, guard) => {
+            let entered = postgres::begin(&context.settings, connection, None).await?;
+            Ok(Begun { holds: holds(connection, guard).await?, one_by_one: entered.has_citus })
+        }
+        (Backend::Sqlite, guard) => {
+            connection.begin().await?;
+            sqlite::enter(connection).await?;
+            Ok(Begun { holds: holds(connection, guard).await?, one_by_one: false })
+        }
+    }
 }
 
 /// Whether somebody else was in the way, and nothing is wrong with the statement: a lock was not given in
@@ -179,6 +212,7 @@ async fn holds(connection: &mut Connection, guard: Guard) -> Result<bool, Databa
             Ok(!applied && !progress::is_finished(connection, version, number).await?)
         }
         Guard::Applied(version) => history::contains(connection, version).await,
+        Guard::OldJournal => Ok(!correction::journal_keeps_sql(connection).await?),
         Guard::NoAdmin => Ok(!crate::admin::exists(connection).await?),
     }
 }
@@ -189,18 +223,11 @@ async fn perform_one(
     connection: &mut Connection,
     work: &Work,
     started_at: OffsetDateTime,
+    one_by_one: bool,
 ) -> Result<u64, Failure> {
     let now = context.clock.now();
     let done: Result<(), Failure> = match work {
-        Work::File { sql } => {
-            return connection.batch_rows(sql).await.map_err(|error| {
-                if is_contention(&error) {
-                    return Failure::Database(error);
-                }
-                let line = error.position().map(|position| line_at(sql, position));
-                Failure::File(error, line)
-            });
-        }
+        Work::File { sql } => return run_file(connection, sql, one_by_one).await,
         Work::Record { sql } => Ok(connection.batch(sql).await?),
         Work::Execute(statement, values) => Ok(connection.execute(statement, values).await.map(drop)?),
         Work::Remember(migration) => Ok(history::remember(connection, migration, now).await?),
@@ -211,6 +238,26 @@ async fn perform_one(
         Work::Journal(entry) => Ok(history::write_journal(connection, entry, started_at, now).await?),
     };
     done.map(|()| 0)
+}
+
+/// Runs the statements of a file, all at once. Citus passes what changes a distributed table on as it was sent, and
+/// its workers take one statement at a time, so there they are sent one by one.
+async fn run_file(connection: &mut Connection, sql: &str, one_by_one: bool) -> Result<u64, Failure> {
+    let mut rows = 0;
+    let parts = match connection.backend() {
+        Backend::Postgres if one_by_one => split(Dialect::Postgres, sql),
+        _ => vec![Part { sql, offset: 0, line: 1 }],
+    };
+    for part in parts {
+        rows += connection.batch_rows(part.sql).await.map_err(|error| {
+            if is_contention(&error) {
+                return Failure::Database(error);
+            }
+            let line = error.position().map(|position| part.line - 1 + line_at(part.sql, position));
+            Failure::File(error, line)
+        })?;
+    }
+    Ok(rows)
 }
 
 #[cfg(test)]

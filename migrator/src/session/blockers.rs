@@ -10,6 +10,9 @@ use super::Context;
 /// How long a change runs before somebody looks at who is in its way.
 const PATIENCE: Duration = Duration::from_millis(300);
 
+/// The name under which connections are seen that look at what another one does.
+pub(super) const OBSERVER: &str = "bedplate-migrator observer";
+
 const OWN_PID: Statement = Statement::write("pg_stat_activity", "SELECT pg_backend_pid() AS pid");
 
 const BLOCKING: Statement = Statement::read(
@@ -20,6 +23,17 @@ const BLOCKING: Statement = Statement::read(
      FROM unnest(pg_blocking_pids($1)) AS blocking(pid) JOIN pg_stat_activity a ON a.pid = blocking.pid",
 );
 
+/// How the server calls the session of this connection; SQLite has none.
+pub(super) async fn own_pid(connection: &mut Connection) -> Result<Option<i64>, DatabaseError> {
+    match connection.backend() {
+        Backend::Postgres => {
+            let row = connection.query_optional(&OWN_PID, &[]).await?;
+            row.map(|row| row.get("pid")).transpose()
+        }
+        Backend::Sqlite => Ok(None),
+    }
+}
+
 /// The sessions that were seen in the way.
 pub(super) struct Blockers {
     context: Context,
@@ -29,15 +43,8 @@ pub(super) struct Blockers {
 }
 
 impl Blockers {
-    pub(super) async fn new(context: &Context, connection: &mut Connection) -> Result<Self, DatabaseError> {
-        let pid = match connection.backend() {
-            Backend::Postgres => {
-                let row = connection.query_optional(&OWN_PID, &[]).await?;
-                row.map(|row| row.get("pid")).transpose()?
-            }
-            Backend::Sqlite => None,
-        };
-        Ok(Self { context: context.clone(), pid, observer: None, seen: BTreeSet::new() })
+    pub(super) fn new(context: &Context, pid: Option<i64>) -> Self {
+        Self { context: context.clone(), pid, observer: None, seen: BTreeSet::new() }
     }
 
     /// Runs `work`, and looks at who is in its way when it takes long.
@@ -67,8 +74,7 @@ impl Blockers {
         let observer = match &mut self.observer {
             Some(observer) => observer,
             observer => {
-                let name = "bedplate-migrator observer";
-                observer.insert(Connection::open(&self.context.url, &self.context.database, name).await?)
+                observer.insert(Connection::open(&self.context.url, &self.context.database, OBSERVER).await?)
             }
         };
         for row in observer.query(&BLOCKING, &[pid.into()]).await? {

@@ -15,6 +15,8 @@ pub(crate) enum Guard {
     NotFinished(Version, i64),
     /// The version is in the history.
     Applied(Version),
+    /// The journal is one of an older migrator.
+    OldJournal,
     /// There is no active administrator.
     NoAdmin,
     /// Nothing.

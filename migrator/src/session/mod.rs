@@ -13,6 +13,7 @@ use std::time::Duration;
 use foundation::database::{Backend, Connection, DatabaseErrorKind};
 use tokio::time::Instant;
 
+use crate::correction;
 use crate::error::MigratorError;
 use crate::history::Entry;
 use crate::source::{Dialect, bookkeeping};
@@ -28,6 +29,8 @@ pub(crate) struct Session {
     context: Context,
     connection: Connection,
     tally: Tally,
+    /// How the server calls this session, once it was asked.
+    pid: Option<i64>,
 }
 
 /// What the changes since the last [`Session::take_tally`] came to.
@@ -69,7 +72,7 @@ impl Session {
         if create {
             postgres::ensure_schema(context, &mut connection).await?;
         }
-        Ok(Self { context: context.clone(), connection, tally: Tally::default() })
+        Ok(Self { context: context.clone(), connection, tally: Tally::default(), pid: None })
     }
 
     pub(crate) fn backend(&self) -> Backend {
@@ -85,6 +88,13 @@ impl Session {
         &mut self.connection
     }
 
+    async fn pid(&mut self) -> Result<Option<i64>, MigratorError> {
+        if self.pid.is_none() {
+            self.pid = blockers::own_pid(&mut self.connection).await?;
+        }
+        Ok(self.pid)
+    }
+
     /// What the changes since the last time came to.
     pub(crate) fn take_tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)
@@ -94,12 +104,17 @@ impl Session {
         &self.context
     }
 
+    /// Takes the lock that only one migrator can have, and makes nothing.
+    pub(crate) async fn lock_alone(&mut self) -> Result<(), MigratorError> {
+        match self.backend() {
+            Backend::Postgres => postgres::lock(&self.context, &mut self.connection).await,
+            Backend::Sqlite => Ok(sqlite::prepare(&mut self.connection).await?),
+        }
+    }
+
     /// Takes the lock that only one migrator can have, and makes the tables that the migrator keeps.
     pub(crate) async fn lock(&mut self) -> Result<(), MigratorError> {
-        match self.backend() {
-            Backend::Postgres => postgres::lock(&self.context, &mut self.connection).await?,
-            Backend::Sqlite => sqlite::prepare(&mut self.connection).await?,
-        }
+        self.lock_alone().await?;
         let dialect = self.dialect();
         // That they are there already is no news: PostgreSQL would send a notice of it each time.
         let quiet =
@@ -121,6 +136,11 @@ impl Session {
             let work = vec![Work::File { sql: postgres::WIDEN_VERSIONS.to_owned() }];
             self.perform(&Change { title, guard: Guard::None, work }).await?;
         }
+        if !correction::journal_keeps_sql(&mut self.connection).await? {
+            let title = "the journal's place for what was applied".to_owned();
+            let work = vec![Work::File { sql: bookkeeping::upgrade_journal_sql(dialect) }];
+            self.perform(&Change { title, guard: Guard::OldJournal, work }).await?;
+        }
         Ok(())
     }
 
@@ -128,7 +148,8 @@ impl Session {
     /// behind it, and tried again until the deadline.
     pub(crate) async fn perform(&mut self, change: &Change) -> Result<Performed, MigratorError> {
         let (started, waited_before) = (Instant::now(), self.tally.lock_wait);
-        let mut blockers = Blockers::new(&self.context, &mut self.connection).await?;
+        let pid = self.pid().await?;
+        let mut blockers = Blockers::new(&self.context, pid);
         for pause in self.context.pauses(Duration::from_millis(100), Duration::from_secs(2)) {
             if self.context.stop.is_requested() {
                 return Err(MigratorError::Stopped);
@@ -160,6 +181,8 @@ impl Session {
     /// itself is told in any case.
     pub(crate) async fn record_failure(&mut self, mut entry: Entry, error: &MigratorError) {
         entry.error = Some(error.to_string());
+        // It is not what is applied, and the file is there to be mended.
+        entry.sql = None;
         let title = format!("the record of the failure of V{}__{}", entry.version, entry.name);
         let change = Change { title, guard: Guard::None, work: vec![Work::Journal(entry)] };
         if let Err(error) = self.perform(&change).await {

@@ -6,8 +6,10 @@ use foundation::database::{Backend, Connection, DatabaseError, DatabaseErrorKind
 use tokio::time::Instant;
 
 use super::Context;
+use super::blockers::OBSERVER;
 use crate::error::MigratorError;
 use crate::settings::MigratorSettings;
+use crate::source::Version;
 
 /// The key of the advisory lock, the same for every migrator: `bedplate` in ASCII.
 const LOCK_KEY: i64 = 0x6265_6470_6c61_7465;
@@ -15,11 +17,38 @@ const LOCK_KEY: i64 = 0x6265_6470_6c61_7465;
 const TRY_LOCK: Statement = Statement::write("pg_locks", "SELECT pg_try_advisory_lock($1) AS locked");
 
 /// Holds for this very backend. Behind a transaction pooler, another one may have the lock.
-const HOLDS_LOCK: Statement = Statement::write(
+macro_rules! holds_lock {
+    () => {
+        "EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()
+           AND mode = 'ExclusiveLock' AND objsubid = 1 AND (classid::bigint << 32) + objid::bigint = $1
+           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS held"
+    };
+}
+
+const HOLDS_LOCK: Statement = Statement::write("pg_locks", concat!("SELECT ", holds_lock!()));
+
+/// Whether statements have to be sent one by one: workers of Citus take one at a time.
+macro_rules! has_citus {
+    () => {
+        "EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus') AS has_citus"
+    };
+}
+
+const ENTER: Statement = Statement::write(
     "pg_locks",
-    "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()
-       AND mode = 'ExclusiveLock' AND objsubid = 1 AND (classid::bigint << 32) + objid::bigint = $1
-       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS held",
+    concat!("SELECT ", holds_lock!(), ", ", has_citus!(), ", false AS is_applied"),
+);
+
+/// The same before a migration.
+const ENTER_BEFORE: Statement = Statement::write(
+    "refinery_schema_history",
+    concat!(
+        "SELECT ",
+        holds_lock!(),
+        ", ",
+        has_citus!(),
+        ", EXISTS (SELECT 1 FROM refinery_schema_history WHERE version = $2) AS is_applied"
+    ),
 );
 
 const WHO_HOLDS_LOCK: Statement = Statement::read(
@@ -29,6 +58,14 @@ const WHO_HOLDS_LOCK: Statement = Statement::read(
      WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND (l.classid::bigint << 32) + l.objid::bigint = $1
        AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1",
 );
+
+/// How often two connections are compared. Behind a pooler that others use too, one comparison may tell nothing.
+const COMPARISONS: usize = 2;
+
+/// How often the lock is looked for to give it back, when it is the session of whoever gets it next.
+const SEARCHES: usize = 8;
+
+const UNLOCK: Statement = Statement::write("pg_locks", "SELECT pg_advisory_unlock($1) AS unlocked");
 
 /// Set for the length of a transaction, and gone when a file ended it.
 pub(super) const MARKER: &str = "bedplate.in_migration";
@@ -150,7 +187,7 @@ pub(super) async fn lock(context: &Context, connection: &mut Connection) -> Resu
     for pause in context.pauses(Duration::from_millis(20), Duration::from_millis(500)) {
         let row = connection.query_optional(&TRY_LOCK, &[LOCK_KEY.into()]).await?;
         if row.is_some_and(|row| row.get("locked").unwrap_or(false)) {
-            return Ok(());
+            return prove_own_session(context, connection).await;
         }
         let holder = holder(connection).await?;
         if !told {
@@ -166,6 +203,45 @@ pub(super) async fn lock(context: &Context, connection: &mut Connection) -> Resu
     unreachable!("the pauses never end")
 }
 
+/// The proof that no pooler lends the session that has the lock to others. Behind a transaction pooler a second
+/// connection that begins a transaction gets that session, or keeps the first one from getting it again.
+async fn prove_own_session(context: &Context, connection: &mut Connection) -> Result<(), MigratorError> {
+    let mut other = match Connection::open(&context.url, &context.database, OBSERVER).await {
+        Ok(other) => other,
+        Err(error) => {
+            // A role that may have one connection: each transaction proves still that it has the lock.
+            tracing::debug!(error = %error, "whether a pooler is in between cannot be asked");
+            return Ok(());
+        }
+    };
+    for _ in 0..COMPARISONS {
+        other.begin().await?;
+        let is_shared = holds_lock(&mut other).await? || !holds_lock(connection).await?;
+        other.rollback().await?;
+        if is_shared {
+            give_back(connection, &mut other).await?;
+            return Err(MigratorError::Pooler);
+        }
+    }
+    Ok(())
+}
+
+/// Gives the lock back that a session of a pooler has: nobody else could, and it lives on.
+async fn give_back(connection: &mut Connection, other: &mut Connection) -> Result<(), MigratorError> {
+    for _ in 0..SEARCHES {
+        for connection in [&mut *connection, &mut *other] {
+            connection.begin().await?;
+            if holds_lock(connection).await? {
+                connection.query_optional(&UNLOCK, &[LOCK_KEY.into()]).await?;
+                return Ok(connection.commit().await?);
+            }
+            connection.rollback().await?;
+        }
+    }
+    tracing::warn!("a session of the pooler keeps the migrator's lock until the pooler closes it");
+    Ok(())
+}
+
 async fn holder(connection: &mut Connection) -> Result<String, DatabaseError> {
     let Some(row) = connection.query_optional(&WHO_HOLDS_LOCK, &[LOCK_KEY.into()]).await? else {
         return Ok("a session that has just ended".to_owned());
@@ -178,24 +254,47 @@ async fn holder(connection: &mut Connection) -> Result<String, DatabaseError> {
     ))
 }
 
-/// At the beginning of a transaction: its limits, and the proof that this backend holds the lock.
-pub(super) async fn enter(
+/// What was found at the beginning of a transaction.
+pub(super) struct Entered {
+    /// Whether tables of this database may lie on several machines.
+    pub(super) has_citus: bool,
+    /// Whether the version that was asked for is in the history.
+    pub(super) is_applied: bool,
+}
+
+/// Begins a transaction: its limits, the proof that this backend holds the lock, and what else has to be known
+/// before a file is run. A migration waits for its server as seldom as it can.
+pub(super) async fn begin(
     settings: &MigratorSettings,
     connection: &mut Connection,
-) -> Result<(), MigratorError> {
+    version: Option<Version>,
+) -> Result<Entered, MigratorError> {
     let (lock, statement) = (settings.lock_timeout.as_millis(), settings.statement_timeout.as_millis());
     connection
-        .batch(&format!(
+        .begin_with(&format!(
             "SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; SET LOCAL {MARKER} = 'yes'; {KEEP_PLACE}"
         ))
         .await?;
-    prove_lock(connection).await
+    let row = match version {
+        Some(version) => connection.query_optional(&ENTER_BEFORE, &[LOCK_KEY.into(), version.into()]).await?,
+        None => connection.query_optional(&ENTER, &[LOCK_KEY.into()]).await?,
+    };
+    match row {
+        Some(row) if row.get("held")? => {
+            Ok(Entered { has_citus: row.get("has_citus")?, is_applied: row.get("is_applied")? })
+        }
+        _ => Err(MigratorError::Pooler),
+    }
 }
 
 /// The proof that this backend holds the lock: behind a transaction pooler another one may have it.
 pub(super) async fn prove_lock(connection: &mut Connection) -> Result<(), MigratorError> {
+    if holds_lock(connection).await? { Ok(()) } else { Err(MigratorError::Pooler) }
+}
+
+async fn holds_lock(connection: &mut Connection) -> Result<bool, DatabaseError> {
     let row = connection.query_optional(&HOLDS_LOCK, &[LOCK_KEY.into()]).await?;
-    if row.is_some_and(|row| row.get("held").unwrap_or(false)) { Ok(()) } else { Err(MigratorError::Pooler) }
+    Ok(row.is_some_and(|row| row.get("held").unwrap_or(false)))
 }
 
 /// After a file: that the transaction is still the one that was begun.

@@ -22,8 +22,8 @@ pub fn history_table_sql(dialect: Dialect) -> &'static str {
 
 /// Makes the table of what was ever done when it is missing.
 ///
-/// `action` is `up`, `down`, `stamp` or `reset`; `outcome` is `started`, `applied`,
-/// `undone`, `stamped`, `reset` or `failed`. `version` and `name` are null for a `reset`, which concerns all.
+/// `action` is `up`, `down`, `stamp`, `repair` or `reset`; `outcome` is `started`, `applied`,
+/// `undone`, `stamped`, `repaired`, `reset` or `failed`. `sql` is the text of the file that was applied. `version` and `name` are null for a `reset`, which concerns all.
 /// `statement` counts the statements of a file that runs outside of a transaction, from 1: each has a row of its
 /// own, `started` or `applied`, its checksum that of its text. It is null in the rows of whole migrations.
 /// Times come from the migrator's clock: `timestamptz`, and on SQLite microseconds since 1970 in UTC.
@@ -36,9 +36,9 @@ pub fn journal_table_sql(dialect: Dialect) -> &'static str {
     version          bigint,
     name             text,
     statement        bigint,
-    action           text        NOT NULL CHECK (action IN ('up', 'down', 'stamp', 'reset')),
+    action           text        NOT NULL CHECK (action IN ('up', 'down', 'stamp', 'repair', 'reset')),
     outcome          text        NOT NULL
-        CHECK (outcome IN ('started', 'applied', 'undone', 'stamped', 'reset', 'failed')),
+        CHECK (outcome IN ('started', 'applied', 'undone', 'stamped', 'repaired', 'reset', 'failed')),
     started_at       timestamptz NOT NULL,
     finished_at      timestamptz,
     compatible_from  bigint,
@@ -46,6 +46,7 @@ pub fn journal_table_sql(dialect: Dialect) -> &'static str {
     undo_sql         text,
     migrator_version text        NOT NULL,
     error            text,
+    sql              text,
     CHECK (version IS NOT NULL OR action = 'reset')
 )"
         }
@@ -55,9 +56,9 @@ pub fn journal_table_sql(dialect: Dialect) -> &'static str {
     version          INTEGER,
     name             TEXT,
     statement        INTEGER,
-    action           TEXT    NOT NULL CHECK (action IN ('up', 'down', 'stamp', 'reset')),
+    action           TEXT    NOT NULL CHECK (action IN ('up', 'down', 'stamp', 'repair', 'reset')),
     outcome          TEXT    NOT NULL
-        CHECK (outcome IN ('started', 'applied', 'undone', 'stamped', 'reset', 'failed')),
+        CHECK (outcome IN ('started', 'applied', 'undone', 'stamped', 'repaired', 'reset', 'failed')),
     started_at       INTEGER NOT NULL,
     finished_at      INTEGER,
     compatible_from  INTEGER,
@@ -65,8 +66,33 @@ pub fn journal_table_sql(dialect: Dialect) -> &'static str {
     undo_sql         TEXT,
     migrator_version TEXT    NOT NULL,
     error            TEXT,
+    sql              TEXT,
     CHECK (version IS NOT NULL OR action = 'reset')
 ) STRICT"
+        }
+    }
+}
+
+/// Brings the journal of an older migrator to the form above: it had no column `sql` and knew no repair.
+#[must_use]
+pub fn upgrade_journal_sql(dialect: Dialect) -> String {
+    match dialect {
+        Dialect::Postgres => "ALTER TABLE migrator_journal ADD COLUMN sql text,
+    DROP CONSTRAINT IF EXISTS migrator_journal_action_check,
+    DROP CONSTRAINT IF EXISTS migrator_journal_outcome_check,
+    ADD CONSTRAINT migrator_journal_action_check CHECK (action IN ('up', 'down', 'stamp', 'repair', 'reset')),
+    ADD CONSTRAINT migrator_journal_outcome_check
+        CHECK (outcome IN ('started', 'applied', 'undone', 'stamped', 'repaired', 'reset', 'failed'))"
+            .to_owned(),
+        Dialect::Sqlite => {
+            let columns = "id, version, name, statement, action, outcome, started_at, finished_at, compatible_from, checksum, undo_sql, migrator_version, error";
+            format!(
+                "ALTER TABLE migrator_journal RENAME TO migrator_journal_before;
+{};
+INSERT INTO migrator_journal ({columns}) SELECT {columns} FROM migrator_journal_before;
+DROP TABLE migrator_journal_before",
+                journal_table_sql(dialect)
+            )
         }
     }
 }

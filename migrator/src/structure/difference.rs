@@ -123,7 +123,11 @@ fn facts(structure: &Structure, partitions: Partitions) -> Vec<Fact> {
         let kind = if view.materialized { "materialized view" } else { "view" };
         let object = format!("{kind} {name}");
         let definition = one_form(&view.definition, structure.dialect);
-        facts.push(Fact { object: object.clone(), of: None, attributes: vec![("its query", definition)] });
+        facts.push(Fact {
+            object: object.clone(),
+            of: None,
+            attributes: vec![("its query", definition), ("its options", or_none(view.options.as_ref()))],
+        });
         index_facts(name, &object, &view.indexes, &mut facts);
         text_facts(name, &object, "trigger", &view.triggers, structure.dialect, &mut facts);
     }

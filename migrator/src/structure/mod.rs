@@ -181,6 +181,9 @@ pub struct View {
     pub materialized: bool,
     /// Its query; in SQLite the whole statement.
     pub definition: String,
+    /// What stands in its WITH, for example as whom it reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<String>,
     /// The tables and views that it reads.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub reads: BTreeSet<String>,

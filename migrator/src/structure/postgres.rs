@@ -87,6 +87,7 @@ async fn relations(connection: &mut Connection, structure: &mut Structure) -> Re
             let view = View {
                 materialized: kind == "m",
                 definition: one_form(row.get("view")?),
+                options: row.get("storage")?,
                 reads: BTreeSet::new(),
                 indexes: BTreeMap::new(),
                 triggers: BTreeMap::new(),

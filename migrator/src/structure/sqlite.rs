@@ -46,6 +46,7 @@ fn add(structure: &mut Structure, row: &Row) -> Result<(), DatabaseError> {
             let view = View {
                 materialized: false,
                 definition: sql,
+                options: None,
                 reads: std::collections::BTreeSet::new(),
                 indexes: std::collections::BTreeMap::new(),
                 triggers: std::collections::BTreeMap::new(),

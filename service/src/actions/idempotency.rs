@@ -26,6 +26,8 @@ impl Actions {
         let found = idempotency_keys::find(&self.database, request, self.kept_since()).await?;
         let Some(kept) = found else { return Ok(None) };
         if self.keys.verify(PURPOSE, &request.body, &kept.body_hmac) {
+            // Whoever did not get the answer of that time does not know where it ended either.
+            self.database.note_position().await?;
             Ok(Some(kept.answer))
         } else {
             Err(ActionError::IdempotencyMismatch)

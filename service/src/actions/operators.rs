@@ -4,6 +4,7 @@ use foundation::clock::Clock;
 use foundation::database::{Database, DatabaseError, DatabaseErrorKind, Transaction};
 use foundation::entropy::Entropy;
 use foundation::exit::Exit;
+use foundation::passwords;
 use foundation::settings::Secret;
 use migrator::MigratorError;
 use migrator::admin::{Account, hash};
@@ -12,7 +13,6 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::domain::audit::{Actor, AuditEvent, Change, Target};
-use crate::domain::passwords;
 use crate::domain::users::{NewUser, UserType};
 use crate::store::operators::Known;
 use crate::store::{audit_events, operators};

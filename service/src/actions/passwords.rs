@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use foundation::passwords::check;
 use foundation::settings::Secret;
 use serde_json::json;
 use uuid::Uuid;
@@ -11,7 +12,6 @@ use super::sessions::current;
 use super::{ActionError, Actions, Origin};
 use crate::domain::access::Caller;
 use crate::domain::audit::{Actor, Change, Target};
-use crate::domain::passwords::check;
 use crate::store::{audit_events, passwords, sessions};
 
 /// A password that is to be changed.

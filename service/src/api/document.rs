@@ -5,7 +5,7 @@ use std::io;
 
 use serde_json::{Value, json};
 
-use super::security_document;
+use super::{positions_document, security_document};
 
 /// The document in its two forms.
 #[derive(Debug)]
@@ -21,6 +21,7 @@ pub(super) struct Document {
 pub(super) fn finish(spec: &str) -> io::Result<Document> {
     let mut document: Value = serde_json::from_str(spec)?;
     security_document::declare(&mut document);
+    positions_document::declare(&mut document);
     as_parameters_are_read(&mut document);
     say_bounds(&mut document);
     let requested = requested(&document);

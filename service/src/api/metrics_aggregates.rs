@@ -156,7 +156,9 @@ impl MetricsAggregatesApi {
             );
             return Err(ActionError::Invalid(vec![("/query/step".to_owned(), rule)]).into());
         }
-        let found = aggregates::buckets(&self.snapshots.actions.database, &aggregation, MAX_SORTED).await;
+        let database = &self.snapshots.actions.database;
+        let layout = self.snapshots.layout.get(database).await.map_err(Failure::Database)?;
+        let found = aggregates::buckets(database, &aggregation, layout, MAX_SORTED).await;
         let mut buckets = match found {
             Ok(buckets) => buckets,
             Err(AggregateError::Database(error)) => return Err(Failure::Database(error).into()),

@@ -15,6 +15,7 @@ use super::problem::Failure;
 use super::tags::Tag;
 use crate::actions::metrics_snapshots::Snapshots;
 use crate::domain::metrics_snapshots::{Series, SeriesFilter, SeriesKey, Snapshot, is_name};
+use crate::store::layout::Layout;
 use crate::store::metrics_series;
 
 /// How many series a page has when nobody says.
@@ -98,7 +99,15 @@ impl MetricsSeriesApi {
         let asked = self.asked("series", (metric_type.0, source.0), limit.0, cursor.0)?;
         let database = &self.snapshots.actions.database;
         let Asked { filter, after, limit, .. } = &asked;
-        let query = metrics_series::Query::series(database.backend(), filter, after.as_ref(), limit + 1);
+        let layout = self.snapshots.layout.get(database).await.map_err(Failure::Database)?;
+        let query = match layout {
+            Layout::Whole => {
+                metrics_series::Query::series(database.backend(), filter, after.as_ref(), limit + 1)
+            }
+            Layout::Distributed => {
+                metrics_series::Query::series_distributed(filter, after.as_ref(), limit + 1)
+            }
+        };
         let rows = metrics_series::rows(database, &query).await.map_err(Failure::Database)?;
         let found: Result<Vec<Series>, _> = rows.iter().map(metrics_series::series).collect();
         let mut found = found.map_err(Failure::Database)?;
@@ -129,7 +138,15 @@ impl MetricsSeriesApi {
         let asked = self.asked("latest", (metric_type.0, source.0), limit.0, cursor.0)?;
         let database = &self.snapshots.actions.database;
         let Asked { filter, after, limit, .. } = &asked;
-        let query = metrics_series::Query::latest(database.backend(), filter, after.as_ref(), limit + 1);
+        let layout = self.snapshots.layout.get(database).await.map_err(Failure::Database)?;
+        let query = match layout {
+            Layout::Whole => {
+                metrics_series::Query::latest(database.backend(), filter, after.as_ref(), limit + 1)
+            }
+            Layout::Distributed => {
+                metrics_series::Query::latest_distributed(filter, after.as_ref(), limit + 1)
+            }
+        };
         let rows = metrics_series::rows(database, &query).await.map_err(Failure::Database)?;
         let found: Result<Vec<Snapshot<'_>>, _> = rows.iter().map(metrics_series::latest).collect();
         let mut found = found.map_err(Failure::Database)?;

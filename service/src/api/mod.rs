@@ -20,6 +20,7 @@ mod origin;
 pub mod page;
 mod parameters;
 pub mod payload;
+mod positions_document;
 mod probes;
 pub mod problem;
 pub mod problem_json;
@@ -63,7 +64,8 @@ use crate::archive::Archiving;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::HttpMetrics;
 use crate::middleware::{
-    BodyLimit, CatchPanic, HeadAsGet, Observe, Problems, RequestTimeout, SecurityHeaders, TrustedProxies,
+    BodyLimit, CatchPanic, HeadAsGet, Observe, Problems, ReadOwnWrites, RequestTimeout, SecurityHeaders,
+    TrustedProxies,
 };
 use crate::probe::{ProbeView, SharedQuery};
 use crate::settings::{HttpSettings, MetricsSettings};
@@ -188,6 +190,7 @@ impl Application {
         routes
             // `Authorized` finds it there.
             .data(parts.gate)
+            .with(ReadOwnWrites::new(parts.actions.database.has_standby()))
             .with(probes)
             .with(BodyLimit::new(limits.body_bytes, limits.stream_bytes).less_at(LOGIN, LOGIN_BODY))
             .with(RequestTimeout::new(limits.timeout))

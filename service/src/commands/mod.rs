@@ -10,10 +10,11 @@ mod serve;
 
 use std::io::{self, Write as _};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use foundation::database::DatabaseUrl;
 use foundation::exit::Exit;
 use foundation::settings::{Environment, SettingsError};
+use migrator::cli::pages;
 
 pub use serve::Serving;
 
@@ -21,7 +22,7 @@ pub use serve::Serving;
 ///
 /// The settings are environment variables; `service check-config` shows those in force.
 #[derive(Debug, Parser)]
-#[command(name = "service", version)]
+#[command(name = "service", version, after_help = EXAMPLES)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -62,7 +63,27 @@ enum Command {
         #[arg(long)]
         ready: bool,
     },
+    /// Prints the script that completes this program's command line in a shell.
+    Completions {
+        /// Which shell.
+        #[arg(value_enum)]
+        shell: pages::Shell,
+    },
+    /// Prints the page of the manual.
+    Man,
 }
+
+/// What is below the help.
+const EXAMPLES: &str = "Examples:
+  service                       serve
+  service check-config          the settings in force, and what is wrong with them
+  service healthcheck --ready   for a container
+  service admin --help          accounts, beside a service that runs or without one
+  service completions bash      into /etc/bash_completion.d/service
+
+Exit codes:
+  0 done   2 bad usage   65 the schema is not one this release may run on   69 unreachable, or a port in use
+  70 a migration's SQL failed   75 timed out or stopped   78 bad settings, and what only a person can mend";
 
 /// The form of what is shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -83,6 +104,14 @@ pub fn main() -> Exit {
     }
     // On bad usage this ends the program by itself, with 2.
     let arguments = Arguments::parse();
+    // These two are asked for where nothing is configured.
+    match &arguments.command {
+        Some(Command::Completions { shell }) => {
+            return print(Ok(pages::completions(Arguments::command(), *shell)));
+        }
+        Some(Command::Man) => return print(pages::manual(Arguments::command())),
+        _ => {}
+    }
     let environment = Environment::from_process();
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(environment),
@@ -91,6 +120,18 @@ pub fn main() -> Exit {
         Command::Partitions { command } => partitions::run(environment, &command),
         Command::Archive { command } => archive::run(environment, &command),
         Command::Healthcheck { ready } => healthcheck::run(environment, ready),
+        Command::Completions { .. } | Command::Man => unreachable!("it was answered before the settings"),
+    }
+}
+
+/// Writes a page to standard output.
+fn print(page: io::Result<String>) -> Exit {
+    match page.and_then(|page| io::stdout().lock().write_all(page.as_bytes())) {
+        Ok(()) => Exit::Success,
+        Err(error) => {
+            tell(format_args!("the page cannot be written: {error}"));
+            Exit::Configuration
+        }
     }
 }
 

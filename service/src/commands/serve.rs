@@ -177,7 +177,8 @@ impl Serving {
         let (url, database_settings) = (&settings.foundation.database_url, &settings.foundation.database);
         let database = open(&settings)?;
         let lifecycle = Lifecycle::default();
-        let (probe, view) = Probe::new(url.clone(), database_settings.clone(), clock.clone());
+        let (probe, view) =
+            Probe::new(url.clone(), database_settings.clone(), database.clone(), clock.clone());
         tokio::spawn(probe.run());
         let http_metrics = HttpMetrics::default();
         let retention = RetentionMetrics::default();

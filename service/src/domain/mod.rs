@@ -16,7 +16,6 @@ pub mod live;
 pub mod login_limits;
 pub mod metrics_snapshots;
 pub mod partitions;
-pub mod passwords;
 pub mod sessions;
 pub mod users;
 pub mod users_list;

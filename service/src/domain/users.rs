@@ -3,12 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use foundation::passwords;
 use foundation::settings::Secret;
 use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
-
-use super::passwords;
 
 /// How a user signs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use foundation::clock::Clock;
-use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, DatabaseUrl};
+use foundation::database::{Connection, Database, DatabaseError, DatabaseErrorKind, DatabaseUrl};
 use foundation::settings::DatabaseSettings;
 use migrator::schema::{self, SchemaReport};
 use time::OffsetDateTime;
@@ -19,12 +19,14 @@ use crate::domain::health::{DatabaseHealth, DatabaseState};
 const ROUNDS_BETWEEN_INSPECTIONS: u32 = 3;
 
 /// The task that looks.
-#[derive(Debug)]
+#[expect(missing_debug_implementations, reason = "nobody prints a task")]
 pub struct Probe {
     url: DatabaseUrl,
     settings: DatabaseSettings,
     clock: Clock,
     reports: watch::Sender<Report>,
+    /// Whose connections are given up when another server has become the primary.
+    database: Database,
 }
 
 /// What the probe last said, and when.
@@ -78,17 +80,24 @@ struct Session {
     connecting: Option<AbortOnDropHandle<Result<Connection, DatabaseError>>>,
     schema: Option<SchemaReport>,
     rounds_since_inspection: u32,
+    /// The server that took changes last, kept for longer than the connection.
+    primary: Option<String>,
 }
 
 impl Probe {
-    /// A probe of the database at `url`. It looks while [`run`](Self::run) runs.
+    /// A probe of the database at `url`, which `database` is open on. It looks while [`run`](Self::run) runs.
     #[must_use]
-    pub fn new(url: DatabaseUrl, settings: DatabaseSettings, clock: Clock) -> (Self, ProbeView) {
+    pub fn new(
+        url: DatabaseUrl,
+        settings: DatabaseSettings,
+        database: Database,
+        clock: Clock,
+    ) -> (Self, ProbeView) {
         let state = DatabaseState::Disconnected("it has not been asked yet".to_owned());
         let first = DatabaseHealth { checked_at: OffsetDateTime::UNIX_EPOCH, state };
         let (reports, view) =
             watch::channel(Report::new(DatabaseHealth { checked_at: clock.now(), ..first }));
-        (Self { url, settings, clock, reports }, ProbeView(view))
+        (Self { url, settings, clock, reports, database }, ProbeView(view))
     }
 
     /// Looks once a second, for ever. At most one look is under way, and none takes longer than [`BUDGET`].
@@ -108,18 +117,22 @@ impl Probe {
             };
             if matches!(state, DatabaseState::Disconnected(_)) {
                 // Whatever state a connection is in that did not answer, the next round has a new one.
-                session = Session { connecting: session.connecting.take(), ..Session::default() };
+                let Session { connecting, primary, .. } = session;
+                session = Session { connecting, primary, ..Session::default() };
             }
             self.report(DatabaseHealth { checked_at: self.clock.now(), state });
         }
     }
 
     async fn look(&self, session: &mut Session) -> Result<DatabaseState, DatabaseError> {
-        let connection = match &mut session.connection {
-            Some(connection) => connection,
-            none => none.insert(self.connect(&mut session.connecting).await?),
+        let (connection, is_new) = match &mut session.connection {
+            Some(connection) => (connection, false),
+            none => (none.insert(self.connect(&mut session.connecting).await?), true),
         };
         let writable = connection.is_writable().await?;
+        if is_new && writable {
+            self.compare(connection.server().await?, &mut session.primary);
+        }
         session.rounds_since_inspection += 1;
         let known = session.schema.take().filter(|schema| {
             schema.refusal().is_none() && session.rounds_since_inspection < ROUNDS_BETWEEN_INSPECTIONS
@@ -134,6 +147,18 @@ impl Probe {
         let (schema_version, schema_refusal) = (schema.version, schema.refusal());
         session.schema = Some(schema);
         Ok(DatabaseState::Connected { writable, schema_version, schema_refusal })
+    }
+
+    /// Has the connections given up that lead to another server than the primary. Of one that is gone without a
+    /// word, those who wait there would hear nothing until their time is over.
+    fn compare(&self, server: Option<String>, primary: &mut Option<String>) {
+        if primary.is_some() && *primary != server {
+            tracing::info!(
+                "another server is the primary now; the connections to the one before are given up"
+            );
+            self.database.renew();
+        }
+        *primary = server;
     }
 
     /// Waits for the attempt to connect that is under way, or begins one.

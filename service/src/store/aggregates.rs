@@ -6,6 +6,7 @@ use foundation::database::{Backend, Database, DatabaseError, Row, Statement, Val
 use futures_util::StreamExt as _;
 use time::OffsetDateTime;
 
+use super::layout::Layout;
 use crate::domain::aggregates::numbers::{Counting, finite, rate};
 use crate::domain::aggregates::{Aggregation, Bucket, Figure, Found, Path, TooManyNumbers};
 use crate::domain::metrics_snapshots::first_kept;
@@ -31,11 +32,12 @@ pub enum AggregateError {
 pub async fn buckets(
     database: &Database,
     aggregation: &Aggregation,
+    layout: Layout,
     most: u64,
 ) -> Result<Vec<Bucket>, AggregateError> {
     match database.backend() {
         Backend::Postgres => {
-            let (statement, values) = postgres(aggregation);
+            let (statement, values) = postgres(aggregation, layout);
             let rows = database.query(&statement, &values).await?;
             rows.iter().map(|row| bucket(row, aggregation, most)).collect()
         }
@@ -102,9 +104,10 @@ fn float(numeric: &str) -> String {
 
 /// The statement for PostgreSQL. Numbers stay `numeric` as long as possible: making a float of each, by its
 /// text, costs more than adding it up. `OFFSET 0` keeps the planner from looking a number up in its document
-/// once for each figure.
+/// once for each figure; of snapshots that are distributed it would have the coordinator fetch every document, so there
+/// each machine adds up its own.
 #[must_use]
-pub fn postgres(asked: &Aggregation) -> (Statement, Vec<Value>) {
+pub fn postgres(asked: &Aggregation, layout: Layout) -> (Statement, Vec<Value>) {
     let mut sql = Sql::default();
     #[expect(clippy::cast_precision_loss, reason = "it is a whole number of seconds, at most 366 days")]
     let step = sql.bind(Value::Float(asked.step.seconds() as f64));
@@ -126,9 +129,13 @@ pub fn postgres(asked: &Aggregation) -> (Statement, Vec<Value>) {
         "date_bin(CAST({step} AS float8) * interval '1 second', timestamp, timestamptz 'epoch') AS start{time}{found}"
     );
     let snapshots = sql.snapshots(&columns, asked);
+    let fence = match layout {
+        Layout::Whole => " OFFSET 0",
+        Layout::Distributed => "",
+    };
     let text = format!(
         "SELECT start{figures} FROM (\
-           SELECT start{passed}{numbers} FROM ({snapshots} OFFSET 0) AS documents OFFSET 0\
+           SELECT start{passed}{numbers} FROM ({snapshots}{fence}) AS documents{fence}\
          ) AS numbers GROUP BY start ORDER BY start"
     );
     (SELECT.with_sql(text), sql.values)

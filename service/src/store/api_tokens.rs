@@ -23,7 +23,7 @@ const COUNT: Statement = Statement::write(
 );
 
 static LIST: LazyLock<Statement> = LazyLock::new(|| {
-    Statement::read("api_token", "")
+    Statement::current("api_token", "")
         .with_sql(format!("SELECT {COLUMNS} FROM api_token WHERE user_id = $1 ORDER BY id DESC LIMIT $2"))
 });
 

@@ -8,14 +8,19 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::layout::{self, Layout};
 use crate::domain::archive_rows::{ArchivedRow, on_one_line};
 use crate::domain::partitions::Range;
 
 const READ: Statement = Statement::read("metrics_snapshot", "");
 const WRITE: Statement = Statement::write("metrics_snapshot", "");
 
-/// Jumps from one type to the next in the index, instead of reading all rows of each.
-pub(super) fn types_sql(table: &str, condition: &str) -> String {
+/// Jumps from one type to the next in the index, instead of reading all rows of each. Where the table is
+/// distributed there is no way to do so.
+pub(super) fn types_sql(table: &str, condition: &str, layout: Layout) -> String {
+    if layout == Layout::Distributed {
+        return format!("SELECT DISTINCT metric_type FROM {table} WHERE {condition} ORDER BY metric_type");
+    }
     format!(
         "WITH RECURSIVE found (metric_type) AS ( \
            SELECT (SELECT metric_type FROM {table} WHERE {condition} ORDER BY metric_type LIMIT 1) \
@@ -36,7 +41,7 @@ pub(super) fn names(rows: &[Row]) -> Result<Vec<String>, DatabaseError> {
 /// # Errors
 /// What the database says.
 pub async fn types(database: &Database) -> Result<Vec<String>, DatabaseError> {
-    let sql = types_sql("metrics_snapshot", "1 = 1");
+    let sql = types_sql("metrics_snapshot", "1 = 1", layout::find(database).await?);
     names(&database.query(&READ.with_sql(sql), &[]).await?)
 }
 
@@ -46,7 +51,7 @@ pub async fn types(database: &Database) -> Result<Vec<String>, DatabaseError> {
 /// What the database says.
 pub async fn types_in(database: &Database, range: Range) -> Result<Vec<String>, DatabaseError> {
     let condition = "metrics_snapshot.timestamp >= $1 AND metrics_snapshot.timestamp < $2";
-    let sql = types_sql("metrics_snapshot", condition);
+    let sql = types_sql("metrics_snapshot", condition, layout::find(database).await?);
     names(&database.query(&READ.with_sql(sql), &[range.lower.into(), range.upper.into()]).await?)
 }
 
@@ -248,9 +253,18 @@ pub async fn bound_waiting(
 /// Rows that one statement inserts, at most.
 pub const INSERTED_AT_ONCE: usize = 200;
 
-/// Of the rows `old`, those that are not in the table. No unique index of PostgreSQL would find them.
-pub(super) const MISSING: &str = "NOT EXISTS (SELECT FROM metrics_snapshot AS kept WHERE kept.metric_type = old.metric_type \
-    AND kept.source = old.source AND kept.timestamp = old.timestamp AND kept.id = old.id)";
+/// Those of the rows in `old` that are in the table. No unique index of PostgreSQL would find them. They are joined,
+/// not looked for row by row, which a table that is distributed does not know.
+pub(super) fn kept(old: &str) -> String {
+    format!(
+        "kept AS MATERIALIZED (SELECT m.source, m.timestamp, m.id FROM {old} AS old JOIN metrics_snapshot AS m \
+           ON m.metric_type = old.metric_type AND m.source = old.source AND m.timestamp = old.timestamp AND m.id = old.id)"
+    )
+}
+
+/// Those that are not.
+pub(super) const MISSING: &str = "NOT EXISTS (SELECT FROM kept WHERE kept.source = old.source \
+    AND kept.timestamp = old.timestamp AND kept.id = old.id)";
 
 /// Brings rows back with their ids, those that are not there, and says how many. At most
 /// [`INSERTED_AT_ONCE`]. Whoever brings rows of a range back has to be the only one who does.
@@ -280,8 +294,9 @@ pub async fn insert(
     let (places, columns) = (places.collect::<Vec<_>>().join(", "), COLUMNS.map(|it| it.0).join(", "));
     let sql = match backend {
         Backend::Postgres => format!(
-            "INSERT INTO metrics_snapshot ({columns}) SELECT {columns} FROM (VALUES {places}) AS old ({columns}) \
-             WHERE {MISSING}"
+            "WITH old ({columns}) AS MATERIALIZED (VALUES {places}), {} \
+             INSERT INTO metrics_snapshot ({columns}) SELECT {columns} FROM old WHERE {MISSING}",
+            kept("old")
         ),
         Backend::Sqlite => {
             format!("INSERT INTO metrics_snapshot ({columns}) VALUES {places} ON CONFLICT DO NOTHING")

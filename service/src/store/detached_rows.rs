@@ -5,7 +5,8 @@ use foundation::database::{
 };
 use time::OffsetDateTime;
 
-use super::archive_rows::{MISSING, count_in, names, rows_of, types_sql};
+use super::archive_rows::{MISSING, count_in, kept, names, rows_of, types_sql};
+use super::layout::{self, Layout};
 
 const READ: Statement = Statement::read("metrics_snapshot_detached", "");
 const WRITE: Statement = Statement::write("metrics_snapshot_detached", "");
@@ -29,7 +30,7 @@ fn detached_table(name: &str) -> Result<&str, DatabaseError> {
 /// # Errors
 /// What the database says.
 pub async fn types(database: &Database, name: &str) -> Result<Vec<String>, DatabaseError> {
-    let sql = types_sql(detached_table(name)?, "1 = 1");
+    let sql = types_sql(detached_table(name)?, "1 = 1", layout::find(database).await?);
     names(&database.query(&READ.with_sql(sql), &[]).await?)
 }
 
@@ -78,8 +79,10 @@ pub async fn put_back(
            DELETE FROM {table} AS d USING old WHERE d.metric_type = $1 AND d.source = old.source \
              AND d.timestamp = old.timestamp AND d.id = old.id \
            RETURNING d.id, d.timestamp, d.source, d.metric_type, d.metric_data), \
+         {}, \
          put AS (INSERT INTO metrics_snapshot ({columns}) SELECT {columns} FROM moved AS old WHERE {MISSING}) \
-         SELECT COUNT(*) AS count, MAX(timestamp) AS last FROM moved"
+         SELECT COUNT(*) AS count, MAX(timestamp) AS last FROM moved",
+        kept("moved")
     );
     let values: [Value; 3] = [metric_type.into(), from.into(), limit.into()];
     let row = transaction.query_optional(&WRITE.with_sql(sql), &values).await?;
@@ -92,10 +95,21 @@ const BYTES: Statement = Statement::read(
     "SELECT COALESCE(pg_total_relation_size(to_regclass($1)), 0) AS count",
 );
 
+/// One that was taken out before the table was distributed lies on the coordinator.
+const BYTES_DISTRIBUTED: Statement = Statement::read(
+    "metrics_snapshot_detached",
+    "SELECT COALESCE(CASE WHEN EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = to_regclass($1)) \
+       THEN citus_total_relation_size(to_regclass($1)) ELSE pg_total_relation_size(to_regclass($1)) END, 0) AS count",
+);
+
 /// What a detached partition takes on the disk, its indexes included, in bytes.
 ///
 /// # Errors
 /// What the database says.
 pub async fn bytes(database: &Database, name: &str) -> Result<u64, DatabaseError> {
-    count_in(database.query_optional(&BYTES, &[detached_table(name)?.into()]).await?)
+    let statement = match layout::find(database).await? {
+        Layout::Whole => &BYTES,
+        Layout::Distributed => &BYTES_DISTRIBUTED,
+    };
+    count_in(database.query_optional(statement, &[detached_table(name)?.into()]).await?)
 }

@@ -42,6 +42,29 @@ impl Query {
         Self::new(backend, filter, after, limit, &columns)
     }
 
+    /// As [`series`](Self::series) of snapshots that are distributed, where there is no way from one to the next:
+    /// each machine looks through its index.
+    #[must_use]
+    pub fn series_distributed(filter: &SeriesFilter, after: Option<&SeriesKey>, limit: u32) -> Self {
+        let columns = "metric_type, source, min(timestamp) AS first_time, max(timestamp) AS last_time";
+        let (sql, values) = grouped(columns, filter, after, limit);
+        Self { statement: SELECT.with_sql(sql), values }
+    }
+
+    /// As [`latest`](Self::latest) of snapshots that are distributed.
+    #[must_use]
+    pub fn latest_distributed(filter: &SeriesFilter, after: Option<&SeriesKey>, limit: u32) -> Self {
+        let (grouped, values) =
+            grouped("metric_type, source, max(timestamp) AS newest", filter, after, limit);
+        let sql = format!(
+            "SELECT DISTINCT ON (m.metric_type, m.source) m.metric_type, m.source, m.id, m.timestamp, m.metric_data \
+             FROM ({grouped}) AS series JOIN metrics_snapshot AS m ON m.metric_type = series.metric_type \
+               AND m.source = series.source AND m.timestamp = series.newest \
+             ORDER BY m.metric_type, m.source, m.id DESC"
+        );
+        Self { statement: SELECT.with_sql(sql), values }
+    }
+
     /// From a series the way goes to the next source of its type; when there is none, its source is null, and
     /// the way goes to the next type, whose source is empty as no source is. So they come in their order.
     fn new(
@@ -94,6 +117,41 @@ impl Query {
         );
         Self { statement: SELECT.with_sql(sql), values }
     }
+}
+
+/// A row for each of the series behind one, at most `limit` of them.
+fn grouped(
+    columns: &str,
+    filter: &SeriesFilter,
+    after: Option<&SeriesKey>,
+    limit: u32,
+) -> (String, Vec<Value>) {
+    let (mut conditions, mut values) = (Vec::new(), Vec::new());
+    let mut demand = |comparison: &str, value: &str| {
+        values.push(value.into());
+        conditions.push(format!("{comparison} ${}", values.len()));
+    };
+    if let Some(metric_type) = &filter.metric_type {
+        demand("metric_type =", metric_type);
+    }
+    if let Some(source) = &filter.source {
+        demand("source =", source);
+    }
+    if let Some(after) = after {
+        demand("metric_type >=", &after.metric_type);
+        values.extend([after.metric_type.as_str().into(), after.source.as_str().into()]);
+        let count = values.len();
+        conditions.push(format!("(metric_type, source) > (${}, ${count})", count - 1));
+    }
+    let demanded = if conditions.is_empty() { "" } else { " WHERE " };
+    let conditions = conditions.join(" AND ");
+    values.push(limit.into());
+    let sql = format!(
+        "SELECT {columns} FROM metrics_snapshot{demanded}{conditions} \
+         GROUP BY metric_type, source ORDER BY metric_type, source LIMIT ${}",
+        values.len()
+    );
+    (sql, values)
 }
 
 /// The rows that a query finds.

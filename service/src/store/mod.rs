@@ -13,6 +13,7 @@ pub mod deployment;
 pub mod detached_rows;
 pub mod health;
 pub mod idempotency_keys;
+pub mod layout;
 pub mod leases;
 pub mod login_failures;
 pub mod metrics_series;

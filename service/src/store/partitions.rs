@@ -4,11 +4,20 @@ use std::time::Duration;
 
 use foundation::database::{Database, DatabaseError, Row, Statement, Transaction, Value};
 
+use super::layout::{self, Layout};
 use crate::domain::partitions::{Detached, Partition, Range};
 
 const LIST: Statement = Statement::read(
     "metrics_snapshot_partition",
     "SELECT name, lower_bound, upper_bound, bytes, made_at FROM metrics_snapshot_partition ORDER BY lower_bound",
+);
+
+/// The catalog of the coordinator knows nothing of what lies on the other machines.
+const LIST_DISTRIBUTED: Statement = Statement::read(
+    "metrics_snapshot_partition",
+    "SELECT name, lower_bound, upper_bound, made_at, \
+       citus_total_relation_size(CAST(quote_ident(name) AS regclass)) AS bytes \
+     FROM metrics_snapshot_partition ORDER BY lower_bound",
 );
 
 const DETACHED: Statement = Statement::read(
@@ -42,7 +51,11 @@ pub async fn list(database: &Database) -> Result<Vec<Partition>, DatabaseError> 
         let bytes = u64::try_from(row.get::<i64>("bytes")?).unwrap_or(0);
         Ok(Partition { name: row.get("name")?, range: range(row)?, bytes, made_at: row.get("made_at")? })
     };
-    database.query(&LIST, &[]).await?.iter().map(partition).collect()
+    let statement = match layout::find(database).await? {
+        Layout::Whole => &LIST,
+        Layout::Distributed => &LIST_DISTRIBUTED,
+    };
+    database.query(statement, &[]).await?.iter().map(partition).collect()
 }
 
 /// The partitions that were taken out of the table and are not dropped yet, in the order of time.

@@ -19,7 +19,7 @@ const TRIM: Statement = Statement::write(
      AND id NOT IN (SELECT id FROM session WHERE user_id = $1 ORDER BY id DESC LIMIT $2)",
 );
 
-const LIST: Statement = Statement::read(
+const LIST: Statement = Statement::current(
     "session",
     "SELECT id, user_id, created_at, last_used_at, expires_at, address, user_agent FROM session \
      WHERE user_id = $1 AND expires_at > $2 AND last_used_at >= $3 ORDER BY id DESC LIMIT $4",

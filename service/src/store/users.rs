@@ -180,7 +180,7 @@ pub async fn lock_admins(transaction: &mut Transaction, backend: Backend) -> Res
     }
 }
 
-const OTHER_ADMIN: Statement = Statement::read(
+const OTHER_ADMIN: Statement = Statement::current(
     "users",
     "SELECT 1 AS one FROM users \
      WHERE is_admin AND is_active AND NOT is_blocked AND user_type <> 'eve_sso' AND id <> $1 LIMIT 1",

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use foundation::database::{Backend, Database, Row, Statement, Value};
-use foundation::testing::{TestDatabase, database_settings};
+use foundation::testing::{TestDatabase, database_settings, pooled};
 use service::archive::Restore;
 use service::domain::archive_runs::RunState;
 use service::domain::partitions::{Range, Width};
@@ -115,7 +115,8 @@ async fn clients_notice_nothing_of_a_run() {
 
     let met = Arc::new(Met::default());
     let pool = database_settings([("DATABASE_POOL_SIZE", "20")]);
-    let pool = Database::open(&world.test.url, &pool, "clients").unwrap();
+    let url = pooled(&world.test.address).parse().unwrap();
+    let pool = Database::open(&url, &pool, "clients").unwrap();
     let clients: Vec<_> = (0..CLIENTS.cast_signed())
         .map(|number| tokio::spawn(client(pool.clone(), met.clone(), number)))
         .collect();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use foundation::entropy::Entropy;
 use foundation::on_both_databases;
-use foundation::testing::program;
+use foundation::testing::{pooled, program};
 use service::domain::archive_files::manifest_location;
 use time::OffsetDateTime;
 use tokio::process::Command;
@@ -24,7 +24,10 @@ fn rounds() -> usize {
 pub fn command(world: &World) -> Command {
     let place = format!("file://{}", world.test.folder.path().join("archive").display());
     let mut command = program(env!("CARGO_BIN_EXE_service"), world.test.folder.path());
-    command.args(["archive", "run"]).env("DATABASE_URL", &world.test.address).env("ARCHIVE_URL", place);
+    command
+        .args(["archive", "run"])
+        .env("DATABASE_URL", pooled(&world.test.address))
+        .env("ARCHIVE_URL", place);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use foundation::clock::Clock;
 use foundation::entropy::Entropy;
 use foundation::settings::Environment;
-use foundation::testing::evidence;
+use foundation::testing::{evidence, pooled};
 use migrator::stop::Stop;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
@@ -48,6 +48,7 @@ impl TestService {
     ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let database = sqlite_url(&folder);
+        let served = served(variables);
         let defaults = [
             ("DATABASE_URL", database.as_str()),
             ("HTTP_ADDRESS", "127.0.0.1:0"),
@@ -58,7 +59,8 @@ impl TestService {
         let defaults = defaults.into_iter().filter(|(name, _)| variables.iter().all(|(it, _)| it != name));
         evidence::watch();
         evidence::variables(variables.iter().copied());
-        let mut environment = Environment::from_pairs(defaults.chain(variables.iter().copied()));
+        let given = served.iter().map(|(name, value)| (*name, value.as_str()));
+        let mut environment = Environment::from_pairs(defaults.chain(given));
         let settings = ServiceSettings::read(&mut environment);
         environment.finish().expect("the settings are good");
         let (_nobody_stops_it, stop) = Stop::new();
@@ -85,6 +87,15 @@ impl TestService {
     pub async fn ready(&self) {
         wait_for(&self.client, &self.url("/readyz"), StatusCode::OK).await;
     }
+}
+
+/// The variables as the service is given them: its database may stand behind a pooler.
+fn served<'a>(variables: &[(&'a str, &str)]) -> Vec<(&'a str, String)> {
+    let value = |(name, value): &(&'a str, &str)| match *name {
+        "DATABASE_URL" | "DATABASE_READ_URL" => (*name, pooled(value)),
+        name => (name, (*value).to_owned()),
+    };
+    variables.iter().map(value).collect()
 }
 
 pub fn client() -> reqwest::Client {
@@ -151,7 +162,7 @@ impl Program {
             .env("HTTP_ADDRESS", "127.0.0.1:0")
             .env("TELEMETRY_PROMETHEUS_ADDRESS", "off")
             .env("METRICS_COLLECT_INTERVAL", "off")
-            .envs(variables.iter().copied())
+            .envs(served(variables))
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let stderr = BufReader::new(child.stderr.take().expect("a pipe"));

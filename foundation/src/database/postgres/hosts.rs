@@ -2,20 +2,27 @@
 //!
 //! tokio-postgres tries them one after the other, but its `connect_timeout` ends with the connection of
 //! TCP. A host that is frozen still accepts that and then is silent for ever, so here the time is that of
-//! the whole attempt.
+//! the whole attempt; and where `target_session_attrs` says which of them it has to be, they are asked beside
+//! each other.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::time::Duration;
 
 use deadpool_postgres::Connect;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
-use tokio_postgres::config::{Host, LoadBalanceHosts};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_postgres::config::{Host, LoadBalanceHosts, TargetSessionAttrs};
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, Notification};
 use tokio_postgres_rustls::MakeRustlsConnect;
+
+/// How long a host may be silent before the next one is asked beside it, and how long one is left alone that
+/// refused.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 type Connected = (Client, JoinHandle<()>);
 
@@ -63,6 +70,9 @@ pub(super) async fn connect_and_hear(
     else {
         return connect_any(config, tls, notifications).await;
     };
+    if config.get_target_session_attrs() != TargetSessionAttrs::Any && !others.is_empty() {
+        return connect_fitting(config, tls, notifications, *limit).await;
+    }
     let share = all_together / u32::try_from(hosts.len()).unwrap_or(u32::MAX);
     let limit = share.min(*limit);
     let port_of = |index: usize| ports.get(index).or(ports.first()).copied();
@@ -77,6 +87,58 @@ pub(super) async fn connect_and_hear(
         }
     }
     connect_any(&alone(config, last, port_of(others.len())), tls, notifications).await
+}
+
+/// Connects to the host that is what is asked for, the primary for example. One that is silent does not keep the
+/// next ones from being asked beside it, and who refuses is asked again while another one is silent: that is
+/// what a failover looks like, and then who refused is promoted.
+async fn connect_fitting(
+    config: &Config,
+    tls: &MakeRustlsConnect,
+    notifications: Option<&Sender<Notification>>,
+    limit: Duration,
+) -> Result<Connected, Error> {
+    let (hosts, ports) = (config.get_hosts(), config.get_ports());
+    let attempt = |index: usize, pause: Duration| async move {
+        let one = alone(config, &hosts[index], ports.get(index).or(ports.first()).copied());
+        sleep(pause).await;
+        (index, timeout(limit, connect_any(&one, tls, notifications)).await)
+    };
+    let mut attempts = FuturesUnordered::new();
+    let mut refused = None;
+    let mut silent: Vec<bool> = hosts.iter().map(|_| true).collect();
+    let (mut asked, mut next_at) = (0, Instant::now());
+    loop {
+        if asked < hosts.len() && next_at <= Instant::now() {
+            attempts.push(attempt(asked, Duration::ZERO));
+            (asked, next_at) = (asked + 1, Instant::now() + PATIENCE);
+        }
+        let (index, answer) = tokio::select! {
+            Some(answered) = attempts.next() => answered,
+            () = sleep_until(next_at), if asked < hosts.len() => continue,
+        };
+        silent[index] = false;
+        match answer {
+            Ok(Ok(connected)) => return Ok(connected),
+            Ok(Err(error)) => {
+                tracing::debug!(host = ?hosts[index], error = %error, "a host refuses");
+                if silent.contains(&true) {
+                    attempts.push(attempt(index, PATIENCE));
+                }
+                refused = Some(error);
+            }
+            Err(_) => tracing::debug!(host = ?hosts[index], "a host does not answer"),
+        }
+        next_at = Instant::now();
+        if attempts.is_empty() && asked == hosts.len() {
+            break;
+        }
+    }
+    match refused {
+        Some(error) => Err(error),
+        // Whoever asked has a time limit of their own.
+        None => std::future::pending().await,
+    }
 }
 
 async fn connect_any(

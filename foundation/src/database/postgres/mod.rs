@@ -5,6 +5,7 @@ mod hosts;
 mod lanes;
 mod listen;
 mod pool;
+mod position;
 mod stream;
 mod tls;
 mod values;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{ClientWrapper, Object};
 use futures_util::TryStreamExt as _;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{CancelToken, SimpleQueryMessage};
@@ -25,6 +27,7 @@ use crate::settings::DatabaseSettings;
 pub(super) use copy::CopyIn;
 pub(super) use lanes::Lanes;
 pub(super) use pool::PostgresPool;
+pub(super) use position::{FLUSHED, Replayed, Standing, WRITTEN, position};
 pub(super) use values::PostgresRow;
 
 /// How long the server gets to act on a request to cancel, or on a rollback nobody waits for.
@@ -41,6 +44,8 @@ pub(super) struct PostgresConnection {
     /// Whether a statement is under way: true when the caller went away in the middle of it.
     busy: bool,
     in_transaction: bool,
+    /// Tells that the connections that are open lead to a server that is not the primary any more.
+    renewals: Option<watch::Receiver<()>>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "the larger one is the one that has to be fast")]
@@ -87,7 +92,8 @@ impl PostgresConnection {
     }
 
     fn new(holder: Holder, cancel: Cancel, statement_timeout: Option<Duration>) -> Self {
-        Self { holder: Some(holder), cancel, statement_timeout, busy: false, in_transaction: false }
+        let holder = Some(holder);
+        Self { holder, cancel, statement_timeout, busy: false, in_transaction: false, renewals: None }
     }
 
     pub(super) fn canceller(&self) -> Cancel {
@@ -137,6 +143,19 @@ impl PostgresConnection {
         self.batch("BEGIN").await
     }
 
+    /// Begins a transaction with these statements.
+    pub(super) async fn begin_with(&mut self, sql: &str) -> Result<(), DatabaseError> {
+        self.in_transaction = true;
+        self.batch(&format!("BEGIN;\n{sql}")).await
+    }
+
+    /// Ends it with these.
+    pub(super) async fn commit_with(&mut self, sql: &str) -> Result<(), DatabaseError> {
+        self.batch(&format!("{sql};\nCOMMIT")).await?;
+        self.in_transaction = false;
+        Ok(())
+    }
+
     pub(super) async fn commit(&mut self) -> Result<(), DatabaseError> {
         self.batch("COMMIT").await?;
         self.in_transaction = false;
@@ -155,6 +174,13 @@ impl PostgresConnection {
         rows.first().map_or(Ok(false), |row| row.get("writable"))
     }
 
+    /// Which run of which server answers here: another one after a failover, and after a restart.
+    pub(super) async fn server(&mut self) -> Result<Option<String>, DatabaseError> {
+        const SQL: &str = "SELECT concat_ws(' ', inet_server_addr(), inet_server_port(), pg_postmaster_start_time()) AS server";
+        let rows = self.query(SQL, &[]).await?;
+        rows.first().map(|row| row.get("server")).transpose()
+    }
+
     fn client(&self) -> Result<&ClientWrapper, DatabaseError> {
         match &self.holder {
             Some(Holder::Pooled(object)) => Ok(object),
@@ -170,13 +196,24 @@ impl PostgresConnection {
         work: impl AsyncFnOnce(&ClientWrapper) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, DatabaseError> {
         self.busy = true;
+        let mut renewals = self.renewals.clone();
         let client = self.client()?;
+        let work = async {
+            tokio::select! {
+                biased;
+                result = work(client) => Ok(result),
+                () = renewed(renewals.as_mut()) => {
+                    let words = "another server is the primary now";
+                    Err(DatabaseError::new(DatabaseErrorKind::Unreachable, words))
+                }
+            }
+        };
         let result = match self.statement_timeout {
-            Some(limit) => match timeout(limit + GRACE, work(client)).await {
-                Ok(result) => result,
+            Some(limit) => match timeout(limit + GRACE, work).await {
+                Ok(result) => result?,
                 Err(_) => return Err(timed_out(limit)),
             },
-            None => work(client).await,
+            None => work.await?,
         };
         self.busy = false;
         result.map_err(|error| match DatabaseError::from(error) {
@@ -216,6 +253,17 @@ impl Drop for PostgresConnection {
             }
             (_, _, Err(_)) => drop(Object::take(object)),
         }
+    }
+}
+
+/// Returns when the connection is one of those that are given up.
+async fn renewed(renewals: Option<&mut watch::Receiver<()>>) {
+    let told = match renewals {
+        Some(renewals) => renewals.changed().await.is_ok(),
+        None => false,
+    };
+    if !told {
+        std::future::pending::<()>().await;
     }
 }
 

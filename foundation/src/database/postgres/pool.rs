@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -25,6 +26,7 @@ pub(in crate::database) struct PostgresPool {
     get_timeout: Duration,
     lanes: Lanes,
     listen_to: Arc<ListenTo>,
+    renewals: watch::Sender<()>,
 }
 
 impl PostgresPool {
@@ -41,10 +43,12 @@ impl PostgresPool {
             ManagerConfig { recycling_method: RecyclingMethod::Fast },
         );
         // A statement is planned once for each connection. Planned anew each time, as the server would choose,
-        // the page of a day takes twice as long, because the planner looks at every partition of the table.
+        // the page of a day takes twice as long, because the planner looks at every partition of the table. Citus
+        // has no such plan where the values say which machine to ask, and fails.
         let limits = format!(
             "SET statement_timeout = {0}; SET idle_in_transaction_session_timeout = {0}; \
-             SET plan_cache_mode = force_generic_plan",
+             SELECT set_config('plan_cache_mode', 'force_generic_plan', false) \
+             WHERE NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')",
             settings.statement_timeout.as_millis()
         );
         let (idle, recycle_timeout) = (settings.idle_timeout, settings.recycle_timeout);
@@ -87,6 +91,7 @@ impl PostgresPool {
             pool,
             lanes,
             listen_to,
+            renewals: watch::Sender::new(()),
             tls,
             url: url.clone(),
             statement_timeout: settings.statement_timeout,
@@ -104,12 +109,16 @@ impl PostgresPool {
     pub(in crate::database) async fn get(&self) -> Result<PostgresConnection, DatabaseError> {
         // Each idle connection is checked within its own time. Of a server that is frozen all of them
         // fail, one after the other, and nobody waits for that.
+        let renewals = self.renewals.subscribe();
         let object = match timeout(self.get_timeout, self.pool.get()).await {
             Ok(given) => given.map_err(|error| self.not_given(error))?,
             Err(_) => return Err(not_connected(&self.url, timed_out(self.get_timeout))),
         };
         let cancel = Cancel { token: object.cancel_token(), tls: self.tls.clone() };
-        Ok(PostgresConnection::new(Holder::Pooled(object), cancel, Some(self.statement_timeout)))
+        let mut connection =
+            PostgresConnection::new(Holder::Pooled(object), cancel, Some(self.statement_timeout));
+        connection.renewals = Some(renewals);
+        Ok(connection)
     }
 
     /// What is heard on a channel.
@@ -148,6 +157,14 @@ impl PostgresPool {
             surplus -= usize::from(close);
             !close
         });
+    }
+
+    /// Gives up every connection that is open, those in use as well: they lead to a server that is gone, or
+    /// not the primary any more, and nobody waits for it to say so.
+    pub(in crate::database) fn renew(&self) {
+        self.pool.retain(|_, _| false);
+        self.lanes.close();
+        self.renewals.send_replace(());
     }
 
     pub(in crate::database) fn close(&self) {

@@ -1,5 +1,6 @@
 //! The SQLite driver: the only place that names rusqlite and deadpool-sqlite.
 
+mod copy;
 mod insert;
 mod pool;
 mod stream;
@@ -141,6 +142,16 @@ impl SqliteConnection {
     pub(super) async fn begin(&mut self) -> Result<(), DatabaseError> {
         self.in_transaction = true;
         self.batch("BEGIN IMMEDIATE").await
+    }
+
+    pub(super) async fn begin_with(&mut self, sql: &str) -> Result<(), DatabaseError> {
+        self.begin().await?;
+        self.batch(sql).await
+    }
+
+    pub(super) async fn commit_with(&mut self, sql: &str) -> Result<(), DatabaseError> {
+        self.batch(sql).await?;
+        self.commit().await
     }
 
     pub(super) async fn commit(&mut self) -> Result<(), DatabaseError> {

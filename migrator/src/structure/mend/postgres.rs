@@ -59,7 +59,8 @@ pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
     for name in in_order_of_reading(to, |it| views.contains(it) || !from.views.contains_key(it)) {
         let view = &to.views[name];
         let query = view.definition.trim().trim_end_matches(';');
-        out.run(format!("CREATE {} {} AS\n{query}", kind_of_view(view), quote_name(name)));
+        let options = view.options.as_ref().map(|it| format!(" WITH ({it})")).unwrap_or_default();
+        out.run(format!("CREATE {} {}{options} AS\n{query}", kind_of_view(view), quote_name(name)));
         view.indexes.values().for_each(|index| out.run(&index.definition));
     }
     postgres_parts::make_texts(&way, &views, &mut out);
@@ -77,6 +78,7 @@ impl<'a> Way<'a> {
     fn views_in_the_way(&self) -> BTreeSet<&'a str> {
         let same = |left: &View, right: &View| {
             left.definition == right.definition
+                && left.options == right.options
                 && left.materialized == right.materialized
                 && left.indexes == right.indexes
         };

@@ -46,9 +46,11 @@ macro_rules! of_no_extension {
     };
 }
 
+/// How tables lie on machines is no part of the schema, and neither is what distributes them.
 pub(super) const EXTENSIONS: Statement = Statement::read(
     "pg_extension",
-    "SELECT extname::text AS name FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY 1",
+    "SELECT extname::text AS name FROM pg_extension
+     WHERE extname NOT IN ('plpgsql', 'citus', 'citus_columnar') ORDER BY 1",
 );
 
 pub(super) const ENUMS: Statement = Statement::read(
@@ -141,7 +143,7 @@ pub(super) const RELATIONS: Statement = Statement::read(
            CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid, true) END AS view,
            (SELECT string_agg(quote_ident(p.relname), ', ' ORDER BY i.inhseqno) FROM pg_inherits i
             JOIN pg_class p ON p.oid = i.inhparent WHERE i.inhrelid = c.oid) AS inherits,
-           CASE WHEN c.relkind IN ('r', 'p') THEN array_to_string(c.reloptions, ', ') END AS storage
+           array_to_string(c.reloptions, ', ') AS storage
          FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm') AND ",
         is_ours!()
     ),

@@ -15,6 +15,7 @@ use crate::domain::idempotency::{Answer, KeyedRequest, Outcome};
 use crate::domain::metrics_snapshots::{NewSnapshot, Order, Position, Rules, SnapshotFilter};
 use crate::partitions::Partitions;
 use crate::settings::MetricsSettings;
+use crate::store::layout::KnownLayout;
 use crate::store::metrics_snapshots;
 
 /// Batches that are read and stored at the same time. More wait: they would wait for each other in the pages of
@@ -30,6 +31,8 @@ pub struct Snapshots {
     pub partitions: Partitions,
     /// Which snapshots are taken.
     pub settings: Arc<MetricsSettings>,
+    /// How those that are stored lie.
+    pub layout: KnownLayout,
     /// Batches that may still be read and stored at the same time.
     batches: Arc<Semaphore>,
     /// Streams that may still be stored at the same time.
@@ -44,7 +47,8 @@ impl Snapshots {
     pub fn new(actions: Actions, partitions: Partitions, settings: Arc<MetricsSettings>) -> Self {
         let slots = || Arc::new(Semaphore::new(usize::try_from(settings.streams.get()).unwrap_or(1)));
         let batches = Arc::new(Semaphore::new(BATCHES));
-        Self { batches, writers: slots(), readers: slots(), actions, partitions, settings }
+        let layout = KnownLayout::default();
+        Self { batches, writers: slots(), readers: slots(), actions, partitions, settings, layout }
     }
 
     /// Waits until a batch may be read and stored; what is returned is to be kept until it is.

@@ -1,4 +1,4 @@
-//! Which passwords are taken.
+//! Which passwords are taken: by the service for every account, by the migrator for the administrator.
 
 use std::ops::RangeInclusive;
 
@@ -7,7 +7,7 @@ pub const LENGTH: RangeInclusive<usize> = 8..=128;
 
 /// Passwords of at least eight characters that everybody tries first, in lower case and in order. From the
 /// lists of what leaked most often, and what this program's own documentation suggests.
-const COMMON: &str = include_str!("common_passwords.txt");
+const COMMON: &str = include_str!("common.txt");
 
 /// Whether a password may be taken for the account of this name.
 ///

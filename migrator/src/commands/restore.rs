@@ -1,0 +1,136 @@
+//! `restore`: puts a database back to what a backup has.
+
+use std::path::Path;
+
+use foundation::database::{Backend, DatabaseUrl, Statement};
+
+use super::Migrator;
+use super::reset::drop_everything;
+use super::restore_point::Before;
+use crate::error::MigratorError;
+use crate::history;
+use crate::programs::postgres as tools;
+use crate::report::RestoreReport;
+use crate::session::Session;
+
+/// Whether anything is in the database that a backup could bring too; what belongs to an extension is not.
+const ANYTHING_ON_POSTGRES: Statement = Statement::read(
+    "pg_class",
+    "SELECT 1 AS it WHERE EXISTS (
+       SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+          AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
+     OR EXISTS (
+       SELECT 1 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+        WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+          AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'))
+     OR EXISTS (
+       SELECT 1 FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+        WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND t.typtype IN ('e', 'd')
+          AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'))",
+);
+
+const ANYTHING_IN_SQLITE: Statement = Statement::read(
+    "sqlite_schema",
+    "SELECT 1 AS it FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' LIMIT 1",
+);
+
+/// The schemas beside the current one; a backup brings those that it knows.
+const OTHER_SCHEMAS: Statement = Statement::read(
+    "pg_namespace",
+    "SELECT format('DROP SCHEMA IF EXISTS %I CASCADE', nspname) AS drop FROM pg_namespace n
+     WHERE nspname <> 'information_schema' AND nspname !~ '^pg_' AND nspname NOT IN ('public', current_schema())
+       AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e')
+       -- One in which an extension lives stays, because the extension does.
+       AND NOT EXISTS (SELECT 1 FROM pg_extension e WHERE e.extnamespace = n.oid)
+     ORDER BY nspname",
+);
+
+/// How long dropping what is there waits for those who use it, before the restore is given up.
+const LOCK_TIMEOUT: &str = "30s";
+
+impl Migrator {
+    /// Puts the database back to what `file` has, as [`backup`](Self::backup) made it, or `pg_dump
+    /// --format=custom`. All of it or nothing: until it is done the database is what it was. Other migrators
+    /// wait meanwhile. With `replace`, what is there is replaced, after a restore point was made of it.
+    ///
+    /// Whatever the backup says of rights is restored, and the roles that it names have to exist; what it has
+    /// belongs to the role that restores it.
+    ///
+    /// # Errors
+    /// [`MigratorError::Usage`] when there is something in the database and `replace` is not said, or there is
+    /// no `file`; [`MigratorError::Backup`] when the programs of PostgreSQL are missing, too old, or fail.
+    pub async fn restore(&self, file: &Path, replace: bool) -> Result<RestoreReport, MigratorError> {
+        let shown = file.display();
+        if !file.is_file() {
+            return Err(MigratorError::Usage(format!("there is no backup {shown}")));
+        }
+        let is_postgres = matches!(self.context.url, DatabaseUrl::Postgres(_));
+        if is_postgres {
+            for name in ["pg_restore", "psql"] {
+                tools::version(&self.context, name).await?;
+            }
+            tools::read_back(&self.context, file).await?;
+        }
+        let mut session = Session::open(&self.context, true).await?;
+        if is_postgres {
+            for name in ["pg_restore", "psql"] {
+                tools::not_older(&self.context, session.connection(), name).await?;
+            }
+        }
+        session.lock_alone().await?;
+        let restore_point = self.make_room(&mut session, replace).await?;
+        if is_postgres {
+            let sql = emptying(&mut session).await?;
+            tools::restore(&self.context, file, &sql).await?;
+        } else {
+            session.connection().replace_by(file).await?;
+        }
+        tracing::info!(file = %shown, "restored");
+        let applied = history::read(session.connection()).await?.unwrap_or_default();
+        let plan = self.plan_of(&applied);
+        Ok(RestoreReport {
+            database: self.context.url.to_string(),
+            file: shown.to_string(),
+            current_version: applied.last().map(|it| it.version),
+            pending: plan.pending.len(),
+            restore_point,
+            problems: plan.reasons(),
+        })
+    }
+
+    /// Refuses a database with something in it, or makes the way back to that.
+    async fn make_room(&self, session: &mut Session, replace: bool) -> Result<Option<String>, MigratorError> {
+        let anything = match session.backend() {
+            Backend::Postgres => &ANYTHING_ON_POSTGRES,
+            Backend::Sqlite => &ANYTHING_IN_SQLITE,
+        };
+        if session.connection().query_optional(anything, &[]).await?.is_none() {
+            return Ok(None);
+        }
+        if !replace {
+            return Err(MigratorError::Usage(format!(
+                "there is something in {} already, and it would be gone: name an empty database, or say --replace",
+                self.context.url
+            )));
+        }
+        let applied = history::read(session.connection()).await?.unwrap_or_default();
+        self.restore_point(session, Before::new(&applied, None, "restore")).await
+    }
+}
+
+/// What stands before the backup in its transaction: everything that is there goes.
+async fn emptying(session: &mut Session) -> Result<String, MigratorError> {
+    let mut sql = format!(
+        "BEGIN;\nSET LOCAL lock_timeout = '{LOCK_TIMEOUT}';\nSET LOCAL client_min_messages = warning;\n"
+    );
+    let rows = session.connection().query(&OTHER_SCHEMAS, &[]).await?;
+    for row in rows {
+        sql.push_str(&format!("{};\n", row.get::<String>("drop")?));
+    }
+    let drops = drop_everything(session.connection()).await?;
+    if !drops.is_empty() {
+        sql.push_str(&format!("{drops};\n"));
+    }
+    Ok(sql)
+}

@@ -1,0 +1,197 @@
+//! PostgreSQL's own programs: found on the PATH, not older than the server, the password in their environment.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use foundation::database::{Connection, Statement};
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+
+use super::{Ended, Output, bounded, lines, run, start};
+use crate::error::MigratorError;
+use crate::session::Context;
+
+const SERVER_VERSION: Statement =
+    Statement::read("pg_settings", "SELECT current_setting('server_version_num') AS number");
+
+/// The name of our sessions that these programs open.
+const APPLICATION_NAME: &str = "bedplate-backup";
+
+/// One of PostgreSQL's programs on the database that the settings name. What the caller's shell says to
+/// these programs is left out: it is about another database.
+pub(crate) fn program(context: &Context, name: &str) -> Command {
+    let mut command = Command::new(name);
+    surround(&mut command, context);
+    command.env("PGAPPNAME", APPLICATION_NAME);
+    command
+}
+
+/// Puts the address of the database into a program's environment.
+pub(crate) fn surround(command: &mut Command, context: &Context) {
+    let variables = context.url.libpq_environment();
+    if variables.is_empty() {
+        return;
+    }
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("PG")) {
+            command.env_remove(name);
+        }
+    }
+    command.envs(variables);
+}
+
+/// The major version of one of these programs.
+///
+/// # Errors
+/// That there is none, with what to install.
+pub(crate) async fn version(context: &Context, name: &str) -> Result<u32, MigratorError> {
+    let mut command = Command::new(name);
+    command.arg("--version");
+    let ended = match run(context, command, name, Output::Kept).await {
+        Err(MigratorError::Backup(missing)) => {
+            return Err(MigratorError::Backup(format!(
+                "{missing}; install PostgreSQL's client programs (postgresql-client on Debian, libpq on Homebrew), of the server's version or newer"
+            )));
+        }
+        ended => ended?.succeeded(&format!("{name} --version does not work"))?,
+    };
+    let said = String::from_utf8_lossy(&ended.output).into_owned();
+    // pg_dump (PostgreSQL) 16.4 (Debian 16.4-1)
+    let number = said.split(|it: char| !it.is_ascii_digit()).find_map(|it| it.parse().ok());
+    number.ok_or_else(|| MigratorError::Backup(format!("{name} --version says no version: {}", said.trim())))
+}
+
+/// Refuses a program that is older than the server.
+pub(crate) async fn not_older(
+    context: &Context,
+    connection: &mut Connection,
+    name: &str,
+) -> Result<(), MigratorError> {
+    let ours = version(context, name).await?;
+    let row = connection.query_optional(&SERVER_VERSION, &[]).await?;
+    let number: Option<String> = row.map(|row| row.get("number")).transpose()?;
+    let server = number.and_then(|it| it.parse::<u32>().ok()).unwrap_or_default() / 10_000;
+    if ours >= server {
+        return Ok(());
+    }
+    Err(MigratorError::Backup(format!(
+        "{name} on the PATH is of version {ours} and the server of {server}: an older one does not understand it; install version {server} or newer, and put it first on the PATH"
+    )))
+}
+
+/// Dumps the database into `file`, which is there and empty.
+pub(crate) async fn dump(context: &Context, file: &Path) -> Result<(), MigratorError> {
+    let mut command = program(context, "pg_dump");
+    command.args(["--format=custom", "--no-password", "--file"]).arg(file);
+    run(context, command, "pg_dump", Output::Shown).await?.succeeded("pg_dump failed").map(drop)
+}
+
+/// Reads a backup from its first byte to its last, and says at which version of the schema it is.
+pub(crate) async fn read_back(context: &Context, file: &Path) -> Result<Option<i64>, MigratorError> {
+    let name = file.display();
+    // Its table of contents first: what is no backup at all is told in a sentence of its own.
+    let listed = restoring(context, file, &["--list"]).await?;
+    if !listed.status.success() && listed.said.contains("unsupported version") {
+        let ours = version(context, "pg_restore").await?;
+        return Err(MigratorError::Backup(format!(
+            "{name} was made by a newer pg_dump than the pg_restore on the PATH, which is of version {ours} ({}); install a newer one",
+            listed.said
+        )));
+    }
+    listed.succeeded(&format!("{name} is no backup that pg_restore can read"))?;
+    restoring(context, file, &["--file=/dev/null"])
+        .await?
+        .succeeded(&format!("{name} cannot be read to its end"))?;
+    let history = restoring(context, file, &["--data-only", "--table=refinery_schema_history", "--file=-"]);
+    let history = history.await?.succeeded(&format!("the history in {name} cannot be read"))?;
+    Ok(newest_version(&String::from_utf8_lossy(&history.output)))
+}
+
+async fn restoring(context: &Context, file: &Path, arguments: &[&str]) -> Result<Ended, MigratorError> {
+    let mut command = Command::new("pg_restore");
+    command.args(arguments).arg(file);
+    run(context, command, "pg_restore", Output::Kept).await
+}
+
+/// The highest number in the first column of a COPY.
+fn newest_version(sql: &str) -> Option<i64> {
+    let rows = sql.lines().skip_while(|line| !line.starts_with("COPY ")).skip(1);
+    let rows = rows.take_while(|line| *line != "\\.");
+    rows.filter_map(|line| line.split('\t').next()?.parse().ok()).max()
+}
+
+/// Runs `before` and what is in the backup in one transaction. COMMIT comes after the last byte of the backup:
+/// whatever ends early, ends without it, and the database is what it was.
+pub(crate) async fn restore(context: &Context, file: &Path, before: &str) -> Result<(), MigratorError> {
+    let mut reading = Command::new("pg_restore");
+    reading.args(["--no-owner", "--file=-"]).arg(file).stdin(Stdio::null());
+    let mut reading = start(reading.stdout(Stdio::piped()).stderr(Stdio::piped()), "pg_restore")?;
+    let mut writing = program(context, "psql");
+    // Terse, because the details of an error have the values of rows in them.
+    writing.args(["--no-psqlrc", "--quiet", "--no-password", "--output=/dev/null"]);
+    writing.args(["--set=ON_ERROR_STOP=1", "--set=VERBOSITY=terse"]);
+    writing.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut writing = start(&mut writing, "psql")?;
+    let groups = [reading.id(), writing.id()];
+    let (Some(mut from), Some(mut to)) = (reading.stdout.take(), writing.stdin.take()) else {
+        return Err(MigratorError::Backup("what was started has no pipes".to_owned()));
+    };
+    let (from_says, to_says) = (reading.stderr.take(), writing.stderr.take());
+    let work = async {
+        let copy = async {
+            let copied = async {
+                to.write_all(before.as_bytes()).await?;
+                tokio::io::copy(&mut from, &mut to).await?;
+                // psql stops at its first error, and the pipe with it.
+                Ok::<_, std::io::Error>(())
+            };
+            let copied = copied.await;
+            drop(from);
+            let read = reading.wait().await?;
+            if copied.is_ok() && read.success() {
+                to.write_all(b"\nCOMMIT;\n").await?;
+            }
+            drop(to);
+            Ok::<_, std::io::Error>(read)
+        };
+        let (read, from_said, to_said) =
+            tokio::join!(copy, lines("pg_restore", from_says, false), lines("psql", to_says, false));
+        let cannot = |error| MigratorError::File(error, "what was started cannot be talked to".to_owned());
+        let written = Ended {
+            status: writing.wait().await.map_err(cannot)?,
+            output: Vec::new(),
+            said: to_said.map_err(cannot)?.into_iter().collect::<Vec<_>>().join(" / "),
+        };
+        let failed = "the restore failed, and the database is what it was";
+        written.succeeded(failed).map_err(explain)?;
+        let status = read.map_err(cannot)?;
+        let said = from_said.map_err(cannot)?.into_iter().collect::<Vec<_>>().join(" / ");
+        Ended { status, output: Vec::new(), said }.succeeded(failed).map(drop)
+    };
+    bounded(context, "the restore", &groups, |()| true, work).await
+}
+
+/// Says where roles come from.
+fn explain(error: MigratorError) -> MigratorError {
+    match error {
+        MigratorError::Backup(said) if said.contains("role \"") && said.contains("does not exist") => {
+            MigratorError::Backup(format!(
+                "{said}; roles are not in a backup of a database: make those that it gives rights to (deploy/postgres/10-roles.sh makes ours), and restore again"
+            ))
+        }
+        error => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::newest_version;
+
+    #[test]
+    fn the_version_of_a_backup_is_the_highest_of_its_history() {
+        let sql = "SET x = 1;\nCOPY public.refinery_schema_history (version, name) FROM stdin;\n2\tb\n10\ta\n\\.\n\n99\n";
+        assert_eq!(newest_version(sql), Some(10));
+        assert_eq!(newest_version("COPY public.x (version) FROM stdin;\n\\.\n"), None);
+        assert_eq!(newest_version(""), None);
+    }
+}

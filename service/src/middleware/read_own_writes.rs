@@ -1,0 +1,95 @@
+//! Who wrote something finds it in what they read next, also where reads go to a standby: the answer of a
+//! write says where the primary was, and the caller sends it with the read.
+
+use foundation::database::position::{Position, following};
+use poem::http::HeaderMap;
+use poem::http::header::{HeaderName, HeaderValue};
+use poem::{Endpoint, Middleware, Request, Response, Result};
+
+use crate::api::problem::Failure;
+
+/// The header that names a position: of an answer, the one after everything that the request wrote; of a
+/// request, the one up to which it is to find everything.
+pub const BEDPLATE_POSITION: HeaderName = HeaderName::from_static("bedplate-position");
+
+/// Tells where writes ended, and has reads find them.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadOwnWrites {
+    has_standby: bool,
+}
+
+impl ReadOwnWrites {
+    /// Where there is no standby, everybody finds everything, and nothing is told.
+    #[must_use]
+    pub const fn new(has_standby: bool) -> Self {
+        Self { has_standby }
+    }
+}
+
+/// The endpoint of [`ReadOwnWrites`].
+pub struct ReadOwnWritesEndpoint<E> {
+    inner: E,
+    has_standby: bool,
+}
+
+impl<E: Endpoint<Output = Response>> Middleware<E> for ReadOwnWrites {
+    type Output = ReadOwnWritesEndpoint<E>;
+
+    fn transform(&self, inner: E) -> Self::Output {
+        ReadOwnWritesEndpoint { inner, has_standby: self.has_standby }
+    }
+}
+
+impl<E: Endpoint<Output = Response>> Endpoint for ReadOwnWritesEndpoint<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> Result<Response> {
+        let after = demanded(request.headers())?;
+        if !self.has_standby {
+            return self.inner.call(request).await;
+        }
+        let (response, written) = following(after, self.inner.call(request)).await;
+        let mut response = response?;
+        if let Some(written) = written.and_then(|it| HeaderValue::try_from(it.to_string()).ok()) {
+            response.headers_mut().insert(BEDPLATE_POSITION, written);
+        }
+        Ok(response)
+    }
+}
+
+/// The furthest of the positions that the request names.
+fn demanded(headers: &HeaderMap) -> Result<Option<Position>, Failure> {
+    let unreadable = || {
+        let detail = "send it as a write answered it, two hexadecimal numbers with a slash between them";
+        Failure::Unreadable("/header/bedplate-position", detail.to_owned())
+    };
+    let position = |it: &HeaderValue| it.to_str().ok()?.parse().ok();
+    let lines = headers.get_all(BEDPLATE_POSITION).iter();
+    lines
+        .map(|it| position(it).ok_or_else(unreadable))
+        .try_fold(None, |furthest, it| Ok(furthest.max(Some(it?))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_furthest_position_is_demanded() {
+        let demanded = |lines: &[&'static str]| {
+            let lines = lines.iter().map(|it| (BEDPLATE_POSITION, HeaderValue::from_static(it)));
+            let mut headers = HeaderMap::new();
+            lines.for_each(|(name, value)| _ = headers.append(name, value));
+            demanded(&headers).map(|it| it.map(|it| it.to_string())).map_err(|it| it.to_string())
+        };
+        assert_eq!(demanded(&[]), Ok(None));
+        assert_eq!(demanded(&["0/5"]), Ok(Some("0/5".to_owned())));
+        assert_eq!(demanded(&["0/5", "1/0", "0/9"]), Ok(Some("1/0".to_owned())));
+        for wrong in [&[""][..], &["5"], &["0/5", "x"], &["0/5, 0/6"]] {
+            assert!(
+                demanded(wrong).expect_err("wrong").starts_with("/header/bedplate-position"),
+                "{wrong:?}"
+            );
+        }
+    }
+}
