@@ -57,9 +57,9 @@ pub(super) const STAMP: &str = "Examples:
   migrator stamp 0              none is";
 
 pub(super) const IMPORT_HISTORY: &str = "Examples:
-  migrator --migrations db/migrations import-history --dry-run
-  migrator --migrations db/migrations import-history
-  migrator --migrations db import-history --from alembic --at 1";
+  migrator import-history --migrations db/migrations --dry-run   what would be recorded
+  migrator import-history --migrations db/migrations             records it
+  migrator import-history --migrations db --at 1                 of Alembic: version 1 is what is there";
 
 pub(super) const REPAIR: &str = "Examples:
   migrator repair               show what differs, and ask
