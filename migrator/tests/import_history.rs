@@ -99,7 +99,7 @@ on_both_databases! {
             again.says(&["has a history here already, 2 migrations up to", "`migrator stamp 0`"]);
             with(&database, &folder, &["check"]).await.ends(73);
             let up = with(&database, &folder, &["up"]).await.ends(0);
-            assert_eq!(up.stdout, format!("applied 1; at version {}\n", expected[2]), "{up}");
+            assert!(up.stdout.starts_with(&format!("applied 1; at version {}\n", expected[2])), "{up}");
             with(&database, &folder, &["check", "--against-scratch"]).await.ends(0);
             assert_eq!(content(&database, tool.table).await, before, "{}", tool.option);
             // The table of the other tool may go, and nothing misses it.
@@ -215,7 +215,7 @@ on_both_databases! {
         let run = with(&database, &folder, &["import-history"]).await.ends(0);
         assert!(run.stdout.contains("golang-migrate says in schema_migrations that nothing is applied"), "{run}");
         let up = with(&database, &folder, &["up"]).await.ends(0);
-        assert_eq!(up.stdout, "applied 2; at version 2\n", "{up}");
+        assert!(up.stdout.starts_with("applied 2; at version 2\n"), "{up}");
     }
 
     /// golang-migrate may begin with 0, which is the base here.
