@@ -93,6 +93,10 @@ browser: ## Installs Chromium and chromedriver where they are missing
 conformance: cargo ## Asks a running service all that its OpenAPI document allows and forbids (needs python3)
 	@env $(CLEAN) ./deploy/development/conformance.sh
 
+.PHONY: test-coming-from
+test-coming-from: cargo ## Takes over databases that Alembic (needs python3) and what is installed of sqlx, dbmate, migrate and goose make
+	@env $(CLEAN) ./deploy/development/coming-from.sh
+
 .PHONY: manifests
 manifests: ## Holds k8s/ and the Dockerfile against Kubernetes' schemas, checkov and hadolint (needs python3)
 	@./deploy/check-manifests.sh

@@ -56,6 +56,11 @@ pub(super) const STAMP: &str = "Examples:
   migrator stamp 3              versions 1 to 3 are there; nothing is run
   migrator stamp 0              none is";
 
+pub(super) const IMPORT_HISTORY: &str = "Examples:
+  migrator import-history --migrations db/migrations --dry-run   what would be recorded
+  migrator import-history --migrations db/migrations             records it
+  migrator import-history --migrations db --at 1                 of Alembic: version 1 is what is there";
+
 pub(super) const REPAIR: &str = "Examples:
   migrator repair               show what differs, and ask
   migrator repair 3 --yes       record version 3 as its file is now

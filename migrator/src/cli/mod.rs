@@ -3,6 +3,7 @@
 mod autogenerate;
 mod confirm;
 mod examples;
+mod import_history;
 mod lint;
 mod output;
 pub mod pages;
@@ -121,6 +122,10 @@ enum Command {
         /// The newest version that is to count as applied.
         version: Version,
     },
+    /// Record as applied what Alembic, Flyway, golang-migrate, sqlx, dbmate or goose says is applied, without running
+    /// any. Their table is left as it is.
+    #[command(after_help = examples::IMPORT_HISTORY)]
+    ImportHistory(import_history::ImportArguments),
     /// Record what is applied as its files are now, after showing the difference. Runs no SQL of a migration.
     #[command(after_help = examples::REPAIR)]
     Repair(repair::RepairArguments),
@@ -310,6 +315,7 @@ impl Command {
             Self::Status => "status",
             Self::History => "history",
             Self::Stamp { .. } => "stamp",
+            Self::ImportHistory(_) => "import-history",
             Self::New { .. } => "new",
             Self::Dump => "dump",
             Self::Rehearse { .. } => "rehearse",

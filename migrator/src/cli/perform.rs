@@ -95,6 +95,7 @@ impl Output {
                 };
                 self.result("stamp", &report, &text);
             }
+            Command::ImportHistory(arguments) => return self.import_history(arguments, migrator).await,
             Command::New { name, folder, autogenerate, rename, no_rename } => {
                 let renames = Renames { given: rename, refused: Vec::new(), rest_is_new: no_rename };
                 self.new_files(migrator, &folder, &name, autogenerate.then_some(renames)).await?;

@@ -7,7 +7,7 @@ use super::tokens::{normalised, tokens};
 use super::{Index, Structure, Table, View, create_table};
 use crate::source::Dialect;
 
-/// Everything that was made by a statement, except for what is the migrator's and what SQLite and its
+/// Everything that was made by a statement, except for what tools for migrations keep and what SQLite and its
 /// virtual tables keep for themselves.
 const OBJECTS: Statement = Statement::read(
     "sqlite_schema",
@@ -15,7 +15,9 @@ const OBJECTS: Statement = Statement::read(
        coalesce((SELECT l.type FROM pragma_table_list AS l WHERE l.schema = 'main' AND l.name = s.tbl_name), '') AS kind
      FROM sqlite_schema AS s
      WHERE s.sql IS NOT NULL AND s.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
-       AND s.tbl_name <> 'refinery_schema_history' AND s.tbl_name NOT LIKE 'migrator\\_%' ESCAPE '\\'
+       AND s.tbl_name NOT IN ('refinery_schema_history', 'alembic_version', 'flyway_schema_history', 'schema_migrations',
+         '_sqlx_migrations', 'goose_db_version')
+       AND s.tbl_name NOT LIKE 'migrator\\_%' ESCAPE '\\'
      ORDER BY CASE s.type WHEN 'table' THEN 1 WHEN 'view' THEN 2 WHEN 'index' THEN 3 ELSE 4 END, s.name",
 );
 

@@ -8,6 +8,7 @@
 )]
 
 pub(crate) mod folders;
+pub(crate) mod foreign;
 
 use std::fmt;
 use std::path::Path;

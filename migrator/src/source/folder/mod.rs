@@ -22,6 +22,7 @@ use layout::Layout;
 use parts::{Part, Parts};
 
 pub(crate) use new::new_file;
+pub(crate) use parts::Counting;
 
 /// Why a folder cannot be used.
 #[derive(Debug)]
@@ -58,6 +59,14 @@ pub fn read_folder(folder: &Path, dialect: Dialect) -> Result<Catalog, FolderErr
     let parts = Parts::of(dialect, files, &mut problems);
     let migrations = pair_up(dialect, parts, &mut problems);
     SourceErrors::unless(problems, Catalog::of(dialect, migrations)).map_err(FolderError::Files)
+}
+
+/// How the files for `dialect` in `folder`, which [`read_folder`] has read, number their versions.
+pub(crate) fn counting_of(folder: &Path, dialect: Dialect) -> Result<Counting, FolderError> {
+    let mut problems = Vec::new();
+    let files = Layout::of(folder, dialect)?.read(dialect, &mut problems)?;
+    let counting = Parts::of(dialect, files, &mut problems).counting;
+    SourceErrors::unless(problems, counting).map_err(FolderError::Files)
 }
 
 /// Each migration with its undo, in the order of their versions.

@@ -20,6 +20,7 @@ pub(super) struct Part {
 
 #[derive(Default)]
 pub(super) struct Parts {
+    pub(super) counting: Counting,
     pub(super) up: Vec<Part>,
     pub(super) down: Vec<Part>,
 }
@@ -64,7 +65,7 @@ impl Parts {
             return Self::default();
         }
         let counting = Counting::of(&files);
-        let mut parts = Self::default();
+        let mut parts = Self { counting, ..Self::default() };
         for file in files {
             match counting.number(&file.named.version) {
                 Ok(version) => parts.add(dialect, file, version, problems),
@@ -100,9 +101,10 @@ impl Parts {
 }
 
 /// How the numbers of versions come about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Counting {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Counting {
     /// As they are written.
+    #[default]
     Plain,
     /// The first one is 0, as golang-migrate allows, and here 0 is the base: each is one higher than it is written.
     FromZero,
@@ -125,6 +127,15 @@ impl Counting {
         } else {
             Self::Plain
         }
+    }
+
+    /// The number of a version as its own tool writes it into its table.
+    pub(crate) fn version(self, text: &str) -> Result<Version, String> {
+        let numbers: Vec<String> = text.split(['.', '_']).map(str::to_owned).collect();
+        if numbers.iter().any(|it| it.is_empty() || !it.bytes().all(|byte| byte.is_ascii_digit())) {
+            return Err(format!("the version {text:?} is no number"));
+        }
+        self.number(&Written(numbers))
     }
 
     pub(super) fn number(self, written: &Written) -> Result<Version, String> {
@@ -175,6 +186,17 @@ mod tests {
         let numbers: Vec<Version> = written.map(|it| number(Counting::Dotted, it).expect(it)).to_vec();
         assert_eq!(numbers[..4], [1_000, 1_000_000, 1_000_001, 1_001_000]);
         assert!(numbers.is_sorted_by(|left, right| left < right), "{numbers:?}");
+    }
+
+    #[test]
+    fn versions_are_read_from_a_table() {
+        assert_eq!(Counting::Plain.version("0012"), Ok(12));
+        assert_eq!(Counting::FromZero.version("0"), Ok(1));
+        assert_eq!(Counting::Dotted.version("1.10"), Ok(1_010_000));
+        for text in ["", "1.", "-1", "3f2a"] {
+            let reason = Counting::Plain.version(text).expect_err(text);
+            assert!(reason.contains("is no number"), "{text}: {reason}");
+        }
     }
 
     #[test]

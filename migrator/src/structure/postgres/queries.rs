@@ -1,5 +1,5 @@
 //! What is asked of PostgreSQL's catalogs. Only what a migration could have made: nothing of an extension,
-//! nothing of the migrator's own, no partition, and no partition that is on its way out.
+//! nothing that a tool for migrations keeps, no partition, and no partition that is on its way out.
 
 use foundation::database::Statement;
 
@@ -10,13 +10,22 @@ macro_rules! schema {
     };
 }
 
+/// The tables in which tools for migrations remember what they did, beside ours.
+macro_rules! of_tools {
+    () => {
+        "('refinery_schema_history', 'alembic_version', 'flyway_schema_history', 'schema_migrations', '_sqlx_migrations', 'goose_db_version')"
+    };
+}
+
 /// Whether the relation `c` is one that is looked at.
 macro_rules! is_ours {
     () => {
         concat!(
             "c.relnamespace = ",
             schema!(),
-            " AND NOT c.relispartition AND c.relname <> 'refinery_schema_history' AND c.relname !~ '^migrator_'
+            " AND NOT c.relispartition AND c.relname NOT IN ",
+            of_tools!(),
+            " AND c.relname !~ '^migrator_'
               AND c.relname !~ '^metrics_snapshot_detached_[0-9]+$'
               AND NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid
                 AND e.deptype = 'e')"
@@ -100,7 +109,9 @@ pub(super) const SEQUENCES: Statement = Statement::read(
          LEFT JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
          WHERE d.deptype IS DISTINCT FROM 'i' AND ",
         is_ours!(),
-        " AND coalesce(o.relname, '') <> 'refinery_schema_history' AND coalesce(o.relname, '') !~ '^migrator_'"
+        " AND coalesce(o.relname, '') NOT IN ",
+        of_tools!(),
+        " AND coalesce(o.relname, '') !~ '^migrator_'"
     ),
 );
 
@@ -250,7 +261,9 @@ pub(super) const GRANTS: Statement = Statement::read(
              c.relacl AS acl, c.relowner AS owner
            FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') AND NOT EXISTS (SELECT 1 FROM pg_depend d
              JOIN pg_class o ON o.oid = d.refobjid WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
-               AND d.deptype IN ('a', 'i') AND (o.relname = 'refinery_schema_history' OR o.relname ~ '^migrator_')) AND ",
+               AND d.deptype IN ('a', 'i') AND (o.relname ~ '^migrator_' OR o.relname IN ",
+        of_tools!(),
+        ")) AND ",
         is_ours!(),
         " UNION ALL
            SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE ' ELSE 'FUNCTION ' END || quote_ident(p.proname) || '('
