@@ -15,6 +15,7 @@ mod support;
 
 use accounts::{Accounts, Kind, migrate};
 use foundation::on_both_databases;
+use reqwest::Method;
 use serde_json::{Value, json};
 use support::TestService;
 
@@ -91,6 +92,21 @@ on_both_databases! {
         assert_eq!(ask("users?%6Cimit=5").await.0, 200);
         assert_eq!(service.get("/livez?x=1").await.status(), 200);
         assert_eq!(service.get("/health/db?x=1").await.status(), 200);
+    }
+
+    async fn a_position_is_looked_at_when_it_is_known_who_asks(database: TestDatabase) {
+        migrate(&database).await;
+        let service = TestService::with(&[("DATABASE_URL", &database.address)], |it| it).await;
+        let accounts = Accounts::new(database.open());
+        let token = accounts.session(accounts.user("user", Kind::default()).await).await;
+        let url = service.url("/api/v1/metrics/series");
+        let ask = |method| service.client.request(method, &url).header("Bedplate-Position", "nowhere");
+        assert_eq!(ask(Method::GET).send().await.unwrap().status(), 401);
+        assert_eq!(ask(Method::TRACE).send().await.unwrap().status(), 405);
+        let answer = ask(Method::GET).bearer_auth(&token).send().await.unwrap();
+        assert_eq!(answer.status(), 400);
+        let problem: Value = answer.json().await.unwrap();
+        assert_eq!(problem["errors"][0]["pointer"], "/header/bedplate-position", "{problem}");
     }
 
     async fn a_refused_version_says_what_to_do(database: TestDatabase) {

@@ -15,6 +15,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use super::problem::Failure;
 use crate::access::Gate;
 use crate::domain::access::{Caller, Requirement, Scope, TokenRule};
+use crate::middleware::UnreadablePosition;
 use crate::store::credentials::Found;
 
 /// What an operation asks of its caller.
@@ -126,6 +127,9 @@ impl<'a, P: Permission> ApiExtractor<'a> for Authorized<P> {
         let token = bearer(request).ok_or(Failure::Unauthenticated)?;
         let found = gate.admit(token).await.map_err(Failure::Database)?.ok_or(Failure::Unauthenticated)?;
         found.caller.check(P::REQUIREMENT).map_err(Failure::Forbidden)?;
+        if let Some(unreadable) = request.data::<UnreadablePosition>() {
+            return Err(Failure::from(*unreadable).into());
+        }
         Ok(Self { found, permission: PhantomData })
     }
 }

@@ -17,7 +17,7 @@ pub use client_address::TrustedProxies;
 pub use head::HeadAsGet;
 pub use observe::Observe;
 pub use problems::Problems;
-pub use read_own_writes::{BEDPLATE_POSITION, ReadOwnWrites};
+pub use read_own_writes::{BEDPLATE_POSITION, ReadOwnWrites, UnreadablePosition};
 pub use request_context::RequestContext;
 pub use security_headers::SecurityHeaders;
 pub use timeout::RequestTimeout;

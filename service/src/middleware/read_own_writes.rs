@@ -43,8 +43,15 @@ impl<E: Endpoint<Output = Response>> Middleware<E> for ReadOwnWrites {
 impl<E: Endpoint<Output = Response>> Endpoint for ReadOwnWritesEndpoint<E> {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> Result<Response> {
-        let after = demanded(request.headers())?;
+    async fn call(&self, mut request: Request) -> Result<Response> {
+        let after = match demanded(request.headers()) {
+            Ok(after) => after,
+            // Who asks comes first, and whether there is such a thing to be asked.
+            Err(unreadable) => {
+                request.set_data(unreadable);
+                None
+            }
+        };
         if !self.has_standby {
             return self.inner.call(request).await;
         }
@@ -57,16 +64,23 @@ impl<E: Endpoint<Output = Response>> Endpoint for ReadOwnWritesEndpoint<E> {
     }
 }
 
-/// The furthest of the positions that the request names.
-fn demanded(headers: &HeaderMap) -> Result<Option<Position>, Failure> {
-    let unreadable = || {
+/// A position that is none, kept with its request until it is known who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnreadablePosition;
+
+impl From<UnreadablePosition> for Failure {
+    fn from(_: UnreadablePosition) -> Self {
         let detail = "send it as a write answered it, two hexadecimal numbers with a slash between them";
-        Failure::Unreadable("/header/bedplate-position", detail.to_owned())
-    };
+        Self::Unreadable("/header/bedplate-position", detail.to_owned())
+    }
+}
+
+/// The furthest of the positions that the request names.
+fn demanded(headers: &HeaderMap) -> Result<Option<Position>, UnreadablePosition> {
     let position = |it: &HeaderValue| it.to_str().ok()?.parse().ok();
     let lines = headers.get_all(BEDPLATE_POSITION).iter();
     lines
-        .map(|it| position(it).ok_or_else(unreadable))
+        .map(|it| position(it).ok_or(UnreadablePosition))
         .try_fold(None, |furthest, it| Ok(furthest.max(Some(it?))))
 }
 
@@ -80,16 +94,13 @@ mod tests {
             let lines = lines.iter().map(|it| (BEDPLATE_POSITION, HeaderValue::from_static(it)));
             let mut headers = HeaderMap::new();
             lines.for_each(|(name, value)| _ = headers.append(name, value));
-            demanded(&headers).map(|it| it.map(|it| it.to_string())).map_err(|it| it.to_string())
+            demanded(&headers).map(|it| it.map(|it| it.to_string()))
         };
         assert_eq!(demanded(&[]), Ok(None));
         assert_eq!(demanded(&["0/5"]), Ok(Some("0/5".to_owned())));
         assert_eq!(demanded(&["0/5", "1/0", "0/9"]), Ok(Some("1/0".to_owned())));
         for wrong in [&[""][..], &["5"], &["0/5", "x"], &["0/5, 0/6"]] {
-            assert!(
-                demanded(wrong).expect_err("wrong").starts_with("/header/bedplate-position"),
-                "{wrong:?}"
-            );
+            assert_eq!(demanded(wrong), Err(UnreadablePosition), "{wrong:?}");
         }
     }
 }
