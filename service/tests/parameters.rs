@@ -81,7 +81,7 @@ on_both_databases! {
             "metrics/aggregate?metric_type=cpu&step=1h&"]
         {
             let (status, problem) = ask(&format!("{route}{RANGE}")).await;
-            assert_eq!((status, &problem["errors"][0]["pointer"]), (400, &json!("/query/from")), "{problem}");
+            assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/query/from")), "{problem}");
             assert_eq!(problem["errors"][0]["detail"], "it is later than `to`");
         }
         // Whoever sends thousands is told of a few.

@@ -6,6 +6,7 @@ use std::io;
 use serde_json::{Value, json};
 
 use super::{positions_document, security_document};
+use crate::domain::audit::ACTIONS;
 
 /// The document in its two forms.
 #[derive(Debug)]
@@ -47,6 +48,14 @@ struct Parameter {
     example: Option<&'static str>,
 }
 
+/// The actions that audit events are searched by, which are more words than a handler's list of parameters has
+/// room for.
+fn as_actions_are_known(parameter: &mut Value) {
+    if parameter["in"] == "query" && parameter["name"] == "action" {
+        parameter["schema"]["enum"] = json!(ACTIONS);
+    }
+}
+
 const PARAMETERS: [Parameter; 3] = [
     Parameter {
         place: "header",
@@ -70,6 +79,7 @@ fn as_parameters_are_read(document: &mut Value) {
     let operations = paths.filter_map(Value::as_object_mut).flat_map(|it| it.values_mut());
     let parameters = operations.filter_map(|it| it.get_mut("parameters")?.as_array_mut()).flatten();
     for parameter in parameters {
+        as_actions_are_known(parameter);
         let is_it = |it: &&Parameter| parameter["in"] == it.place && parameter["name"] == it.name;
         if let Some(known) = PARAMETERS.iter().find(is_it) {
             parameter["schema"]["pattern"] = known.pattern.into();

@@ -5,6 +5,7 @@ use serde::{Serialize as _, Serializer};
 use time::{OffsetDateTime, UtcOffset};
 
 use super::Nullable;
+use crate::actions::ActionError;
 use crate::api::problem::Failure;
 
 /// Holds a range of times together: `to` is not part of it, so that the two may be equal.
@@ -14,7 +15,8 @@ use crate::api::problem::Failure;
 pub fn check_range(from: Option<OffsetDateTime>, to: Option<OffsetDateTime>) -> Result<(), Failure> {
     match (from, to) {
         (Some(from), Some(to)) if from > to => {
-            Err(Failure::Unreadable("/query/from", "it is later than `to`".to_owned()))
+            let rule = ("/query/from".to_owned(), "it is later than `to`".to_owned());
+            Err(ActionError::Invalid(vec![rule]).into())
         }
         _ => Ok(()),
     }
