@@ -149,6 +149,58 @@ async fn a_sqlite_file_is_copied_before_it_is_changed() {
     assert_eq!(copies(&database), kept);
 }
 
+/// The oldest of as many copies as are kept is restored, and still there afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_oldest_copy_can_be_restored() {
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    library(&database, &[ONE]).up(None).await.unwrap();
+    database.connect().await.batch("INSERT INTO one VALUES (7)").await.unwrap();
+    let four = ("V4__four", "CREATE TABLE four (id bigint);");
+    for release in [&[ONE, TWO][..], &[ONE, TWO, THREE], &[ONE, TWO, THREE, four]] {
+        library(&database, release).up(None).await.unwrap();
+    }
+    let before = copies(&database);
+    assert_eq!(before.len(), 3, "{before:?}");
+    let oldest = database.folder.path().join(&before[0]);
+    // By a link, so that it is the file that counts and not what it is called.
+    let link = database.folder.path().join("link");
+    std::os::unix::fs::symlink(&oldest, &link).unwrap();
+    let release = library(&database, &[ONE, TWO]);
+    assert_eq!(release.restore(&link, true).await.unwrap().current_version, Some(1));
+    assert_eq!(count(&mut database.connect().await, "one").await, 1);
+    assert!(oldest.exists() && copies(&database).last().unwrap().ends_with(".before-restore.backup"));
+    let again = release.restore(&oldest, true).await.unwrap();
+    assert_eq!(again.current_version, Some(1));
+    assert!(oldest.exists());
+}
+
+/// What fails again and again leaves the ways back to older schemas, and does not fill the disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tries_that_fail_push_no_older_copy_out() {
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    let four = ("V4__four", "CREATE TABLE four (id bigint);");
+    library(&database, &[ONE]).up(None).await.unwrap();
+    for release in [&[ONE, TWO][..], &[ONE, TWO, THREE], &[ONE, TWO, THREE, four]] {
+        library(&database, release).up(None).await.unwrap();
+    }
+    let before = copies(&database);
+    let failing =
+        library(&database, &[ONE, TWO, THREE, four, ("V5__five", "INSERT INTO nowhere VALUES (1);")]);
+    let mut first = None;
+    for _ in 0..5 {
+        failing.up(None).await.expect_err("there is no such table");
+        let kept = copies(&database);
+        assert_eq!(kept[..3], before, "nothing older is gone");
+        first.get_or_insert_with(|| kept[3].clone());
+        assert!(kept.len() <= 5 && Some(&kept[3]) == first.as_ref(), "the first and the last: {kept:?}");
+    }
+    // Once it succeeds, as many are kept as always.
+    let mended = library(&database, &[ONE, TWO, THREE, four, ("V5__five", "CREATE TABLE five (id bigint);")]);
+    mended.up(None).await.unwrap();
+    let kept = copies(&database);
+    assert_eq!((kept.len(), &kept[0]), (3, &before[2]), "{kept:?}");
+}
+
 /// A copy that cannot be made stops the run: its folder takes no file more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_copy_that_cannot_be_made_stops_the_run() {

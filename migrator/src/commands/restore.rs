@@ -79,7 +79,7 @@ impl Migrator {
             }
         }
         session.lock_alone().await?;
-        let restore_point = self.make_room(&mut session, replace).await?;
+        let restore_point = self.make_room(&mut session, file, replace).await?;
         if is_postgres {
             let sql = emptying(&mut session).await?;
             tools::restore(&self.context, file, &sql).await?;
@@ -87,6 +87,9 @@ impl Migrator {
             session.connection().replace_by(file).await?;
         }
         tracing::info!(file = %shown, "restored");
+        if restore_point.is_some() {
+            self.forget_oldest_copies(Some(file));
+        }
         let applied = history::read(session.connection()).await?.unwrap_or_default();
         let plan = self.plan_of(&applied);
         Ok(RestoreReport {
@@ -100,7 +103,12 @@ impl Migrator {
     }
 
     /// Refuses a database with something in it, or makes the way back to that.
-    async fn make_room(&self, session: &mut Session, replace: bool) -> Result<Option<String>, MigratorError> {
+    async fn make_room(
+        &self,
+        session: &mut Session,
+        file: &Path,
+        replace: bool,
+    ) -> Result<Option<String>, MigratorError> {
         let anything = match session.backend() {
             Backend::Postgres => &ANYTHING_ON_POSTGRES,
             Backend::Sqlite => &ANYTHING_IN_SQLITE,
@@ -115,7 +123,7 @@ impl Migrator {
             )));
         }
         let applied = history::read(session.connection()).await?.unwrap_or_default();
-        self.restore_point(session, Before::new(&applied, None, "restore")).await
+        self.restore_point(session, Before::new(&applied, None, "restore").sparing(file)).await
     }
 }
 
