@@ -63,7 +63,7 @@ impl Migrator {
         before: Before<'_>,
     ) -> Result<Option<String>, MigratorError> {
         if let Some(line) = &self.context.settings.backup_cmd {
-            self.run_backup_command(line, before).await?;
+            self.run_backup_command(line.expose(), before).await?;
         }
         let kept = usize::try_from(self.context.settings.restore_points).unwrap_or(usize::MAX);
         if kept == 0 {
@@ -107,7 +107,7 @@ impl Migrator {
     }
 
     async fn run_backup_command(&self, line: &str, before: Before<'_>) -> Result<(), MigratorError> {
-        tracing::info!(command = line, "running the backup command");
+        tracing::info!("running the backup command");
         let mut command = Command::new("sh");
         command.arg("-c").arg(line);
         postgres::surround(&mut command, &self.context);
