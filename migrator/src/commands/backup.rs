@@ -26,7 +26,7 @@ impl Migrator {
     ///
     /// # Errors
     /// [`MigratorError::Usage`] when `file` exists already, [`MigratorError::Backup`] when `pg_dump` or
-    /// `pg_restore` is missing, older than the server, or fails.
+    /// `pg_restore` is missing or older than the server, [`MigratorError::BackupFailed`] when it fails.
     pub async fn backup(&self, file: &Path) -> Result<BackupReport, MigratorError> {
         if file.exists() {
             return Err(MigratorError::Usage(format!(

@@ -59,7 +59,8 @@ impl Migrator {
     ///
     /// # Errors
     /// [`MigratorError::Usage`] when there is something in the database and `replace` is not said, or there is
-    /// no `file`; [`MigratorError::Backup`] when the programs of PostgreSQL are missing, too old, or fail.
+    /// no `file`; [`MigratorError::Backup`] when the programs of PostgreSQL are missing or too old, or `file` is
+    /// no backup; [`MigratorError::BackupFailed`] when they fail.
     pub async fn restore(&self, file: &Path, replace: bool) -> Result<RestoreReport, MigratorError> {
         let shown = file.display();
         if !file.is_file() {
@@ -70,7 +71,7 @@ impl Migrator {
             for name in ["pg_restore", "psql"] {
                 tools::version(&self.context, name).await?;
             }
-            tools::read_back(&self.context, file).await?;
+            tools::read_back(&self.context, file).await.map_err(tools::lasting)?;
         }
         let mut session = Session::open(&self.context, true).await?;
         if is_postgres {

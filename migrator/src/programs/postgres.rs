@@ -53,7 +53,7 @@ pub(crate) async fn version(context: &Context, name: &str) -> Result<u32, Migrat
                 "{missing}; install PostgreSQL's client programs (postgresql-client on Debian, libpq on Homebrew), of the server's version or newer"
             )));
         }
-        ended => ended?.succeeded(&format!("{name} --version does not work"))?,
+        ended => ended?.succeeded(&format!("{name} --version does not work")).map_err(lasting)?,
     };
     let said = String::from_utf8_lossy(&ended.output).into_owned();
     // pg_dump (PostgreSQL) 16.4 (Debian 16.4-1)
@@ -171,10 +171,20 @@ pub(crate) async fn restore(context: &Context, file: &Path, before: &str) -> Res
     bounded(context, "the restore", &groups, |()| true, work).await
 }
 
+/// A failure that is the same the next time, because of the file or the program itself.
+pub(crate) fn lasting(error: MigratorError) -> MigratorError {
+    match error {
+        MigratorError::BackupFailed { what, .. } => MigratorError::Backup(what),
+        error => error,
+    }
+}
+
 /// Says where roles come from.
 fn explain(error: MigratorError) -> MigratorError {
     match error {
-        MigratorError::Backup(said) if said.contains("role \"") && said.contains("does not exist") => {
+        MigratorError::BackupFailed { what: said, .. }
+            if said.contains("role \"") && said.contains("does not exist") =>
+        {
             MigratorError::Backup(format!(
                 "{said}; roles are not in a backup of a database: make those that it gives rights to (deploy/postgres/10-roles.sh makes ours), and restore again"
             ))
