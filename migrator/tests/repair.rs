@@ -286,6 +286,50 @@ async fn a_repair_works_under_the_lock() {
     release.repair(&Repairs::default(), &report).await.unwrap();
 }
 
+/// SQLite has no lock for a whole repair: a row that another one has put right between the last look and the
+/// change is not moved halfway, and nothing of the repair is done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_changes_at_the_last_moment_is_left() {
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    library(&database, &[ONE, TWO, THREE]).up(None).await.unwrap();
+    // Stands for the other one, at the only moment that counts.
+    let other =
+        "CREATE TRIGGER other AFTER UPDATE OF version ON refinery_schema_history WHEN new.version = -3
+        BEGIN UPDATE refinery_schema_history SET checksum = 'of the other' WHERE version = -3; END";
+    database.connect().await.batch(other).await.unwrap();
+    let release = library(&database, &[("V1__first", ONE.1), TWO, ("V4__three", THREE.1)]);
+    let shown = release_reports(&release).await;
+    assert_eq!(shown.repairs.len(), 2, "{shown:?}");
+    let error = release.repair(&Repairs::default(), &shown).await.expect_err("the row is another one");
+    assert!(matches!(error, MigratorError::Usage(_)) && error.to_string().contains("look again"), "{error}");
+    assert_eq!(names(&database).await, ["1 one", "2 two", "3 three"]);
+    assert_eq!(journal(&mut database.connect().await).await, ["up 1", "up 2", "up 3"]);
+}
+
+/// Eight at once: one of them does it, and the others say so or find it done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn repairs_at_once_are_done_once() {
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    library(&database, &[ONE, TWO, THREE]).up(None).await.unwrap();
+    let files: Files<'_> = &[ONE, TWO, ("V4__three", THREE.1)];
+    let shown = release_reports(&library(&database, files)).await;
+    let mut running = Vec::new();
+    for _ in 0..8 {
+        let (release, shown) = (library(&database, files), shown.clone());
+        running.push(tokio::spawn(async move { release.repair(&Repairs::default(), &shown).await }));
+    }
+    let mut done = 0;
+    for run in running {
+        match run.await.unwrap() {
+            Ok(()) => done += 1,
+            Err(error) => assert!(error.to_string().contains("look again"), "{error}"),
+        }
+    }
+    assert_eq!(done, 1);
+    assert_eq!(names(&database).await, ["1 one", "2 two", "4 three"]);
+    assert_eq!(journal(&mut database.connect().await).await[3..], ["repair 3", "repair 4"]);
+}
+
 /// The defaults of what these tests set.
 #[test]
 fn nothing_is_out_of_order_unless_it_is_said() {

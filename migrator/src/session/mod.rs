@@ -20,7 +20,7 @@ use crate::source::{Dialect, bookkeeping};
 use attempt::{Failure, attempt, is_contention, stoppable};
 use blockers::Blockers;
 
-pub(crate) use attempt::line_at;
+pub(crate) use attempt::{CHANGED_MEANWHILE, line_at};
 pub(crate) use change::{Change, Guard, Performed, Work};
 pub(crate) use context::Context;
 
