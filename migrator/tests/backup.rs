@@ -148,7 +148,7 @@ on_both_databases! {
         with_tools(&database, &["backup", "no/such/folder/x"]).await.ends(78).says(&["no/such/folder"]);
         if backend(&database) == Backend::Postgres {
             let fakes = tempfile::tempdir().unwrap();
-            fake(fakes.path(), "pg_dump", "case $1 in --version) echo 'pg_dump (PostgreSQL) 99.1';; *) echo half > x.unfinished; echo 'the server went away' >&2; exit 1;; esac");
+            fake(fakes.path(), "pg_dump", "case $1 in --version) echo 'pg_dump (PostgreSQL) 99.1';; *) for it in x.*.unfinished; do echo half > $it; done; echo 'the server went away' >&2; exit 1;; esac");
             let run = with_path(&database, &[fakes.path()], &["backup", "x"]).await.ends(75);
             run.says(&["pg_dump failed", "the server went away"]);
             // A Job is to try again, and to tell a server that is away from other failures.
@@ -160,6 +160,43 @@ on_both_databases! {
             .filter(|it| it.contains("unfinished") || it == "x").collect();
         assert!(left.is_empty(), "{left:?}");
     }
+}
+
+/// Several on their way to one name: one of them gets it, whole, and the others say that it is taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn backups_to_one_name_are_in_nobodys_way() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    with_tools(&database, &["up", "--to", "2"]).await.ends(0);
+    let fakes = tempfile::tempdir().unwrap();
+    // The second begins while the first has its file and nothing in it yet; the first ends after it.
+    let folder = fakes.path().display();
+    let real = real_psql().with_file_name("pg_dump");
+    fake(
+        fakes.path(),
+        "pg_dump",
+        &format!(
+            "case $1 in --version) exec {0} --version;; esac; if mkdir {folder}/first 2>/dev/null; then while ! test -e {folder}/go; do sleep 0.05; done; fi; exec {0} \"$@\"",
+            real.display()
+        ),
+    );
+    let (folders, arguments) = ([fakes.path()], ["backup", "x"]);
+    let file = database.folder.path().join("x");
+    let (first, second) = tokio::join!(with_path(&database, &folders, &arguments), async {
+        let begun = fakes.path().join("first");
+        foundation::testing::eventually(Duration::from_secs(20), "it copies", async || begun.exists()).await;
+        let second = with_path(&database, &folders, &arguments).await;
+        let made = std::fs::read(&file).unwrap_or_default();
+        std::fs::write(fakes.path().join("go"), "").unwrap();
+        (second, made)
+    });
+    let (second, made) = second;
+    second.ends(0);
+    first.ends(2).says(&["x exists", "no backup is overwritten"]);
+    assert_eq!(std::fs::read(&file).unwrap(), made, "it is the one that was there first");
+    let left = std::fs::read_dir(database.folder.path()).unwrap().map(|it| it.unwrap().file_name());
+    assert!(left.filter_map(|it| it.into_string().ok()).all(|it| !it.contains("unfinished")));
+    let empty = TestDatabase::new(Backend::Postgres).await;
+    with_tools(&empty, &["restore", file.to_str().unwrap()]).await.ends(0);
 }
 
 /// Programs that are missing or too old are told in a sentence, and nothing hangs.
