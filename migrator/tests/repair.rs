@@ -208,6 +208,25 @@ on_both_databases! {
         assert_eq!(journal(&mut database.connect().await).await, ["up 1", "up 2", "repair 1"]);
     }
 
+    /// What somebody changed by hand is told before a repair and after it.
+    async fn drift_is_not_blessed(database: TestDatabase) {
+        library(&database, &[ONE, TWO]).up(None).await.unwrap();
+        database.connect().await.batch("CREATE TABLE by_hand (id bigint)").await.unwrap();
+        for files in [[("V1__first", ONE.1), TWO], [("V1__first", ONE.1), ("V3__two", TWO.1)]] {
+            let release = library(&database, &files);
+            assert_eq!(repaired(&release, &Repairs::default()).await.repairs.len(), 1);
+            for against_scratch in [false, true] {
+                let report = release.check(against_scratch).await.unwrap();
+                assert!(!report.clean() && report.text().contains("by_hand"), "{}", report.text());
+            }
+            // It is what was kept that is compared with, and no scratch database.
+            let text = release.check(false).await.unwrap().text();
+            assert!(!text.contains("scratch"), "{text}");
+        }
+        database.connect().await.batch("DROP TABLE by_hand").await.unwrap();
+        is_whole(&library(&database, &[("V1__first", ONE.1), ("V3__two", TWO.1)])).await;
+    }
+
     /// A journal from before the text was kept gets a place for it, and says that it does not have it.
     async fn an_older_journal_is_brought_along(database: TestDatabase) {
         library(&database, &[ONE]).up(None).await.unwrap();

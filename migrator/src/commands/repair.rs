@@ -117,10 +117,10 @@ impl Migrator {
         if report(&self.context.url, session.connection(), &plan, &chosen).await? != *shown {
             return Err(MigratorError::Usage(CHANGED_MEANWHILE.to_owned()));
         }
-        let work = work(&chosen);
+        let mut work = work(&chosen);
         if !work.is_empty() {
+            work.push(structure(&applied, &chosen));
             session.perform(&Change { title: "the repair".to_owned(), guard: Guard::None, work }).await?;
-            snapshot::record(&mut session).await;
         }
         Ok(())
     }
@@ -222,6 +222,21 @@ fn difference(recorded: &str, before: &str, file: Option<&Migration>) -> String 
     };
     let difference = TextDiff::from_lines(before, after);
     difference.unified_diff().header(&format!("{recorded} as it was applied"), &name).to_string()
+}
+
+/// What becomes of the structure that `check` compares with. What is forgotten may stand in it, so then it goes,
+/// and `check` looks at what the migrations make instead.
+fn structure(applied: &[Applied], chosen: &[Chosen<'_, '_>]) -> Work {
+    if chosen.iter().any(|it| it.file.is_none()) {
+        let (statement, values) = snapshot::forget();
+        return Work::Execute(statement, values);
+    }
+    let versions = applied.iter().map(|row| {
+        let file = chosen.iter().find(|it| it.applied.version == row.version).and_then(|it| it.file);
+        file.map_or(row.version, Migration::version)
+    });
+    let (statement, values) = snapshot::follow(applied, versions);
+    Work::Execute(statement, values)
 }
 
 /// Rows that get another version are set aside first, because one may take the place of another.
