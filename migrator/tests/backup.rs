@@ -2,52 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
 
 mod support;
+#[path = "support/tools.rs"]
+mod tools;
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use foundation::database::Backend;
 use foundation::on_both_databases;
 use foundation::testing::{TestDatabase, maintenance, postgres_address, unique_name};
 use support::{Run, backend, count, has_table, migrator, migrator_command, migrator_with, newest, texts};
-
-/// The migrator with PostgreSQL's own programs in its PATH.
-async fn with_tools(database: &TestDatabase, arguments: &[&str]) -> Run {
-    with_path(database, &[], arguments).await
-}
-
-/// The same with these folders before them.
-async fn with_path(database: &TestDatabase, folders: &[&Path], arguments: &[&str]) -> Run {
-    with_all(database, folders, &[], arguments).await
-}
-
-/// The same with these variables.
-async fn with_all(
-    database: &TestDatabase,
-    folders: &[&Path],
-    variables: &[(&str, &str)],
-    arguments: &[&str],
-) -> Run {
-    let mut path: Vec<PathBuf> = folders.iter().map(|it| it.to_path_buf()).collect();
-    #[allow(clippy::disallowed_methods, reason = "it is where the cluster's own programs are")]
-    path.extend(std::env::var_os("TEST_POSTGRES_BIN").map(PathBuf::from));
-    #[allow(clippy::disallowed_methods, reason = "the PATH goes on as it is")]
-    path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
-    let mut command = migrator_command(database, arguments);
-    command.env("PATH", std::env::join_paths(path).unwrap());
-    // About another server altogether.
-    command.env("PGHOST", "not.the.one.invalid").env("PGPASSWORD", "not the one");
-    command.envs(variables.iter().copied());
-    Run::of(command).await.hides(&["postgres:postgres", "not the one"])
-}
-
-/// A program of this name that says something else.
-fn fake(folder: &Path, name: &str, script: &str) {
-    let file = folder.join(name);
-    std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
-}
+use tools::{fake, real_psql, with_path, with_tools};
 
 const NAMES: &str = "SELECT username AS it FROM users ORDER BY username";
 
@@ -284,43 +249,6 @@ async fn rights_are_restored_as_they_were() {
     assert!(!has_table(&mut elsewhere.connect().await, "users").await);
 }
 
-/// Other migrators wait until it is done.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn migrators_are_locked_out_while_it_is_restored() {
-    let database = TestDatabase::new(Backend::Postgres).await;
-    with_tools(&database, &["up", "--to", "3"]).await.ends(0);
-    with_tools(&database, &["backup", "x"]).await.ends(0);
-    let file = database.folder.path().join("x");
-    let empty = TestDatabase::new(Backend::Postgres).await;
-    let slow = tempfile::tempdir().unwrap();
-    let (begun, go) = (slow.path().join("begun"), slow.path().join("go"));
-    #[allow(clippy::disallowed_methods, reason = "it is where the cluster's own programs are")]
-    let real =
-        std::env::var_os("TEST_POSTGRES_BIN").map_or_else(|| "/usr/bin".into(), PathBuf::from).join("psql");
-    fake(
-        slow.path(),
-        "psql",
-        &format!(
-            "case $1 in --version) exec {0} --version;; esac; touch {1}; while ! test -e {2}; do sleep 0.05; done; exec {0} \"$@\"",
-            real.display(),
-            begun.display(),
-            go.display()
-        ),
-    );
-    let path = file.to_str().unwrap().to_owned();
-    let (folders, arguments) = ([slow.path()], ["restore", path.as_str()]);
-    let (restored, migrated) = tokio::join!(with_path(&empty, &folders, &arguments), async {
-        foundation::testing::eventually(Duration::from_secs(20), "it restores", async || begun.exists())
-            .await;
-        let refused = migrator(&empty, &["up", "--deadline", "300ms"]).await;
-        std::fs::write(&go, "").unwrap();
-        refused
-    });
-    migrated.ends(75).says(&["the migrator's lock is held by", "bedplate-migrator"]);
-    restored.ends(0);
-    assert_eq!(support::versions(&mut empty.connect().await).await, ["1", "2", "3"]);
-}
-
 /// Killed or stopped in the middle, the database is what it was: COMMIT is the last that is sent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restore_that_is_killed_changes_nothing() {
@@ -330,9 +258,7 @@ async fn a_restore_that_is_killed_changes_nothing() {
     user(&database, "later").await;
     let fakes = tempfile::tempdir().unwrap();
     let begun = fakes.path().join("begun");
-    #[allow(clippy::disallowed_methods, reason = "it is where the cluster's own programs are")]
-    let real = std::env::var_os("TEST_POSTGRES_BIN").map_or_else(|| "/usr/bin".into(), PathBuf::from);
-    let real = real.join("pg_restore");
+    let real = real_psql().with_file_name("pg_restore");
     let script = format!(
         "case \"$*\" in *--no-owner*) {0} \"$@\" | head -n 400; touch {1}; sleep 30;; *) exec {0} \"$@\";; esac",
         real.display(),
@@ -363,139 +289,6 @@ async fn a_restore_that_is_killed_changes_nothing() {
         is_clean(&database).await;
         std::fs::remove_file(&begun).unwrap();
     }
-}
-
-/// Where the one that signs in only acts as the owner, everything belongs to the owner afterwards too.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_restored_belongs_to_the_role_of_the_migrator() {
-    let (owner, login) = (unique_name("the \"owner\""), unique_name("login"));
-    let quoted = owner.replace('"', "\"\"");
-    maintenance(&format!("CREATE ROLE \"{quoted}\"; CREATE ROLE {login} LOGIN NOINHERIT PASSWORD 'x'; GRANT \"{quoted}\" TO {login}")).await;
-    let [database, empty] =
-        [TestDatabase::new(Backend::Postgres).await, TestDatabase::new(Backend::Postgres).await];
-    let file = database.folder.path().join("x");
-    let path = file.to_str().unwrap();
-    for (database, commands) in [
-        (&database, [&["up"][..], &["backup", path], &["restore", path, "--replace", "--yes"]]),
-        (&empty, [&["restore", path][..], &["up"], &["status"]]),
-    ] {
-        let name = database.url.name();
-        maintenance(&format!("ALTER DATABASE {name} OWNER TO \"{quoted}\"")).await;
-        let server = database.address.rsplit_once('@').unwrap().1.to_owned();
-        let address = format!("postgresql://{login}:x@{server}");
-        let variables = [("DATABASE_URL", address.as_str()), ("MIGRATOR_ROLE", owner.as_str())];
-        for arguments in commands {
-            with_all(database, &[], &variables, arguments).await.ends(0);
-        }
-        let owners = "SELECT DISTINCT CAST(pg_get_userbyid(relowner) AS text) AS it FROM pg_class WHERE relnamespace = 'public'::regnamespace";
-        assert_eq!(texts(&mut database.connect().await, owners).await.unwrap(), [owner.as_str()]);
-    }
-    drop((database, empty));
-    maintenance(&format!("DROP ROLE {login}; DROP ROLE \"{quoted}\"")).await;
-}
-
-/// Services that share a database by its schemas: each is copied and put back alone.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_schema_is_restored_beside_others() {
-    let database = TestDatabase::new(Backend::Postgres).await;
-    let (one, two) = ([("DATABASE_SCHEMA", "Team-1")], [("DATABASE_SCHEMA", "team_2")]);
-    for variables in [one, two] {
-        with_all(&database, &[], &variables, &["up"]).await.ends(0);
-    }
-    let file = database.folder.path().join("one.backup");
-    let path = file.to_str().unwrap();
-    with_all(&database, &[], &one, &["backup", path]).await.ends(0);
-    database.connect().await.batch("CREATE TABLE \"Team-1\".by_hand (id bigint); CREATE TABLE team_2.by_hand (id bigint); CREATE TABLE public.by_hand (id bigint)").await.unwrap();
-    with_all(&database, &[], &one, &["restore", path]).await.ends(2).says(&["there is something in"]);
-    with_all(&database, &[], &one, &["restore", path, "--replace", "--yes"]).await.ends(0);
-    let tables = "SELECT schemaname || '.' || tablename AS it FROM pg_tables WHERE tablename IN ('by_hand', 'users') ORDER BY 1";
-    let found = texts(&mut database.connect().await, tables).await.unwrap();
-    assert_eq!(found, ["Team-1.users", "public.by_hand", "team_2.by_hand", "team_2.users"]);
-    for variables in [one, two] {
-        with_all(&database, &[], &variables, &["up"]).await.ends(0);
-    }
-    // Where that schema is not there yet, it comes with the backup; whatever else is there is in nobody's way.
-    let other = TestDatabase::new(Backend::Postgres).await;
-    with_all(&other, &[], &two, &["up"]).await.ends(0);
-    with_all(&other, &[], &one, &["restore", path]).await.ends(0);
-    with_all(&other, &[], &one, &["check"]).await.ends(0);
-    assert_eq!(texts(&mut other.connect().await, tables).await.unwrap(), ["Team-1.users", "team_2.users"]);
-}
-
-/// Without a schema of its own, a backup replaces those that it makes, and others keep theirs.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn schemas_that_a_backup_does_not_know_stay() {
-    let database = TestDatabase::new(Backend::Postgres).await;
-    with_tools(&database, &["up"]).await.ends(0);
-    database
-        .connect()
-        .await
-        .batch("CREATE SCHEMA \"of us\"; CREATE TABLE \"of us\".one (id bigint)")
-        .await
-        .unwrap();
-    with_tools(&database, &["backup", "x"]).await.ends(0);
-    let later = "CREATE SCHEMA neighbour; CREATE TABLE neighbour.one (id bigint); CREATE TABLE \"of us\".two (id bigint); CREATE TABLE two (id bigint)";
-    database.connect().await.batch(later).await.unwrap();
-    with_tools(&database, &["restore", "x", "--replace", "--yes"]).await.ends(0);
-    let tables = "SELECT schemaname || '.' || tablename AS it FROM pg_tables WHERE tablename IN ('one', 'two') ORDER BY 1";
-    assert_eq!(texts(&mut database.connect().await, tables).await.unwrap(), ["neighbour.one", "of us.one"]);
-}
-
-/// Where the psql of the tests is.
-fn real_psql() -> PathBuf {
-    #[allow(clippy::disallowed_methods, reason = "it is where the cluster's own programs are")]
-    std::env::var_os("TEST_POSTGRES_BIN").map_or_else(|| "/usr/bin".into(), PathBuf::from).join("psql")
-}
-
-/// Once COMMIT is sent, only the server knows, and that is said; what is restored and cannot be read is a problem
-/// and no failure.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restore_says_what_it_knows() {
-    let database = TestDatabase::new(Backend::Postgres).await;
-    with_tools(&database, &["up", "--to", "2"]).await.ends(0);
-    with_tools(&database, &["backup", "x"]).await.ends(0);
-    let file = database.folder.path().join("x");
-    let path = file.to_str().unwrap();
-    let fakes = tempfile::tempdir().unwrap();
-    let psql = real_psql().display().to_string();
-    // The answer to COMMIT is lost.
-    fake(
-        fakes.path(),
-        "psql",
-        &format!("case $1 in --version) exec {psql} --version;; esac; {psql} \"$@\"; exit 2"),
-    );
-    let empty = TestDatabase::new(Backend::Postgres).await;
-    let run = with_path(&empty, &[fakes.path()], &["restore", path]).await.ends(75);
-    run.says(&["it may have been restored", "look"]).hides(&["the database is what it was"]);
-    assert!(has_table(&mut empty.connect().await, "users").await);
-    // The server says no to COMMIT.
-    fake(
-        fakes.path(),
-        "psql",
-        &format!(
-            "case $1 in --version) exec {psql} --version;; esac; sed 's/^COMMIT;$/SELECT 1 \\/ 0;/' | {psql} \"$@\""
-        ),
-    );
-    let empty = TestDatabase::new(Backend::Postgres).await;
-    with_path(&empty, &[fakes.path()], &["restore", path])
-        .await
-        .ends(75)
-        .says(&["the database is what it was"]);
-    assert!(!has_table(&mut empty.connect().await, "users").await);
-    // The history cannot be read.
-    fake(
-        fakes.path(),
-        "psql",
-        &format!(
-            "case $1 in --version) exec {psql} --version;; esac; {psql} \"$@\" && exec {psql} --quiet --command 'ALTER TABLE refinery_schema_history DROP COLUMN checksum'"
-        ),
-    );
-    let run = with_path(&empty, &[fakes.path()], &["restore", path]).await.ends(65);
-    assert!(
-        run.stdout.contains("restored ")
-            && run.stdout.contains("problem: it is restored, and cannot be read"),
-        "{run}"
-    );
 }
 
 /// A SQLite file that somebody has open is the same file afterwards.
