@@ -11,7 +11,11 @@ const CORRECT: Statement = Statement::write(
 );
 const SET_ASIDE: Statement = Statement::write(
     "refinery_schema_history",
-    "UPDATE refinery_schema_history SET version = $2 WHERE version = $1",
+    "UPDATE refinery_schema_history SET version = $2 WHERE version = $1 AND coalesce(checksum, '') = $3",
+);
+const FORGET: Statement = Statement::write(
+    "refinery_schema_history",
+    "DELETE FROM refinery_schema_history WHERE version = $1 AND coalesce(checksum, '') = $2",
 );
 
 const APPLIED_SQL: Statement = Statement::read(
@@ -65,7 +69,13 @@ pub(crate) fn correction(applied: &Applied, migration: &Migration, from: Version
     (CORRECT, values)
 }
 
-/// Moves a version out of the way of those that take its place.
-pub(crate) fn set_aside(version: Version) -> (Statement, Vec<Value>) {
-    (SET_ASIDE, vec![version.into(), (-version).into()])
+/// Moves a row out of the way of those that take its place.
+pub(crate) fn set_aside(applied: &Applied) -> (Statement, Vec<Value>) {
+    let values = vec![applied.version.into(), (-applied.version).into(), applied.checksum.as_str().into()];
+    (SET_ASIDE, values)
+}
+
+/// Takes a row out of the history.
+pub(crate) fn forget(applied: &Applied) -> (Statement, Vec<Value>) {
+    (FORGET, vec![applied.version.into(), applied.checksum.as_str().into()])
 }

@@ -47,8 +47,16 @@ pub enum MigratorError {
     Settings(String),
     /// The command asks for something that there is not, or the confirmation was refused.
     Usage(String),
-    /// A backup could not be made, read back or restored. What is missing, or what the program for it said.
+    /// A backup cannot be made or restored before a person has mended something: a program that is missing or
+    /// too old, a file that is no backup, a role that there is not.
     Backup(String),
+    /// A program that makes or restores a backup ran and failed: again it may succeed.
+    BackupFailed {
+        /// What did not work out, and what the program said.
+        what: String,
+        /// Whether it could not reach the server.
+        unreachable: bool,
+    },
     /// SIGTERM or SIGINT.
     Stopped,
     /// `wait` gave up; why it was still waiting.
@@ -88,6 +96,8 @@ impl MigratorError {
             Self::Schema(_) => Exit::Schema,
             Self::Locked { .. } | Self::Stopped | Self::TimedOut(_) => Exit::Interrupted,
             Self::Pooler | Self::Settings(_) | Self::Backup(_) | Self::File(..) => Exit::Configuration,
+            Self::BackupFailed { unreachable: true, .. } => Exit::Unavailable,
+            Self::BackupFailed { .. } => Exit::Interrupted,
             Self::Usage(_) => Exit::Usage,
         }
     }
@@ -126,6 +136,7 @@ impl fmt::Display for MigratorError {
                 "a transaction pooler such as pgbouncer stands between the migrator and PostgreSQL, so its lock cannot be trusted; let DATABASE_URL of the migrator name the server itself",
             ),
             Self::Settings(sentence) | Self::Usage(sentence) | Self::Backup(sentence) => formatter.write_str(sentence),
+            Self::BackupFailed { what, .. } => formatter.write_str(what),
             Self::Stopped => formatter.write_str("stopped by a signal; what was under way is rolled back, run it again"),
             Self::TimedOut(why) => write!(formatter, "waited long enough: {why}"),
             Self::File(error, what) => write!(formatter, "{what}: {error}"),

@@ -126,7 +126,7 @@ pub struct RestoreReport {
     pub pending: usize,
     /// Where there is a way back to what was replaced.
     pub restore_point: Option<String>,
-    /// Why this release cannot run on it, in words.
+    /// Why this release cannot run on it, in words, or why that is not known.
     pub problems: Vec<String>,
 }
 

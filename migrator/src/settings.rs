@@ -41,8 +41,9 @@ foundation::settings! {
         restore_points: u32 = "3",
         /// A command that has to succeed before `up` changes the schema, run by `sh`: a backup of your own.
         /// It finds the database in `PGHOST` and its kin, or in `RESTORE_POINT_DATABASE` the SQLite file,
-        /// and in `RESTORE_POINT_FROM` and `RESTORE_POINT_TO` the versions.
-        backup_cmd: Option<String> = "",
+        /// and in `RESTORE_POINT_FROM` and `RESTORE_POINT_TO` the versions. A secret, because what it signs in
+        /// with may stand in it.
+        backup_cmd: Option<Secret> = "",
         /// How long that command, `backup` and `restore` may take; `0` for as long as they need.
         backup_timeout: Duration = "1h",
     }

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 
 use crate::history::{self, Applied};
 use crate::session::Session;
+use crate::source::Version;
 use crate::structure::Structure;
 
 const READ: Statement = Statement::read(
@@ -14,6 +15,10 @@ const READ: Statement = Statement::read(
     "SELECT version, migrations, structure, recorded_at FROM migrator_structure",
 );
 const FORGET: Statement = Statement::write("migrator_structure", "DELETE FROM migrator_structure");
+const FOLLOW: Statement = Statement::write(
+    "migrator_structure",
+    "UPDATE migrator_structure SET version = $1, migrations = $2 WHERE version = $3 AND migrations = $4",
+);
 const WRITE: Statement = Statement::write(
     "migrator_structure",
     "INSERT INTO migrator_structure (version, migrations, structure, recorded_at) VALUES ($1, $2, $3, $4)",
@@ -40,7 +45,26 @@ pub(crate) struct Snapshot {
 
 /// Which history a schema goes with: its newest version, and how many migrations there are.
 fn mark(applied: &[Applied]) -> (i64, i64) {
-    (applied.last().map_or(0, |it| it.version), i64::try_from(applied.len()).unwrap_or(i64::MAX))
+    mark_of(applied.iter().map(|it| it.version))
+}
+
+fn mark_of(versions: impl Iterator<Item = Version>) -> (i64, i64) {
+    versions.fold((0, 0), |(newest, count), version| (version.max(newest), count + 1))
+}
+
+/// The change that lets what is kept go with a history whose rows get these versions. The schema is what it was,
+/// so what is kept of it is too: whoever changed it by hand is found out as before.
+pub(crate) fn follow(
+    applied: &[Applied],
+    versions: impl Iterator<Item = Version>,
+) -> (Statement, Vec<Value>) {
+    let (before, after) = (mark(applied), mark_of(versions));
+    (FOLLOW, vec![after.0.into(), after.1.into(), before.0.into(), before.1.into()])
+}
+
+/// The change after which nothing is kept, because it has what no migration makes any more.
+pub(crate) fn forget() -> (Statement, Vec<Value>) {
+    (FORGET, Vec::new())
 }
 
 /// Keeps what the schema looks like now. What the run did is done: that this fails is told and no failure of

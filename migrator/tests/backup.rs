@@ -2,41 +2,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
 
 mod support;
+#[path = "support/tools.rs"]
+mod tools;
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use foundation::database::Backend;
 use foundation::on_both_databases;
 use foundation::testing::{TestDatabase, maintenance, postgres_address, unique_name};
 use support::{Run, backend, count, has_table, migrator, migrator_command, migrator_with, newest, texts};
-
-/// The migrator with PostgreSQL's own programs in its PATH.
-async fn with_tools(database: &TestDatabase, arguments: &[&str]) -> Run {
-    with_path(database, &[], arguments).await
-}
-
-/// The same with these folders before them.
-async fn with_path(database: &TestDatabase, folders: &[&Path], arguments: &[&str]) -> Run {
-    let mut path: Vec<PathBuf> = folders.iter().map(|it| it.to_path_buf()).collect();
-    #[allow(clippy::disallowed_methods, reason = "it is where the cluster's own programs are")]
-    path.extend(std::env::var_os("TEST_POSTGRES_BIN").map(PathBuf::from));
-    #[allow(clippy::disallowed_methods, reason = "the PATH goes on as it is")]
-    path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
-    let mut command = migrator_command(database, arguments);
-    command.env("PATH", std::env::join_paths(path).unwrap());
-    // About another server altogether.
-    command.env("PGHOST", "not.the.one.invalid").env("PGPASSWORD", "not the one");
-    Run::of(command).await.hides(&["postgres:postgres", "not the one"])
-}
-
-/// A program of this name that says something else.
-fn fake(folder: &Path, name: &str, script: &str) {
-    let file = folder.join(name);
-    std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
-}
+use tools::{fake, real_psql, with_path, with_tools};
 
 const NAMES: &str = "SELECT username AS it FROM users ORDER BY username";
 
@@ -137,15 +113,55 @@ on_both_databases! {
         with_tools(&database, &["backup", "no/such/folder/x"]).await.ends(78).says(&["no/such/folder"]);
         if backend(&database) == Backend::Postgres {
             let fakes = tempfile::tempdir().unwrap();
-            fake(fakes.path(), "pg_dump", "case $1 in --version) echo 'pg_dump (PostgreSQL) 99.1';; *) echo half > x.unfinished; echo 'the server went away' >&2; exit 1;; esac");
-            let run = with_path(&database, &[fakes.path()], &["backup", "x"]).await.ends(78);
+            fake(fakes.path(), "pg_dump", "case $1 in --version) echo 'pg_dump (PostgreSQL) 99.1';; *) for it in x.*.unfinished; do echo half > $it; done; echo 'the server went away' >&2; exit 1;; esac");
+            let run = with_path(&database, &[fakes.path()], &["backup", "x"]).await.ends(75);
             run.says(&["pg_dump failed", "the server went away"]);
+            // A Job is to try again, and to tell a server that is away from other failures.
+            fake(fakes.path(), "pg_dump", "case $1 in --version) echo 'pg_dump (PostgreSQL) 99.1';; *) echo 'pg_dump: error: query failed: server closed the connection unexpectedly' >&2; exit 1;; esac");
+            with_path(&database, &[fakes.path()], &["backup", "x"]).await.ends(69).says(&["pg_dump failed"]);
         }
         let left: Vec<_> = std::fs::read_dir(database.folder.path()).unwrap()
             .map(|it| it.unwrap().file_name().into_string().unwrap())
             .filter(|it| it.contains("unfinished") || it == "x").collect();
         assert!(left.is_empty(), "{left:?}");
     }
+}
+
+/// Several on their way to one name: one of them gets it, whole, and the others say that it is taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn backups_to_one_name_are_in_nobodys_way() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    with_tools(&database, &["up", "--to", "2"]).await.ends(0);
+    let fakes = tempfile::tempdir().unwrap();
+    // The second begins while the first has its file and nothing in it yet; the first ends after it.
+    let folder = fakes.path().display();
+    let real = real_psql().with_file_name("pg_dump");
+    fake(
+        fakes.path(),
+        "pg_dump",
+        &format!(
+            "case $1 in --version) exec {0} --version;; esac; if mkdir {folder}/first 2>/dev/null; then while ! test -e {folder}/go; do sleep 0.05; done; fi; exec {0} \"$@\"",
+            real.display()
+        ),
+    );
+    let (folders, arguments) = ([fakes.path()], ["backup", "x"]);
+    let file = database.folder.path().join("x");
+    let (first, second) = tokio::join!(with_path(&database, &folders, &arguments), async {
+        let begun = fakes.path().join("first");
+        foundation::testing::eventually(Duration::from_secs(20), "it copies", async || begun.exists()).await;
+        let second = with_path(&database, &folders, &arguments).await;
+        let made = std::fs::read(&file).unwrap_or_default();
+        std::fs::write(fakes.path().join("go"), "").unwrap();
+        (second, made)
+    });
+    let (second, made) = second;
+    second.ends(0);
+    first.ends(2).says(&["x exists", "no backup is overwritten"]);
+    assert_eq!(std::fs::read(&file).unwrap(), made, "it is the one that was there first");
+    let left = std::fs::read_dir(database.folder.path()).unwrap().map(|it| it.unwrap().file_name());
+    assert!(left.filter_map(|it| it.into_string().ok()).all(|it| !it.contains("unfinished")));
+    let empty = TestDatabase::new(Backend::Postgres).await;
+    with_tools(&empty, &["restore", file.to_str().unwrap()]).await.ends(0);
 }
 
 /// Programs that are missing or too old are told in a sentence, and nothing hangs.
@@ -195,7 +211,7 @@ async fn no_password_is_an_argument() {
     command.env("PATH", format!("{}:{path}", fakes.path().display())).env("DATABASE_URL", address);
     let run = Run::of(command).await;
     maintenance(&format!("DROP ROLE {role}")).await;
-    run.ends(78).hides(&["tell-nobody-77"]);
+    run.ends(75).hides(&["tell-nobody-77"]);
     let said = std::fs::read_to_string(said).unwrap();
     let (arguments, rest) = said.split_once(" / ").unwrap();
     assert!(!arguments.contains("tell-nobody-77") && !arguments.contains("postgresql"), "{said}");
@@ -233,43 +249,6 @@ async fn rights_are_restored_as_they_were() {
     assert!(!has_table(&mut elsewhere.connect().await, "users").await);
 }
 
-/// Other migrators wait until it is done.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn migrators_are_locked_out_while_it_is_restored() {
-    let database = TestDatabase::new(Backend::Postgres).await;
-    with_tools(&database, &["up", "--to", "3"]).await.ends(0);
-    with_tools(&database, &["backup", "x"]).await.ends(0);
-    let file = database.folder.path().join("x");
-    let empty = TestDatabase::new(Backend::Postgres).await;
-    let slow = tempfile::tempdir().unwrap();
-    let (begun, go) = (slow.path().join("begun"), slow.path().join("go"));
-    #[allow(clippy::disallowed_methods, reason = "it is where the cluster's own programs are")]
-    let real =
-        std::env::var_os("TEST_POSTGRES_BIN").map_or_else(|| "/usr/bin".into(), PathBuf::from).join("psql");
-    fake(
-        slow.path(),
-        "psql",
-        &format!(
-            "case $1 in --version) exec {0} --version;; esac; touch {1}; while ! test -e {2}; do sleep 0.05; done; exec {0} \"$@\"",
-            real.display(),
-            begun.display(),
-            go.display()
-        ),
-    );
-    let path = file.to_str().unwrap().to_owned();
-    let (folders, arguments) = ([slow.path()], ["restore", path.as_str()]);
-    let (restored, migrated) = tokio::join!(with_path(&empty, &folders, &arguments), async {
-        foundation::testing::eventually(Duration::from_secs(20), "it restores", async || begun.exists())
-            .await;
-        let refused = migrator(&empty, &["up", "--deadline", "300ms"]).await;
-        std::fs::write(&go, "").unwrap();
-        refused
-    });
-    migrated.ends(75).says(&["the migrator's lock is held by", "bedplate-migrator"]);
-    restored.ends(0);
-    assert_eq!(support::versions(&mut empty.connect().await).await, ["1", "2", "3"]);
-}
-
 /// Killed or stopped in the middle, the database is what it was: COMMIT is the last that is sent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restore_that_is_killed_changes_nothing() {
@@ -279,9 +258,7 @@ async fn a_restore_that_is_killed_changes_nothing() {
     user(&database, "later").await;
     let fakes = tempfile::tempdir().unwrap();
     let begun = fakes.path().join("begun");
-    #[allow(clippy::disallowed_methods, reason = "it is where the cluster's own programs are")]
-    let real = std::env::var_os("TEST_POSTGRES_BIN").map_or_else(|| "/usr/bin".into(), PathBuf::from);
-    let real = real.join("pg_restore");
+    let real = real_psql().with_file_name("pg_restore");
     let script = format!(
         "case \"$*\" in *--no-owner*) {0} \"$@\" | head -n 400; touch {1}; sleep 30;; *) exec {0} \"$@\";; esac",
         real.display(),

@@ -208,6 +208,25 @@ on_both_databases! {
         assert_eq!(journal(&mut database.connect().await).await, ["up 1", "up 2", "repair 1"]);
     }
 
+    /// What somebody changed by hand is told before a repair and after it.
+    async fn drift_is_not_blessed(database: TestDatabase) {
+        library(&database, &[ONE, TWO]).up(None).await.unwrap();
+        database.connect().await.batch("CREATE TABLE by_hand (id bigint)").await.unwrap();
+        for files in [[("V1__first", ONE.1), TWO], [("V1__first", ONE.1), ("V3__two", TWO.1)]] {
+            let release = library(&database, &files);
+            assert_eq!(repaired(&release, &Repairs::default()).await.repairs.len(), 1);
+            for against_scratch in [false, true] {
+                let report = release.check(against_scratch).await.unwrap();
+                assert!(!report.clean() && report.text().contains("by_hand"), "{}", report.text());
+            }
+            // It is what was kept that is compared with, and no scratch database.
+            let text = release.check(false).await.unwrap().text();
+            assert!(!text.contains("scratch"), "{text}");
+        }
+        database.connect().await.batch("DROP TABLE by_hand").await.unwrap();
+        is_whole(&library(&database, &[("V1__first", ONE.1), ("V3__two", TWO.1)])).await;
+    }
+
     /// A journal from before the text was kept gets a place for it, and says that it does not have it.
     async fn an_older_journal_is_brought_along(database: TestDatabase) {
         library(&database, &[ONE]).up(None).await.unwrap();
@@ -284,6 +303,50 @@ async fn a_repair_works_under_the_lock() {
     assert!(matches!(error, MigratorError::Locked { .. }), "{error}");
     drop(other);
     release.repair(&Repairs::default(), &report).await.unwrap();
+}
+
+/// SQLite has no lock for a whole repair: a row that another one has put right between the last look and the
+/// change is not moved halfway, and nothing of the repair is done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_changes_at_the_last_moment_is_left() {
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    library(&database, &[ONE, TWO, THREE]).up(None).await.unwrap();
+    // Stands for the other one, at the only moment that counts.
+    let other =
+        "CREATE TRIGGER other AFTER UPDATE OF version ON refinery_schema_history WHEN new.version = -3
+        BEGIN UPDATE refinery_schema_history SET checksum = 'of the other' WHERE version = -3; END";
+    database.connect().await.batch(other).await.unwrap();
+    let release = library(&database, &[("V1__first", ONE.1), TWO, ("V4__three", THREE.1)]);
+    let shown = release_reports(&release).await;
+    assert_eq!(shown.repairs.len(), 2, "{shown:?}");
+    let error = release.repair(&Repairs::default(), &shown).await.expect_err("the row is another one");
+    assert!(matches!(error, MigratorError::Usage(_)) && error.to_string().contains("look again"), "{error}");
+    assert_eq!(names(&database).await, ["1 one", "2 two", "3 three"]);
+    assert_eq!(journal(&mut database.connect().await).await, ["up 1", "up 2", "up 3"]);
+}
+
+/// Eight at once: one of them does it, and the others say so or find it done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn repairs_at_once_are_done_once() {
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    library(&database, &[ONE, TWO, THREE]).up(None).await.unwrap();
+    let files: Files<'_> = &[ONE, TWO, ("V4__three", THREE.1)];
+    let shown = release_reports(&library(&database, files)).await;
+    let mut running = Vec::new();
+    for _ in 0..8 {
+        let (release, shown) = (library(&database, files), shown.clone());
+        running.push(tokio::spawn(async move { release.repair(&Repairs::default(), &shown).await }));
+    }
+    let mut done = 0;
+    for run in running {
+        match run.await.unwrap() {
+            Ok(()) => done += 1,
+            Err(error) => assert!(error.to_string().contains("look again"), "{error}"),
+        }
+    }
+    assert_eq!(done, 1);
+    assert_eq!(names(&database).await, ["1 one", "2 two", "4 three"]);
+    assert_eq!(journal(&mut database.connect().await).await[3..], ["repair 3", "repair 4"]);
 }
 
 /// The defaults of what these tests set.

@@ -48,10 +48,25 @@ on_both_databases! {
         assert!(out.exists());
     }
 
+    /// What it signs in with may stand in it: neither a log nor the settings that are shown have it.
+    async fn a_command_is_a_secret(database: TestDatabase) {
+        let line = "true --token tell-nobody-78";
+        let shown = migrator_with(&database, &[("MIGRATOR_BACKUP_CMD", line)], &["check-config"]).await.ends(0);
+        assert!(shown.hides(&["tell-nobody-78"]).stdout.contains("MIGRATOR_BACKUP_CMD"));
+        let run = migrator_with(&database, &[("MIGRATOR_BACKUP_CMD", line), ("LOG_LEVEL", "debug")], &["up", "--to", "1"]).await;
+        run.ends(0).says(&["running the backup command"]).hides(&["tell-nobody-78"]);
+        let run = migrator(&database, &["up", "--to", "2", "--backup-cmd", line]).await;
+        run.ends(0).says(&["running the backup command"]).hides(&["tell-nobody-78"]);
+        let file = database.folder.path().join("command");
+        std::fs::write(&file, "touch out\n").unwrap();
+        migrator_with(&database, &[("MIGRATOR_BACKUP_CMD_FILE", file.to_str().unwrap())], &["up"]).await.ends(0);
+        assert!(database.folder.path().join("out").exists());
+    }
+
     /// One that fails stops the run with its own words, and nothing is changed.
     async fn a_command_that_fails_stops_the_run(database: TestDatabase) {
         let fails = "echo the disk is full >&2; exit 3";
-        let run = migrator(&database, &["up", "--backup-cmd", fails]).await.ends(78);
+        let run = migrator(&database, &["up", "--backup-cmd", fails]).await.ends(75);
         let run = run.says(&["the backup command failed, so nothing was changed", "exit code 3", "the disk is full"]);
         assert!(run.stdout.is_empty(), "{run}");
         assert!(!has_table(&mut database.connect().await, "users").await);
@@ -65,7 +80,7 @@ on_both_databases! {
     async fn a_reset_is_saved_first(database: TestDatabase) {
         migrator(&database, &["up"]).await.ends(0);
         let fails = [("MIGRATOR_BACKUP_CMD", "exit 1")];
-        migrator_with(&database, &fails, &["reset", "--yes"]).await.ends(78);
+        migrator_with(&database, &fails, &["reset", "--yes"]).await.ends(75);
         assert!(has_table(&mut database.connect().await, "users").await, "nothing was deleted");
         let counts = [("MIGRATOR_BACKUP_CMD", "echo once >> out")];
         let reset = migrator_with(&database, &counts, &["reset", "--yes"]).await.ends(0);
@@ -147,6 +162,58 @@ async fn a_sqlite_file_is_copied_before_it_is_changed() {
     let none = library_with(&database, &[ONE, TWO, THREE], &[("MIGRATOR_RESTORE_POINTS", "0")]);
     assert_eq!(none.up(None).await.unwrap().restore_point, None);
     assert_eq!(copies(&database), kept);
+}
+
+/// The oldest of as many copies as are kept is restored, and still there afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_oldest_copy_can_be_restored() {
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    library(&database, &[ONE]).up(None).await.unwrap();
+    database.connect().await.batch("INSERT INTO one VALUES (7)").await.unwrap();
+    let four = ("V4__four", "CREATE TABLE four (id bigint);");
+    for release in [&[ONE, TWO][..], &[ONE, TWO, THREE], &[ONE, TWO, THREE, four]] {
+        library(&database, release).up(None).await.unwrap();
+    }
+    let before = copies(&database);
+    assert_eq!(before.len(), 3, "{before:?}");
+    let oldest = database.folder.path().join(&before[0]);
+    // By a link, so that it is the file that counts and not what it is called.
+    let link = database.folder.path().join("link");
+    std::os::unix::fs::symlink(&oldest, &link).unwrap();
+    let release = library(&database, &[ONE, TWO]);
+    assert_eq!(release.restore(&link, true).await.unwrap().current_version, Some(1));
+    assert_eq!(count(&mut database.connect().await, "one").await, 1);
+    assert!(oldest.exists() && copies(&database).last().unwrap().ends_with(".before-restore.backup"));
+    let again = release.restore(&oldest, true).await.unwrap();
+    assert_eq!(again.current_version, Some(1));
+    assert!(oldest.exists());
+}
+
+/// What fails again and again leaves the ways back to older schemas, and does not fill the disk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tries_that_fail_push_no_older_copy_out() {
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    let four = ("V4__four", "CREATE TABLE four (id bigint);");
+    library(&database, &[ONE]).up(None).await.unwrap();
+    for release in [&[ONE, TWO][..], &[ONE, TWO, THREE], &[ONE, TWO, THREE, four]] {
+        library(&database, release).up(None).await.unwrap();
+    }
+    let before = copies(&database);
+    let failing =
+        library(&database, &[ONE, TWO, THREE, four, ("V5__five", "INSERT INTO nowhere VALUES (1);")]);
+    let mut first = None;
+    for _ in 0..5 {
+        failing.up(None).await.expect_err("there is no such table");
+        let kept = copies(&database);
+        assert_eq!(kept[..3], before, "nothing older is gone");
+        first.get_or_insert_with(|| kept[3].clone());
+        assert!(kept.len() <= 5 && Some(&kept[3]) == first.as_ref(), "the first and the last: {kept:?}");
+    }
+    // Once it succeeds, as many are kept as always.
+    let mended = library(&database, &[ONE, TWO, THREE, four, ("V5__five", "CREATE TABLE five (id bigint);")]);
+    mended.up(None).await.unwrap();
+    let kept = copies(&database);
+    assert_eq!((kept.len(), &kept[0]), (3, &before[2]), "{kept:?}");
 }
 
 /// A copy that cannot be made stops the run: its folder takes no file more.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use foundation::settings::Environment;
+use foundation::settings::{Environment, Secret};
 
 use super::duration;
 use crate::settings::MigratorSettings;
@@ -55,8 +55,9 @@ impl Safety {
     pub(super) fn apply(&self, environment: &mut Environment, settings: &mut MigratorSettings) {
         self.limit.apply(environment, settings);
         if let Some(line) = &self.backup_cmd {
-            environment.overridden("MIGRATOR_BACKUP_CMD", line);
-            settings.backup_cmd = Some(line.clone());
+            let line = Secret::from(line.clone());
+            environment.overridden("MIGRATOR_BACKUP_CMD", &line);
+            settings.backup_cmd = Some(line);
         }
         if let Some(count) = self.restore_points {
             environment.overridden("MIGRATOR_RESTORE_POINTS", &count);

@@ -1,6 +1,7 @@
 //! `backup`: a copy of the database while it is in use, looked at before it gets its name.
 
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -26,13 +27,10 @@ impl Migrator {
     ///
     /// # Errors
     /// [`MigratorError::Usage`] when `file` exists already, [`MigratorError::Backup`] when `pg_dump` or
-    /// `pg_restore` is missing, older than the server, or fails.
+    /// `pg_restore` is missing or older than the server, [`MigratorError::BackupFailed`] when it fails.
     pub async fn backup(&self, file: &Path) -> Result<BackupReport, MigratorError> {
         if file.exists() {
-            return Err(MigratorError::Usage(format!(
-                "{} exists; name a file that does not, so that no backup is overwritten",
-                file.display()
-            )));
+            return Err(exists(file));
         }
         let mut connection = self.existing().await?;
         let current_version = match &self.context.url {
@@ -42,7 +40,7 @@ impl Migrator {
                     tools::not_older(&self.context, &mut connection, name).await?;
                 }
                 drop(connection);
-                let unfinished = Unfinished::beside(file)?;
+                let unfinished = Unfinished::beside(&self.context, file)?;
                 tools::dump(&self.context, unfinished.path()).await?;
                 let version = tools::read_back(&self.context, unfinished.path()).await?;
                 unfinished.finish(file)?;
@@ -56,13 +54,20 @@ impl Migrator {
     }
 }
 
+fn exists(file: &Path) -> MigratorError {
+    MigratorError::Usage(format!(
+        "{} exists; name a file that does not, so that no backup is overwritten",
+        file.display()
+    ))
+}
+
 /// Makes a copy of the SQLite file that the connection has open, and says at which version it is.
 pub(super) async fn copy_sqlite(
     context: &Context,
     connection: &mut Connection,
     file: &Path,
 ) -> Result<Option<Version>, MigratorError> {
-    let unfinished = Unfinished::beside(file)?;
+    let unfinished = Unfinished::beside(context, file)?;
     let target = unfinished.path().display().to_string();
     let canceller = connection.canceller();
     let (statement, values) = (COPY, [target.into()]);
@@ -99,13 +104,12 @@ async fn check_copy(context: &Context, copy: &Path) -> Result<Option<Version>, M
 struct Unfinished(std::path::PathBuf);
 
 impl Unfinished {
-    /// Makes it, empty, for its owner alone: a backup has the hashes of passwords in it.
-    fn beside(file: &Path) -> Result<Self, MigratorError> {
-        let path = file.with_added_extension("unfinished");
+    /// Makes it, empty, for its owner alone: a backup has the hashes of passwords in it. Its name is its own,
+    /// because another backup may be on its way to the same one.
+    fn beside(context: &Context, file: &Path) -> Result<Self, MigratorError> {
+        let own = u64::from_le_bytes(context.entropy.bytes());
+        let path = file.with_added_extension(format!("{own:016x}.unfinished"));
         let cannot = |what| move |error| MigratorError::File(error, what);
-        if path.exists() {
-            std::fs::remove_file(&path).map_err(cannot(format!("{} cannot be removed", path.display())))?;
-        }
         OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -119,13 +123,35 @@ impl Unfinished {
         &self.0
     }
 
-    /// Has the disk keep it, and gives it its name.
+    /// Has the disk keep it, and gives it its name, which nobody else has got meanwhile.
     fn finish(self, file: &Path) -> Result<(), MigratorError> {
         let named = File::open(&self.0)
             .and_then(|written| written.sync_all())
-            .and_then(|()| std::fs::rename(&self.0, file));
-        named.map_err(|error| MigratorError::File(error, format!("{} cannot be written", file.display())))
+            .and_then(|()| self.name(file))
+            .and_then(|()| sync_folder_of(file));
+        named.map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => exists(file),
+            _ => MigratorError::File(error, format!("{} cannot be written", file.display())),
+        })
     }
+
+    /// A link never takes the place of a file, as renaming does.
+    fn name(&self, file: &Path) -> Result<(), std::io::Error> {
+        match std::fs::hard_link(&self.0, file) {
+            // Not every filesystem has links; there the name is taken first.
+            Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+                std::fs::rename(&self.0, file)
+            }
+            linked => linked,
+        }
+    }
+}
+
+/// Has the disk keep the name too.
+fn sync_folder_of(file: &Path) -> Result<(), std::io::Error> {
+    let folder = file.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()
 }
 
 impl Drop for Unfinished {
@@ -136,7 +162,7 @@ impl Drop for Unfinished {
             name.push(end);
             match std::fs::remove_file(&name) {
                 Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => {
                     tracing::warn!(error = %error, file = %self.0.display(), "an unfinished file is left");
                 }

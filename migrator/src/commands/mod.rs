@@ -3,6 +3,7 @@
 mod autogenerate;
 mod backup;
 mod check;
+mod copies;
 mod down;
 mod dump;
 mod import_history;

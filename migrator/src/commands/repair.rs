@@ -10,7 +10,7 @@ use crate::correction;
 use crate::error::MigratorError;
 use crate::history::{self, Action, Applied, Entry};
 use crate::plan::Plan;
-use crate::session::{Change, Guard, Session, Work};
+use crate::session::{CHANGED_MEANWHILE, Change, Guard, Session, Work};
 use crate::snapshot;
 use crate::source::{Catalog, Migration, Version};
 
@@ -115,15 +115,12 @@ impl Migrator {
         let plan = self.plan_of(&applied);
         let chosen = choose(&self.catalog, &applied, &plan, wanted)?;
         if report(&self.context.url, session.connection(), &plan, &chosen).await? != *shown {
-            return Err(MigratorError::Usage(
-                "the history has changed since the differences were shown, and nothing was done; look again"
-                    .to_owned(),
-            ));
+            return Err(MigratorError::Usage(CHANGED_MEANWHILE.to_owned()));
         }
-        let work = work(&chosen);
+        let mut work = work(&chosen);
         if !work.is_empty() {
+            work.push(structure(&applied, &chosen));
             session.perform(&Change { title: "the repair".to_owned(), guard: Guard::None, work }).await?;
-            snapshot::record(&mut session).await;
         }
         Ok(())
     }
@@ -227,17 +224,32 @@ fn difference(recorded: &str, before: &str, file: Option<&Migration>) -> String 
     difference.unified_diff().header(&format!("{recorded} as it was applied"), &name).to_string()
 }
 
+/// What becomes of the structure that `check` compares with. What is forgotten may stand in it, so then it goes,
+/// and `check` looks at what the migrations make instead.
+fn structure(applied: &[Applied], chosen: &[Chosen<'_, '_>]) -> Work {
+    if chosen.iter().any(|it| it.file.is_none()) {
+        let (statement, values) = snapshot::forget();
+        return Work::Execute(statement, values);
+    }
+    let versions = applied.iter().map(|row| {
+        let file = chosen.iter().find(|it| it.applied.version == row.version).and_then(|it| it.file);
+        file.map_or(row.version, Migration::version)
+    });
+    let (statement, values) = snapshot::follow(applied, versions);
+    Work::Execute(statement, values)
+}
+
 /// Rows that get another version are set aside first, because one may take the place of another.
 fn work(chosen: &[Chosen<'_, '_>]) -> Vec<Work> {
     let mut work = Vec::new();
-    let execute = |(statement, values)| Work::Execute(statement, values);
+    let execute = |(statement, values)| Work::ExecuteOnOne(statement, values);
     let moved = |it: &&Chosen<'_, '_>| it.file.is_some_and(|file| file.version() != it.applied.version);
     for it in chosen.iter().filter(moved) {
-        work.push(execute(correction::set_aside(it.applied.version)));
+        work.push(execute(correction::set_aside(it.applied)));
     }
     for it in chosen {
         let Some(file) = it.file else {
-            work.push(Work::Forget(it.applied.version));
+            work.push(execute(correction::forget(it.applied)));
             work.push(Work::Journal(Entry::gone(it.applied, Action::Forget)));
             continue;
         };

@@ -73,6 +73,9 @@ impl Migrator {
         // There is nothing to come back to any more.
         let mut report = self.without_restore_points().up(None).await?;
         report.restore_point = restore_point;
+        if report.restore_point.is_some() {
+            self.forget_oldest_copies(None);
+        }
         Ok(report)
     }
 }

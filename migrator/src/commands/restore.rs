@@ -1,6 +1,7 @@
 //! `restore`: puts a database back to what a backup has.
 
 use std::path::Path;
+use std::time::Duration;
 
 use foundation::database::{Backend, DatabaseUrl, Statement};
 
@@ -8,25 +9,26 @@ use super::Migrator;
 use super::reset::drop_everything;
 use super::restore_point::Before;
 use crate::error::MigratorError;
-use crate::history;
+use crate::history::{self, Applied};
 use crate::programs::postgres as tools;
 use crate::report::RestoreReport;
 use crate::session::Session;
 
-/// Whether anything is in the database that a backup could bring too; what belongs to an extension is not.
+/// Whether anything is in the database, or in the schema of this name, that a backup could bring too; what
+/// belongs to an extension is not.
 const ANYTHING_ON_POSTGRES: Statement = Statement::read(
     "pg_class",
     "SELECT 1 AS it WHERE EXISTS (
        SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+        WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND CAST($1 AS text) IN ('', n.nspname)
           AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'))
      OR EXISTS (
        SELECT 1 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-        WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+        WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND CAST($1 AS text) IN ('', n.nspname)
           AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'))
      OR EXISTS (
        SELECT 1 FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
-        WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND t.typtype IN ('e', 'd')
+        WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND CAST($1 AS text) IN ('', n.nspname) AND t.typtype IN ('e', 'd')
           AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e'))",
 );
 
@@ -35,14 +37,14 @@ const ANYTHING_IN_SQLITE: Statement = Statement::read(
     "SELECT 1 AS it FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' LIMIT 1",
 );
 
-/// The schemas beside the current one; a backup brings those that it knows.
-const OTHER_SCHEMAS: Statement = Statement::read(
+/// Every schema but those of the server itself, which one is the current one, and in which an extension
+/// lives: one of those stays, because the extension does.
+const SCHEMAS: Statement = Statement::read(
     "pg_namespace",
-    "SELECT format('DROP SCHEMA IF EXISTS %I CASCADE', nspname) AS drop FROM pg_namespace n
-     WHERE nspname <> 'information_schema' AND nspname !~ '^pg_' AND nspname NOT IN ('public', current_schema())
-       AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e')
-       -- One in which an extension lives stays, because the extension does.
-       AND NOT EXISTS (SELECT 1 FROM pg_extension e WHERE e.extnamespace = n.oid)
+    "SELECT nspname::text AS name, format('DROP SCHEMA IF EXISTS %I CASCADE', nspname) AS drop,
+       EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e')
+         OR EXISTS (SELECT 1 FROM pg_extension e WHERE e.extnamespace = n.oid) AS is_of_extension
+     FROM pg_namespace n WHERE nspname <> 'information_schema' AND nspname !~ '^pg_' AND nspname <> 'public'
      ORDER BY nspname",
 );
 
@@ -59,7 +61,8 @@ impl Migrator {
     ///
     /// # Errors
     /// [`MigratorError::Usage`] when there is something in the database and `replace` is not said, or there is
-    /// no `file`; [`MigratorError::Backup`] when the programs of PostgreSQL are missing, too old, or fail.
+    /// no `file`; [`MigratorError::Backup`] when the programs of PostgreSQL are missing or too old, or `file` is
+    /// no backup; [`MigratorError::BackupFailed`] when they fail.
     pub async fn restore(&self, file: &Path, replace: bool) -> Result<RestoreReport, MigratorError> {
         let shown = file.display();
         if !file.is_file() {
@@ -70,42 +73,67 @@ impl Migrator {
             for name in ["pg_restore", "psql"] {
                 tools::version(&self.context, name).await?;
             }
-            tools::read_back(&self.context, file).await?;
+            tools::read_back(&self.context, file).await.map_err(tools::lasting)?;
         }
-        let mut session = Session::open(&self.context, true).await?;
+        let mut session = Session::open_without_schema(&self.context, true).await?;
         if is_postgres {
             for name in ["pg_restore", "psql"] {
                 tools::not_older(&self.context, session.connection(), name).await?;
             }
         }
         session.lock_alone().await?;
-        let restore_point = self.make_room(&mut session, replace).await?;
+        let restore_point = self.make_room(&mut session, file, replace).await?;
         if is_postgres {
-            let sql = emptying(&mut session).await?;
+            let sql = self.emptying(&mut session, file).await?;
             tools::restore(&self.context, file, &sql).await?;
         } else {
             session.connection().replace_by(file).await?;
         }
         tracing::info!(file = %shown, "restored");
-        let applied = history::read(session.connection()).await?.unwrap_or_default();
-        let plan = self.plan_of(&applied);
-        Ok(RestoreReport {
+        if restore_point.is_some() {
+            self.forget_oldest_copies(Some(file));
+        }
+        let mut report = RestoreReport {
             database: self.context.url.to_string(),
             file: shown.to_string(),
-            current_version: applied.last().map(|it| it.version),
-            pending: plan.pending.len(),
+            current_version: None,
+            pending: 0,
             restore_point,
-            problems: plan.reasons(),
-        })
+            problems: Vec::new(),
+        };
+        match self.restored().await {
+            Ok(applied) => {
+                let plan = self.plan_of(&applied);
+                report.current_version = applied.last().map(|it| it.version);
+                report.pending = plan.pending.len();
+                report.problems = plan.reasons();
+            }
+            Err(error) => report.problems.push(format!("it is restored, and cannot be read: {error}")),
+        }
+        Ok(report)
+    }
+
+    /// What is applied afterwards, as whoever connects next finds it.
+    async fn restored(&self) -> Result<Vec<Applied>, MigratorError> {
+        let mut connection = self.context.connect(Duration::ZERO).await?;
+        Ok(history::read(&mut connection).await?.unwrap_or_default())
     }
 
     /// Refuses a database with something in it, or makes the way back to that.
-    async fn make_room(&self, session: &mut Session, replace: bool) -> Result<Option<String>, MigratorError> {
+    async fn make_room(
+        &self,
+        session: &mut Session,
+        file: &Path,
+        replace: bool,
+    ) -> Result<Option<String>, MigratorError> {
+        let schema = self.context.database.schema.as_deref().unwrap_or_default();
         let anything = match session.backend() {
-            Backend::Postgres => &ANYTHING_ON_POSTGRES,
-            Backend::Sqlite => &ANYTHING_IN_SQLITE,
+            Backend::Postgres => {
+                session.connection().query_optional(&ANYTHING_ON_POSTGRES, &[schema.into()]).await?
+            }
+            Backend::Sqlite => session.connection().query_optional(&ANYTHING_IN_SQLITE, &[]).await?,
         };
-        if session.connection().query_optional(anything, &[]).await?.is_none() {
+        if anything.is_none() {
             return Ok(None);
         }
         if !replace {
@@ -115,22 +143,44 @@ impl Migrator {
             )));
         }
         let applied = history::read(session.connection()).await?.unwrap_or_default();
-        self.restore_point(session, Before::new(&applied, None, "restore")).await
+        self.restore_point(session, Before::new(&applied, None, "restore").sparing(file)).await
     }
-}
 
-/// What stands before the backup in its transaction: everything that is there goes.
-async fn emptying(session: &mut Session) -> Result<String, MigratorError> {
-    let mut sql = format!(
-        "BEGIN;\nSET LOCAL lock_timeout = '{LOCK_TIMEOUT}';\nSET LOCAL client_min_messages = warning;\n"
-    );
-    let rows = session.connection().query(&OTHER_SCHEMAS, &[]).await?;
-    for row in rows {
-        sql.push_str(&format!("{};\n", row.get::<String>("drop")?));
+    /// What stands before the backup in its transaction: everything goes that is where the backup belongs. Others
+    /// keep their schemas: where the settings name one it is that alone, and otherwise those that the backup
+    /// makes, and what is in the current one.
+    async fn emptying(&self, session: &mut Session, file: &Path) -> Result<String, MigratorError> {
+        let mut sql = "BEGIN;\n".to_owned();
+        if let Some(role) = &self.context.settings.role {
+            // As the sessions of the migrator do, so that what is made belongs to it.
+            sql.push_str(&format!("SET LOCAL ROLE \"{}\";\n", role.replace('"', "\"\"")));
+        }
+        sql.push_str(&format!(
+            "SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';\nSET LOCAL client_min_messages = warning;\n"
+        ));
+        let made = match &self.context.database.schema {
+            Some(schema) => vec![schema.clone()],
+            None => tools::schemas(&self.context, file).await?,
+        };
+        for row in session.connection().query(&SCHEMAS, &[]).await? {
+            let name: String = row.get("name")?;
+            if !made.contains(&name) {
+                continue;
+            }
+            if !row.get::<bool>("is_of_extension")? {
+                sql.push_str(&format!("{};\n", row.get::<String>("drop")?));
+            } else if self.context.database.schema.is_some() {
+                return Err(MigratorError::Settings(format!(
+                    "an extension lives in the schema {name}, which would go with it and is not in its backup; move it elsewhere (ALTER EXTENSION ... SET SCHEMA), and restore again"
+                )));
+            }
+        }
+        if self.context.database.schema.is_none() {
+            let drops = drop_everything(session.connection()).await?;
+            if !drops.is_empty() {
+                sql.push_str(&format!("{drops};\n"));
+            }
+        }
+        Ok(sql)
     }
-    let drops = drop_everything(session.connection()).await?;
-    if !drops.is_empty() {
-        sql.push_str(&format!("{drops};\n"));
-    }
-    Ok(sql)
 }

@@ -8,6 +8,7 @@ use tokio::process::Command;
 
 use super::Migrator;
 use super::backup::copy_sqlite;
+use super::copies::Copies;
 use crate::error::MigratorError;
 use crate::history::Applied;
 use crate::programs::{self, Output, postgres};
@@ -15,7 +16,7 @@ use crate::session::Session;
 use crate::source::Version;
 
 /// How the names of copies end.
-const EXTENSION: &str = ".backup";
+pub(super) const EXTENSION: &str = ".backup";
 
 const RESTORE_POINT: Statement =
     Statement::write("pg_control", "SELECT CAST(pg_create_restore_point($1) AS text) AS lsn");
@@ -38,11 +39,17 @@ pub(super) struct Before<'a> {
     pub(super) to: Option<Version>,
     /// What is going to be done, as names have it: `V3`, `restore`.
     pub(super) what: &'a str,
+    /// The copy that it is done with, which is not one of those that make room.
+    pub(super) spared: Option<&'a Path>,
 }
 
 impl<'a> Before<'a> {
     pub(super) fn new(applied: &[Applied], to: Option<Version>, what: &'a str) -> Self {
-        Self { from: applied.last().map(|it| it.version), to, what }
+        Self { from: applied.last().map(|it| it.version), to, what, spared: None }
+    }
+
+    pub(super) fn sparing(self, file: &'a Path) -> Self {
+        Self { spared: Some(file), ..self }
     }
 }
 
@@ -56,7 +63,7 @@ impl Migrator {
         before: Before<'_>,
     ) -> Result<Option<String>, MigratorError> {
         if let Some(line) = &self.context.settings.backup_cmd {
-            self.run_backup_command(line, before).await?;
+            self.run_backup_command(line.expose(), before).await?;
         }
         let kept = usize::try_from(self.context.settings.restore_points).unwrap_or(usize::MAX);
         if kept == 0 {
@@ -71,7 +78,7 @@ impl Migrator {
                 let copy = named(&file, now, before.what);
                 copy_sqlite(&self.context, session.connection(), &copy).await?;
                 tracing::info!(file = %copy.display(), "copied the database before it is changed");
-                forget_oldest(&file, kept);
+                Copies::of(&file, before.spared).thin_out(kept);
                 Ok(Some(copy.display().to_string()))
             }
             _ => {
@@ -79,6 +86,15 @@ impl Migrator {
                 name.truncate(LONGEST_NAME);
                 in_the_log(session.connection(), name).await
             }
+        }
+    }
+
+    /// Removes the oldest copies above the number that is kept. Only what has succeeded calls it: until then
+    /// each of them may be the one that is needed.
+    pub(super) fn forget_oldest_copies(&self, spared: Option<&Path>) {
+        let kept = usize::try_from(self.context.settings.restore_points).unwrap_or(usize::MAX);
+        if let (DatabaseUrl::Sqlite(file), true) = (&self.context.url, kept > 0) {
+            Copies::of(file, spared).forget_oldest(kept);
         }
     }
 
@@ -91,7 +107,7 @@ impl Migrator {
     }
 
     async fn run_backup_command(&self, line: &str, before: Before<'_>) -> Result<(), MigratorError> {
-        tracing::info!(command = line, "running the backup command");
+        tracing::info!("running the backup command");
         let mut command = Command::new("sh");
         command.arg("-c").arg(line);
         postgres::surround(&mut command, &self.context);
@@ -136,44 +152,10 @@ fn stamp(now: OffsetDateTime) -> String {
     now.to_utc().format(format).unwrap_or_default()
 }
 
-/// Removes the oldest copies above the number that is kept. One that stays is told, and in nobody's way.
-fn forget_oldest(file: &Path, kept: usize) {
-    let (Some(folder), Some(name)) = (file.parent(), file.file_name().and_then(|it| it.to_str())) else {
-        return;
-    };
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) => {
-            tracing::warn!(error = %error, "older copies cannot be looked for");
-            return;
-        }
-    };
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let mut copies: Vec<String> = names.filter(|it| is_copy_of(name, it)).collect();
-    copies.sort();
-    let too_many = copies.len().saturating_sub(kept);
-    for copy in copies.into_iter().take(too_many) {
-        match std::fs::remove_file(folder.join(&copy)) {
-            Ok(()) => tracing::info!(file = copy, "removed an older copy"),
-            Err(error) => tracing::warn!(error = %error, file = copy, "an older copy cannot be removed"),
-        }
-    }
-}
-
-/// Whether a file is a copy that was made by [`named`], and nobody's own.
-fn is_copy_of(database: &str, name: &str) -> bool {
-    let Some(rest) = name.strip_prefix(database).and_then(|it| it.strip_prefix('.')) else { return false };
-    let Some((time, what)) = rest.strip_suffix(EXTENSION).and_then(|it| it.split_once(".before-")) else {
-        return false;
-    };
-    let digits = time.chars().filter(char::is_ascii_digit).count();
-    time.len() == 23 && digits == 20 && time.ends_with('Z') && !what.is_empty()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::copies::what_of;
 
     #[test]
     fn copies_are_known_by_their_names() {
@@ -181,15 +163,15 @@ mod tests {
         let path = named(Path::new("/data/bedplate.db"), at, "V3");
         assert_eq!(path, Path::new("/data/bedplate.db.20261121T183000.000001Z.before-V3.backup"));
         let name = path.file_name().and_then(|it| it.to_str()).expect("text");
-        assert!(is_copy_of("bedplate.db", name));
+        assert_eq!(what_of("bedplate.db", name), Some("V3"));
         for other in [
             "bedplate.db",
             "bedplate.db.backup",
             "bedplate.db.mine.before-V3.backup",
             "bedplate.db.20261121T183000.000001Z.before-V3.backup.unfinished",
         ] {
-            assert!(!is_copy_of("bedplate.db", other), "{other}");
+            assert_eq!(what_of("bedplate.db", other), None, "{other}");
         }
-        assert!(!is_copy_of("other.db", name));
+        assert_eq!(what_of("other.db", name), None);
     }
 }

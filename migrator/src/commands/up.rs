@@ -86,6 +86,9 @@ impl Migrator {
             }
             report.current_version = newest_of(&self.verify(session, to).await?);
             snapshot::record(session).await;
+            if report.restore_point.is_some() {
+                self.forget_oldest_copies(None);
+            }
         }
         // Last, so that nothing can fail between making a password and telling it.
         if let Some(admin) = admin {

@@ -41,8 +41,26 @@ impl Ended {
             None => self.status.to_string(),
         };
         let said = if self.said.is_empty() { "it said nothing".to_owned() } else { self.said };
-        Err(MigratorError::Backup(format!("{what} ({how}): {said}")))
+        let what = format!("{what} ({how}): {said}");
+        match self.status.code() {
+            // What a shell says of a program that it cannot find or run.
+            Some(126 | 127) => Err(MigratorError::Backup(what)),
+            _ => Err(MigratorError::BackupFailed { unreachable: is_unreachable(&said), what }),
+        }
     }
+}
+
+/// Whether these are the words of libpq for a server that is away, starting or going.
+fn is_unreachable(said: &str) -> bool {
+    [
+        "connection to server",
+        "could not connect to server",
+        "could not translate host name",
+        "server closed the connection",
+        "terminating connection",
+    ]
+    .iter()
+    .any(|words| said.contains(words))
 }
 
 /// What becomes of a program's standard output.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use foundation::database::{Connection, Statement};
 use tokio::io::AsyncWriteExt as _;
@@ -53,7 +54,7 @@ pub(crate) async fn version(context: &Context, name: &str) -> Result<u32, Migrat
                 "{missing}; install PostgreSQL's client programs (postgresql-client on Debian, libpq on Homebrew), of the server's version or newer"
             )));
         }
-        ended => ended?.succeeded(&format!("{name} --version does not work"))?,
+        ended => ended?.succeeded(&format!("{name} --version does not work")).map_err(lasting)?,
     };
     let said = String::from_utf8_lossy(&ended.output).into_owned();
     // pg_dump (PostgreSQL) 16.4 (Debian 16.4-1)
@@ -79,10 +80,17 @@ pub(crate) async fn not_older(
     )))
 }
 
-/// Dumps the database into `file`, which is there and empty.
+/// Dumps the database into `file`, which is there and empty; of it the one schema that the settings name.
 pub(crate) async fn dump(context: &Context, file: &Path) -> Result<(), MigratorError> {
     let mut command = program(context, "pg_dump");
     command.args(["--format=custom", "--no-password", "--file"]).arg(file);
+    if let Some(role) = &context.settings.role {
+        command.arg(format!("--role={role}"));
+    }
+    if let Some(schema) = &context.database.schema {
+        // A pattern, in which nothing between quotation marks stands for something else.
+        command.arg(format!("--schema=\"{schema}\""));
+    }
     run(context, command, "pg_dump", Output::Shown).await?.succeeded("pg_dump failed").map(drop)
 }
 
@@ -107,6 +115,21 @@ pub(crate) async fn read_back(context: &Context, file: &Path) -> Result<Option<i
     Ok(newest_version(&String::from_utf8_lossy(&history.output)))
 }
 
+/// The schemas that a backup makes. Those that come with each database, as `public`, are among them where it
+/// says something of them.
+pub(crate) async fn schemas(context: &Context, file: &Path) -> Result<Vec<String>, MigratorError> {
+    let listed = restoring(context, file, &["--schema-only", "--file=-"]).await?;
+    let listed = listed.succeeded(&format!("the schemas in {} cannot be read", file.display()))?;
+    Ok(schemas_of(&String::from_utf8_lossy(&listed.output)))
+}
+
+/// From the remark that pg_restore writes above each object.
+fn schemas_of(sql: &str) -> Vec<String> {
+    let remarks = sql.lines().filter_map(|line| line.strip_prefix("-- Name: "));
+    let schemas = remarks.filter_map(|it| it.split_once("; Type: SCHEMA; Schema: -; Owner:"));
+    schemas.map(|(name, _)| name.to_owned()).collect()
+}
+
 async fn restoring(context: &Context, file: &Path, arguments: &[&str]) -> Result<Ended, MigratorError> {
     let mut command = Command::new("pg_restore");
     command.args(arguments).arg(file);
@@ -120,8 +143,14 @@ fn newest_version(sql: &str) -> Option<i64> {
     rows.filter_map(|line| line.split('\t').next()?.parse().ok()).max()
 }
 
+/// Said where nobody knows how it ended.
+const UNKNOWN: &str = "the restore was broken off while it was committed, so it may have been restored and it may be what it was: look at it (`migrator status`)";
+
+/// The exit code of psql when the server refused a statement, COMMIT among them.
+const REFUSED: i32 = 3;
+
 /// Runs `before` and what is in the backup in one transaction. COMMIT comes after the last byte of the backup:
-/// whatever ends early, ends without it, and the database is what it was.
+/// whatever ends before that, ends without it, and the database is what it was.
 pub(crate) async fn restore(context: &Context, file: &Path, before: &str) -> Result<(), MigratorError> {
     let mut reading = Command::new("pg_restore");
     reading.args(["--no-owner", "--file=-"]).arg(file).stdin(Stdio::null());
@@ -137,6 +166,7 @@ pub(crate) async fn restore(context: &Context, file: &Path, before: &str) -> Res
         return Err(MigratorError::Backup("what was started has no pipes".to_owned()));
     };
     let (from_says, to_says) = (reading.stderr.take(), writing.stderr.take());
+    let committing = AtomicBool::new(false);
     let work = async {
         let copy = async {
             let copied = async {
@@ -149,6 +179,7 @@ pub(crate) async fn restore(context: &Context, file: &Path, before: &str) -> Res
             drop(from);
             let read = reading.wait().await?;
             if copied.is_ok() && read.success() {
+                committing.store(true, Ordering::Relaxed);
                 to.write_all(b"\nCOMMIT;\n").await?;
             }
             drop(to);
@@ -162,19 +193,36 @@ pub(crate) async fn restore(context: &Context, file: &Path, before: &str) -> Res
             output: Vec::new(),
             said: to_said.map_err(cannot)?.into_iter().collect::<Vec<_>>().join(" / "),
         };
-        let failed = "the restore failed, and the database is what it was";
+        let is_known = !committing.load(Ordering::Relaxed) || written.status.code() == Some(REFUSED);
+        let failed = if is_known { "the restore failed, and the database is what it was" } else { UNKNOWN };
         written.succeeded(failed).map_err(explain)?;
         let status = read.map_err(cannot)?;
         let said = from_said.map_err(cannot)?.into_iter().collect::<Vec<_>>().join(" / ");
         Ended { status, output: Vec::new(), said }.succeeded(failed).map(drop)
     };
-    bounded(context, "the restore", &groups, |()| true, work).await
+    let done = bounded(context, "the restore", &groups, |()| true, work).await;
+    done.map_err(|error| match error {
+        MigratorError::Stopped | MigratorError::TimedOut(_) if committing.load(Ordering::Relaxed) => {
+            MigratorError::BackupFailed { what: UNKNOWN.to_owned(), unreachable: false }
+        }
+        error => error,
+    })
+}
+
+/// A failure that is the same the next time, because of the file or the program itself.
+pub(crate) fn lasting(error: MigratorError) -> MigratorError {
+    match error {
+        MigratorError::BackupFailed { what, .. } => MigratorError::Backup(what),
+        error => error,
+    }
 }
 
 /// Says where roles come from.
 fn explain(error: MigratorError) -> MigratorError {
     match error {
-        MigratorError::Backup(said) if said.contains("role \"") && said.contains("does not exist") => {
+        MigratorError::BackupFailed { what: said, .. }
+            if said.contains("role \"") && said.contains("does not exist") =>
+        {
             MigratorError::Backup(format!(
                 "{said}; roles are not in a backup of a database: make those that it gives rights to (deploy/postgres/10-roles.sh makes ours), and restore again"
             ))
@@ -185,7 +233,13 @@ fn explain(error: MigratorError) -> MigratorError {
 
 #[cfg(test)]
 mod tests {
-    use super::newest_version;
+    use super::{newest_version, schemas_of};
+
+    #[test]
+    fn the_schemas_of_a_backup_are_those_that_it_makes() {
+        let sql = "--\n-- Name: Team 1; Type: SCHEMA; Schema: -; Owner: me\n--\n\nCREATE SCHEMA \"Team 1\";\n-- Name: x; Type: TABLE; Schema: app; Owner: me\n-- Name: SCHEMA app; Type: ACL; Schema: -; Owner: me\n";
+        assert_eq!(schemas_of(sql), ["Team 1"]);
+    }
 
     #[test]
     fn the_version_of_a_backup_is_the_highest_of_its_history() {

@@ -22,6 +22,10 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a rollback may take before its connection is given up.
 const ROLLBACK_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Said when what was looked at is not what is there.
+pub(crate) const CHANGED_MEANWHILE: &str =
+    "the history has changed since the differences were shown, and nothing was done; look again";
+
 /// Why an attempt failed.
 pub(super) enum Failure {
     Database(DatabaseError),
@@ -230,6 +234,10 @@ async fn perform_one(
         Work::File { sql } => return run_file(connection, sql, one_by_one).await,
         Work::Record { sql } => Ok(connection.batch(sql).await?),
         Work::Execute(statement, values) => Ok(connection.execute(statement, values).await.map(drop)?),
+        Work::ExecuteOnOne(statement, values) => match connection.execute(statement, values).await? {
+            1 => Ok(()),
+            _ => Err(MigratorError::Usage(CHANGED_MEANWHILE.to_owned()).into()),
+        },
         Work::Remember(migration) => Ok(history::remember(connection, migration, now).await?),
         Work::Forget(version) => Ok(history::forget(connection, *version).await?),
         Work::Begin(piece) => Ok(progress::begin(connection, piece, now).await?),

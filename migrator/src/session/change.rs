@@ -32,6 +32,9 @@ pub(crate) enum Work {
     Record { sql: String },
     /// Runs a statement of ours.
     Execute(Statement, Vec<Value>),
+    /// Runs a statement of ours on the one row that it is about. Where that is another by now, or is gone,
+    /// nothing of the change is made.
+    ExecuteOnOne(Statement, Vec<Value>),
     /// Records a migration as applied, without running it.
     Remember(Box<Migration>),
     /// Takes a version out of the history.

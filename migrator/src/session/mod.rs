@@ -20,7 +20,7 @@ use crate::source::{Dialect, bookkeeping};
 use attempt::{Failure, attempt, is_contention, stoppable};
 use blockers::Blockers;
 
-pub(crate) use attempt::line_at;
+pub(crate) use attempt::{CHANGED_MEANWHILE, line_at};
 pub(crate) use change::{Change, Guard, Performed, Work};
 pub(crate) use context::Context;
 
@@ -56,11 +56,20 @@ impl Tally {
 impl Session {
     /// Connects. Makes the database when it is missing and `create` says so.
     pub(crate) async fn open(context: &Context, create: bool) -> Result<Self, MigratorError> {
+        let mut session = Self::open_without_schema(context, create).await?;
+        if create {
+            postgres::ensure_schema(context, &mut session.connection).await?;
+        }
+        Ok(session)
+    }
+
+    /// The same, for what brings the schema of PostgreSQL that the settings name along.
+    pub(crate) async fn open_without_schema(context: &Context, create: bool) -> Result<Self, MigratorError> {
         let wait = context.settings.wait_timeout;
         if !create {
             context.require_file()?;
         }
-        let mut connection = match context.connect(wait).await {
+        let connection = match context.connect(wait).await {
             Err(MigratorError::Database(error))
                 if error.kind() == DatabaseErrorKind::MissingDatabase && create =>
             {
@@ -69,9 +78,6 @@ impl Session {
             }
             connected => connected?,
         };
-        if create {
-            postgres::ensure_schema(context, &mut connection).await?;
-        }
         Ok(Self { context: context.clone(), connection, tally: Tally::default(), pid: None })
     }
 
