@@ -5,6 +5,7 @@ mod support;
 
 use foundation::database::Backend;
 use foundation::on_both_databases;
+use foundation::testing::TestDatabase;
 use support::folders::{Contents, ONE, TWO, folder, with};
 use support::{backend, count, has_table, journal, migrator_with, number, texts, versions};
 
@@ -303,4 +304,35 @@ on_both_databases! {
         let entries = with(&database, &folder, &["history"]).await.ends(0);
         assert!(entries.stdout.contains("one") && entries.stdout.contains("two"), "{entries}");
     }
+}
+
+/// An undo in parts that turns foreign keys on does not let the next one take the rows along that point at a
+/// table which it makes again.
+#[tokio::test]
+async fn foreign_keys_stay_off_after_an_undo_in_parts() {
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    let folder = folder(
+        &database,
+        "cascade",
+        &[
+            (
+                "1_one.up.sql",
+                "CREATE TABLE one (id integer PRIMARY KEY, name text);\nCREATE TABLE two (id integer REFERENCES one (id) ON DELETE CASCADE);\nINSERT INTO one VALUES (1, 'a');\nINSERT INTO two VALUES (1);\n",
+            ),
+            ("1_one.down.sql", "DROP TABLE two;\nDROP TABLE one;\n"),
+            ("2_more.up.sql", "ALTER TABLE one ADD COLUMN more text;\n"),
+            (
+                "2_more.down.sql",
+                "CREATE TABLE new_one (id integer PRIMARY KEY, name text);\nINSERT INTO new_one SELECT id, name FROM one;\nDROP TABLE one;\nALTER TABLE new_one RENAME TO one;\n",
+            ),
+            ("3_index.up.sql", "CREATE INDEX one_name ON one (name);\n"),
+            (
+                "3_index.down.sql",
+                "PRAGMA foreign_keys = off;\nBEGIN;\nDROP INDEX one_name;\nCOMMIT;\nPRAGMA foreign_keys = on;\nVACUUM;\n",
+            ),
+        ],
+    );
+    with(&database, &folder, &["up"]).await.ends(0);
+    with(&database, &folder, &["down", "--to", "1"]).await.ends(0);
+    assert_eq!(count(&mut database.connect().await, "two").await, 1);
 }

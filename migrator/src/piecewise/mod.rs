@@ -25,6 +25,27 @@ const NOT_IN_A_TRANSACTION: [&str; 2] = ["25001", "2D000"];
 
 /// Runs what of the file is not finished yet. Whether it is the one that has to record the migration.
 pub(crate) async fn run(session: &mut Session, migration: &Migration) -> Result<Performed, MigratorError> {
+    let ran = Box::pin(run_parts(session, migration)).await;
+    settled(session, ran).await
+}
+
+/// Whatever came of the parts of a file, what runs next in this session finds it as it was before them.
+async fn settled<T>(session: &mut Session, ran: Result<T, MigratorError>) -> Result<T, MigratorError> {
+    // The connection of a run that is stopped may not answer any more, and nothing follows on it.
+    if matches!(ran, Err(MigratorError::Stopped)) {
+        return ran;
+    }
+    match (ran, session.end_file().await) {
+        (Ok(ran), settled) => settled.map(|()| ran),
+        (Err(error), Ok(())) => Err(error),
+        (Err(error), Err(left)) => {
+            tracing::debug!(error = %left, "the session is not as it was before the file");
+            Err(error)
+        }
+    }
+}
+
+async fn run_parts(session: &mut Session, migration: &Migration) -> Result<Performed, MigratorError> {
     let refused = |reason| MigratorError::Schema(vec![format!("{}: {reason}", migration.display())]);
     let units = units::units(session.dialect(), migration.sql()).map_err(refused)?;
     let numbered = |unit: &Unit<'_>, number| Piece::of(migration, number, &unit.part);
@@ -56,9 +77,6 @@ pub(crate) async fn run(session: &mut Session, migration: &Migration) -> Result<
         // On the heap, as in `step`: without optimisation these frames are large.
         Box::pin(step.run(session, known)).await.map_err(|error| step.explain(error))?;
     }
-    if session.backend() == Backend::Sqlite {
-        session.end_parts().await?;
-    }
     Ok(Performed::Done)
 }
 
@@ -72,6 +90,14 @@ pub(crate) async fn take_back(session: &mut Session, change: &Change) -> Result<
     }
     let mut rest = change.clone();
     rest.work.retain(|work| !in_parts(work));
+    let ran = Box::pin(take_back_parts(session, change)).await;
+    settled(session, ran).await?;
+    session.perform(&rest).await
+}
+
+async fn take_back_parts(session: &mut Session, change: &Change) -> Result<(), MigratorError> {
+    let dialect = session.dialect();
+    let in_parts = |work: &Work| matches!(work, Work::File { sql } if have_to_run_in_parts(dialect, sql));
     for work in change.work.iter().filter(|work| in_parts(work)) {
         let Work::File { sql } = work else { continue };
         let refused = |reason| MigratorError::Schema(vec![format!("{}: {reason}", change.title)]);
@@ -87,7 +113,7 @@ pub(crate) async fn take_back(session: &mut Session, change: &Change) -> Result<
             }
         }
     }
-    session.perform(&rest).await
+    Ok(())
 }
 
 /// Runs a statement outside of a transaction with the settings of its file, which end with it.

@@ -219,6 +219,15 @@ impl Session {
     pub(crate) async fn end_parts(&mut self) -> Result<(), MigratorError> {
         trial::end_parts(&mut self.connection).await
     }
+
+    /// After the last of a file's statements, whether they failed or not: SQLite may have been told to follow
+    /// foreign keys, and the next file that rebuilds a table would lose the rows that point at it.
+    pub(crate) async fn end_file(&mut self) -> Result<(), MigratorError> {
+        match self.backend() {
+            Backend::Postgres => Ok(()),
+            Backend::Sqlite => Ok(sqlite::keep_foreign_keys_off(&mut self.connection).await?),
+        }
+    }
 }
 
 /// A role that may only serve is told that another one migrates.
