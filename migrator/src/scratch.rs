@@ -7,7 +7,7 @@ use foundation::database::{Backend, Connection, DatabaseError, DatabaseErrorKind
 use crate::error::MigratorError;
 use crate::session::{Context, line_at, trial};
 use crate::source::{Dialect, Migration, bookkeeping};
-use crate::statements::have_to_run_in_parts;
+use crate::statements::undo_runs_in_parts;
 use crate::structure::names::{quote_name, quote_text};
 use crate::structure::tokens::statements;
 
@@ -179,7 +179,7 @@ pub(crate) async fn run_undo(
     title: &str,
     sql: &str,
 ) -> Result<(), MigratorError> {
-    if have_to_run_in_parts(connection.backend().into(), sql) {
+    if undo_runs_in_parts(connection.backend().into(), sql) {
         return in_parts(connection, title, sql, &mut async |_: &mut Connection, _: &str| Ok(())).await;
     }
     run_text(connection, title, sql).await

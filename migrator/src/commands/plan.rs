@@ -11,7 +11,7 @@ use crate::lint::{self, Finding, Rules, Source};
 use crate::locks::{self, PlannedStatement};
 use crate::session::Work;
 use crate::source::{Migration, Version};
-use crate::statements::have_to_run_in_parts;
+use crate::statements::undo_runs_in_parts;
 
 /// What a run would do.
 #[derive(Clone, Debug, Serialize)]
@@ -101,7 +101,7 @@ impl Migrator {
                 _ => None,
             });
             let sql = sql.unwrap_or_default();
-            let in_transaction = !have_to_run_in_parts(self.catalog.dialect(), sql);
+            let in_transaction = !undo_runs_in_parts(self.catalog.dialect(), sql);
             migrations.push(self.planned(applied.version, &applied.name, sql, in_transaction, true));
         }
         let left = applied.len() - undone.len();

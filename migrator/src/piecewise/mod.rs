@@ -15,7 +15,7 @@ use crate::history;
 use crate::progress::{self, Known, Piece};
 use crate::session::{Change, Guard, Performed, Session, Work};
 use crate::source::Migration;
-use crate::statements::have_to_run_in_parts;
+use crate::statements::undo_runs_in_parts;
 use effect::{Effect, Trace};
 use units::{Mode, Unit};
 
@@ -80,11 +80,11 @@ async fn run_parts(session: &mut Session, migration: &Migration) -> Result<Perfo
     Ok(Performed::Done)
 }
 
-/// Takes a migration back. Where a statement of its undo is refused in a transaction, they run one by one before
+/// Takes a migration back. Where its undo cannot run in one transaction, its statements run one by one before
 /// the history is told; one that is killed in between begins anew.
 pub(crate) async fn take_back(session: &mut Session, change: &Change) -> Result<Performed, MigratorError> {
     let dialect = session.dialect();
-    let in_parts = |work: &Work| matches!(work, Work::File { sql } if have_to_run_in_parts(dialect, sql));
+    let in_parts = |work: &Work| matches!(work, Work::File { sql } if undo_runs_in_parts(dialect, sql));
     if !change.work.iter().any(in_parts) {
         return session.perform(change).await;
     }
@@ -97,7 +97,7 @@ pub(crate) async fn take_back(session: &mut Session, change: &Change) -> Result<
 
 async fn take_back_parts(session: &mut Session, change: &Change) -> Result<(), MigratorError> {
     let dialect = session.dialect();
-    let in_parts = |work: &Work| matches!(work, Work::File { sql } if have_to_run_in_parts(dialect, sql));
+    let in_parts = |work: &Work| matches!(work, Work::File { sql } if undo_runs_in_parts(dialect, sql));
     for work in change.work.iter().filter(|work| in_parts(work)) {
         let Work::File { sql } = work else { continue };
         let refused = |reason| MigratorError::Schema(vec![format!("{}: {reason}", change.title)]);

@@ -1,7 +1,8 @@
 //! The text of a file, made ready to run in the migrator's own transaction.
 
+use super::head::SQLX_NO_TRANSACTION;
 use crate::source::Dialect;
-use crate::statements::{self, Part};
+use crate::statements::{self, NO_TRANSACTION, Part};
 
 /// The text in UTF-8 with LF line ends, so that its checksum is the same wherever the folder was checked out.
 pub(super) fn read(content: Vec<u8>) -> Result<String, String> {
@@ -39,6 +40,19 @@ pub(super) fn treat(dialect: Dialect, sql: String) -> Treated {
         }
         _ => Treated { sql, no_transaction: true },
     }
+}
+
+/// The text of an undo. Where its tool is told elsewhere not to run it in a transaction, its head says so: in a
+/// line that is empty, so that all others stand where they stood.
+pub(super) fn treated_undo(dialect: Dialect, sql: String, no_transaction: bool) -> String {
+    let no_transaction = no_transaction || sql.starts_with(SQLX_NO_TRANSACTION);
+    // What is to run without a transaction keeps its own.
+    let sql = if no_transaction { sql } else { treat(dialect, sql).sql };
+    if !no_transaction || statements::undo_runs_in_parts(dialect, &sql) {
+        return sql;
+    }
+    let line_end = if sql.starts_with('\n') { "" } else { "\n" };
+    format!("{NO_TRANSACTION}{line_end}{sql}")
 }
 
 /// Plain `BEGIN`: options are kept, and refused where they are run.
@@ -102,6 +116,37 @@ mod tests {
         ] {
             let treated = treat(dialect, sql.to_owned());
             assert_eq!((treated.sql.as_str(), treated.no_transaction), (run, false));
+        }
+    }
+
+    #[test]
+    fn an_undo_says_that_it_runs_without_a_transaction() {
+        for (sql, told, run, in_parts) in [
+            ("DROP TABLE a;", false, "DROP TABLE a;", false),
+            ("BEGIN; DROP TABLE a; COMMIT;", false, "       DROP TABLE a;        ", false),
+            ("BEGIN; DROP TABLE a; COMMIT;", true, "BEGIN; DROP TABLE a; COMMIT;", true),
+            ("BEGIN; SELECT 1; COMMIT; SELECT 2;", false, "BEGIN; SELECT 1; COMMIT; SELECT 2;", true),
+            ("SELECT 1; ROLLBACK;", false, "SELECT 1; ROLLBACK;", true),
+            ("SAVEPOINT a; ROLLBACK TO a;", false, "SAVEPOINT a; ROLLBACK TO a;", false),
+            ("VACUUM a;", true, "VACUUM a;", true),
+            ("\n\nCALL a();", true, "-- migrator: no-transaction\n\nCALL a();", true),
+            ("CALL a();", true, "-- migrator: no-transaction\nCALL a();", true),
+            (
+                "-- no-transaction\nCALL a();",
+                false,
+                "-- migrator: no-transaction\n-- no-transaction\nCALL a();",
+                true,
+            ),
+            (
+                "-- why\n-- migrator: no-transaction\nCALL a();",
+                false,
+                "-- why\n-- migrator: no-transaction\nCALL a();",
+                true,
+            ),
+        ] {
+            let treated = treated_undo(Dialect::Postgres, sql.to_owned(), told);
+            assert_eq!(treated, run);
+            assert_eq!(statements::undo_runs_in_parts(Dialect::Postgres, &treated), in_parts, "{sql}");
         }
     }
 
