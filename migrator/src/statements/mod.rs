@@ -8,6 +8,7 @@ pub(crate) use sqlite::words as sqlite_words;
 use std::ops::Range;
 
 use crate::source::Dialect;
+use crate::structure::tokens::tokens;
 
 /// One statement as it stands in its file, without the semicolon and the comments around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,8 @@ impl Part<'_> {
     /// Whether its database is known to refuse it in a transaction. What is missing here is found out by trying.
     pub(crate) fn is_refused_in_transaction(&self, dialect: Dialect) -> bool {
         let [first, second] = self.first_words();
-        let is_concurrent = || self.sql.to_uppercase().contains("CONCURRENTLY");
+        // A word alone: a name may have it in it.
+        let is_concurrent = || tokens(self.sql, dialect).iter().any(|token| token.is("CONCURRENTLY"));
         match (dialect, first.as_str(), second.as_str()) {
             (_, "VACUUM", _)
             | (Dialect::Sqlite, "ATTACH" | "DETACH", _)

@@ -35,7 +35,9 @@ pub(super) fn treat(dialect: Dialect, sql: String) -> Treated {
     let said: Vec<&Part<'_>> = parts.iter().filter(|it| !switches_foreign_keys(dialect, it)).collect();
     match (borders.as_slice(), said.as_slice()) {
         ([], _) => Treated { sql, no_transaction },
-        ([begin, end], [first, .., last]) if begins(begin) && ends(end) && begin == first && end == last => {
+        ([begin, end], [first, .., last])
+            if begins(begin) && is_plain(dialect, begin) && ends(end) && begin == first && end == last =>
+        {
             Treated { sql: without(&without(&sql, end), begin), no_transaction }
         }
         _ => Treated { sql, no_transaction: true },
@@ -55,14 +57,17 @@ pub(super) fn treated_undo(dialect: Dialect, sql: String, no_transaction: bool) 
     format!("{NO_TRANSACTION}{line_end}{sql}")
 }
 
-/// Plain `BEGIN`: options are kept, and refused where they are run.
 fn begins(part: &Part<'_>) -> bool {
-    let [first, second, third] = part.first_words();
-    match first.as_str() {
-        "BEGIN" => true,
-        "START" => second == "TRANSACTION" && third.is_empty(),
-        _ => false,
-    }
+    let [first, second] = part.first_words();
+    first == "BEGIN" || (first == "START" && second == "TRANSACTION")
+}
+
+/// Whether it says no more than that a transaction begins. Options of PostgreSQL's would be lost with it, so they are
+/// kept, and refused where they are run. Those of SQLite say when it locks, and the migrator locks at once.
+fn is_plain(dialect: Dialect, begin: &Part<'_>) -> bool {
+    let [_, second, third] = begin.first_words();
+    let is_bare = matches!(second.as_str(), "" | "WORK" | "TRANSACTION") && third.is_empty();
+    dialect == Dialect::Sqlite || is_bare
 }
 
 fn ends(part: &Part<'_>) -> bool {
@@ -107,6 +112,7 @@ mod tests {
     fn a_transaction_around_everything_is_taken_out() {
         for (dialect, sql, run) in [
             (Dialect::Postgres, "-- a\nBEGIN;\nSELECT 1;\nCOMMIT;\n", "-- a\n      \nSELECT 1;\n       \n"),
+            (Dialect::Postgres, "BEGIN WORK;SELECT 1; END", "           SELECT 1;    "),
             (Dialect::Postgres, "start transaction ;SELECT 1; END", "                   SELECT 1;    "),
             (
                 Dialect::Sqlite,
@@ -162,6 +168,11 @@ mod tests {
                 "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN END; $$;",
                 false,
             ),
+            (Dialect::Postgres, "ALTER TABLE a ADD COLUMN runs_concurrently bool;", false),
+            (Dialect::Postgres, "CREATE INDEX a ON b (\"concurrently\", 'concurrently');", false),
+            (Dialect::Postgres, "ALTER TABLE a DETACH PARTITION b /* why */ concurrently;", true),
+            (Dialect::Postgres, "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT 1; COMMIT;", true),
+            (Dialect::Postgres, "START TRANSACTION READ ONLY; SELECT 1; COMMIT;", true),
             (Dialect::Postgres, "SELECT 1; BEGIN; SELECT 2; COMMIT;", true),
             (Dialect::Postgres, "BEGIN; SELECT 1; COMMIT; BEGIN; SELECT 2; COMMIT;", true),
             (Dialect::Postgres, "BEGIN; CREATE INDEX a ON b (c); COMMIT; DROP INDEX CONCURRENTLY d;", true),
