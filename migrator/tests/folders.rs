@@ -286,7 +286,7 @@ on_both_databases! {
             with(&database, &files, &["down"]).await.ends(70).says(&["the undo of V1__a failed"]);
             assert!(!has_table(&mut connection, "a").await, "{name}: what was done before stays done");
             assert_eq!(versions(&mut connection).await, ["1"], "{name}");
-            connection.batch("ALTER TABLE c RENAME TO b; CREATE TABLE a (id integer)").await.unwrap();
+            connection.batch("ALTER TABLE c RENAME TO b").await.unwrap();
 
             // The journal alone knows how it is undone.
             let older = folder(&database, &format!("{name}_older"), &[("9_later.up.sql", "SELECT 1;")]);
