@@ -201,6 +201,47 @@ async fn what_else_cannot_run_in_a_transaction_is_taken_up_again() {
     assert_eq!(count(&mut connection, "pg_inherits WHERE inhparent = 'p'::regclass").await, 0);
 }
 
+/// Neither in a transaction nor outside of one, neither forth nor back, is a setting left to the next file.
+#[tokio::test]
+async fn what_a_file_sets_ends_with_it() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let keep = |column: &str| {
+        format!(
+            "INSERT INTO kept SELECT '{column} ' || current_setting('work_mem') || current_setting('TimeZone');"
+        )
+    };
+    let (up, down) = (keep("up"), keep("down"));
+    let table = (
+        "V1__table",
+        "CREATE TABLE kept (it text); INSERT INTO kept SELECT current_setting('work_mem') || current_setting('TimeZone');",
+    );
+    let sets = "SET work_mem = '7MB';\nSET TimeZone = 'Asia/Tokyo';\nINSERT INTO kept SELECT current_setting('work_mem');\nVACUUM kept;";
+    let marked = format!("-- migrator: no-transaction\n{sets}");
+    let release = library(
+        &database,
+        &[
+            table,
+            ("V2__keep", "SELECT 1;"),
+            ("D2__keep", &down),
+            ("V3__sets", &marked),
+            ("D3__sets", sets),
+            ("V4__keep", &up),
+            ("D4__keep", "SELECT 1;"),
+        ],
+    );
+    release.up(None).await.unwrap();
+    release.down_steps(3).await.unwrap();
+    let mut connection = database.connect().await;
+    let kept = texts(&mut connection, "SELECT it FROM kept").await.unwrap();
+    let default = &kept[0];
+    assert!(!default.contains("7MB") && !default.contains("Tokyo"), "{kept:?}");
+    assert_eq!(
+        kept[1..],
+        ["7MB".to_owned(), format!("up {default}"), "7MB".to_owned(), format!("down {default}")]
+    );
+    assert_eq!(versions(&mut connection).await, ["1"]);
+}
+
 /// As if the run had been killed after the statement was done and before it was recorded.
 #[tokio::test]
 async fn an_undo_goes_on_with_a_statement_that_was_not_recorded() {

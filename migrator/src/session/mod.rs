@@ -220,13 +220,9 @@ impl Session {
         trial::end_parts(&mut self.connection).await
     }
 
-    /// After the last of a file's statements, whether they failed or not: SQLite may have been told to follow
-    /// foreign keys, and the next file that rebuilds a table would lose the rows that point at it.
+    /// After the last of a file's statements, whether they failed or not.
     pub(crate) async fn end_file(&mut self) -> Result<(), MigratorError> {
-        match self.backend() {
-            Backend::Postgres => Ok(()),
-            Backend::Sqlite => Ok(sqlite::keep_foreign_keys_off(&mut self.connection).await?),
-        }
+        trial::end_file(&mut self.connection).await
     }
 }
 
