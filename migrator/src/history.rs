@@ -167,6 +167,11 @@ pub(crate) enum Action {
 }
 
 impl Action {
+    /// As the journal calls it.
+    pub(crate) const fn word(self) -> &'static str {
+        self.words().0
+    }
+
     const fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::Up => ("up", "applied"),

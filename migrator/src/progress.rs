@@ -1,6 +1,7 @@
 //! How far a file came that runs outside of a transaction: the rows of its statements in `migrator_journal`.
 //!
-//! Only those count that were written since the migration was last applied, stamped or taken back.
+//! Only those count that were written since the migration was last applied, stamped or taken back. A file that
+//! applies and one that takes back are told apart by the action.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -9,29 +10,30 @@ use foundation::database::{Connection, DatabaseError, Statement, Value};
 use siphasher::sip::SipHasher13;
 use time::OffsetDateTime;
 
-use crate::source::{Migration, Version};
+use crate::history::Action;
+use crate::source::Version;
 use crate::statements::Part;
 
 const READ: Statement = Statement::write(
     "migrator_journal",
-    "SELECT statement, outcome, checksum FROM migrator_journal WHERE version = $1 AND statement IS NOT NULL
+    "SELECT statement, outcome, checksum FROM migrator_journal WHERE version = $1 AND action = $2 AND statement IS NOT NULL
        AND id > (SELECT coalesce(max(id), 0) FROM migrator_journal WHERE version = $1 AND statement IS NULL AND outcome <> 'failed')
      ORDER BY id",
 );
 const INSERT: Statement = Statement::write(
     "migrator_journal",
     "INSERT INTO migrator_journal (version, name, statement, action, outcome, started_at, finished_at, checksum, migrator_version)
-     VALUES ($1, $2, $3, 'up', $4, $5, $6, $7, $8)",
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
 );
 const FINISH: Statement = Statement::write(
     "migrator_journal",
-    "UPDATE migrator_journal SET outcome = 'applied', finished_at = $3
-     WHERE version = $1 AND statement = $2 AND outcome = 'started'
+    "UPDATE migrator_journal SET outcome = 'applied', finished_at = $4
+     WHERE version = $1 AND action = $2 AND statement = $3 AND outcome = 'started'
        AND id > (SELECT coalesce(max(id), 0) FROM migrator_journal WHERE version = $1 AND statement IS NULL AND outcome <> 'failed')",
 );
 const WITHDRAW: Statement = Statement::write(
     "migrator_journal",
-    "DELETE FROM migrator_journal WHERE version = $1 AND statement = $2 AND outcome = 'started'",
+    "DELETE FROM migrator_journal WHERE version = $1 AND action = $2 AND statement = $3 AND outcome = 'started'",
 );
 
 /// One statement of a file, as the journal knows it.
@@ -39,17 +41,22 @@ const WITHDRAW: Statement = Statement::write(
 pub(crate) struct Piece {
     pub(crate) version: Version,
     pub(crate) name: String,
+    /// Whether its file applies or takes back.
+    pub(crate) action: Action,
     /// Its number in the file, from 1.
     pub(crate) number: i64,
     pub(crate) checksum: String,
 }
 
 impl Piece {
-    pub(crate) fn of(migration: &Migration, number: i64, part: &Part<'_>) -> Self {
+    pub(crate) fn of(version: Version, name: &str, action: Action, number: i64, part: &Part<'_>) -> Self {
         let mut hasher = SipHasher13::new();
         part.sql.hash(&mut hasher);
-        let (version, name) = (migration.version(), migration.name().to_owned());
-        Self { version, name, number, checksum: hasher.finish().to_string() }
+        Self { version, name: name.to_owned(), action, number, checksum: hasher.finish().to_string() }
+    }
+
+    fn key(&self) -> [Value; 3] {
+        [self.version.into(), self.action.word().into(), self.number.into()]
     }
 }
 
@@ -63,10 +70,11 @@ pub(crate) struct Known {
 /// The statements that were begun, by their numbers.
 pub(crate) async fn read(
     connection: &mut Connection,
+    action: Action,
     version: Version,
 ) -> Result<BTreeMap<i64, Known>, DatabaseError> {
     let mut known = BTreeMap::new();
-    for row in connection.query(&READ, &[version.into()]).await? {
+    for row in connection.query(&READ, &[version.into(), action.word().into()]).await? {
         let finished = row.get::<String>("outcome")? == "applied";
         let checksum = row.get::<Option<String>>("checksum")?.unwrap_or_default();
         known.insert(row.get("statement")?, Known { finished, checksum });
@@ -76,10 +84,11 @@ pub(crate) async fn read(
 
 pub(crate) async fn is_finished(
     connection: &mut Connection,
+    action: Action,
     version: Version,
     number: i64,
 ) -> Result<bool, DatabaseError> {
-    Ok(read(connection, version).await?.get(&number).is_some_and(|it| it.finished))
+    Ok(read(connection, action, version).await?.get(&number).is_some_and(|it| it.finished))
 }
 
 pub(crate) async fn begin(
@@ -97,7 +106,8 @@ pub(crate) async fn finish(
     started_at: OffsetDateTime,
     now: OffsetDateTime,
 ) -> Result<(), DatabaseError> {
-    let values = [piece.version.into(), piece.number.into(), now.into()];
+    let [version, action, number] = piece.key();
+    let values = [version, action, number, now.into()];
     if connection.execute(&FINISH, &values).await? == 0 {
         insert(connection, piece, "applied", started_at, Some(now)).await?;
     }
@@ -106,7 +116,7 @@ pub(crate) async fn finish(
 
 /// Forgets that it was begun.
 pub(crate) async fn withdraw(connection: &mut Connection, piece: &Piece) -> Result<(), DatabaseError> {
-    connection.execute(&WITHDRAW, &[piece.version.into(), piece.number.into()]).await.map(drop)
+    connection.execute(&WITHDRAW, &piece.key()).await.map(drop)
 }
 
 async fn insert(
@@ -116,10 +126,11 @@ async fn insert(
     started_at: OffsetDateTime,
     finished_at: Option<OffsetDateTime>,
 ) -> Result<(), DatabaseError> {
-    let values: [Value; 8] = [
+    let values: [Value; 9] = [
         piece.version.into(),
         piece.name.as_str().into(),
         piece.number.into(),
+        piece.action.word().into(),
         outcome.into(),
         started_at.into(),
         finished_at.into(),

@@ -7,12 +7,15 @@ use foundation::database::{Backend, Connection, DatabaseError, DatabaseErrorKind
 use crate::error::MigratorError;
 use crate::session::{Context, line_at, trial};
 use crate::source::{Dialect, Migration, bookkeeping};
-use crate::statements::have_to_run_in_parts;
+use crate::statements::undo_runs_in_parts;
 use crate::structure::names::{quote_name, quote_text};
 use crate::structure::tokens::statements;
 
 /// The longest name that PostgreSQL keeps, in bytes.
 const LONGEST_NAME: usize = 63;
+
+/// Notices are of no interest in a trial.
+const QUIETLY: &str = "SET client_min_messages = warning";
 
 const HOME: Statement = Statement::read(
     "pg_database",
@@ -44,9 +47,7 @@ pub(crate) async fn with<T>(
         let there = Context { url: context.url.with_database(&name), ..context.clone() };
         let mut connection = there.connect(Duration::ZERO).await?;
         let schema = quote_name(&schema);
-        connection
-            .batch(&format!("SET client_min_messages = warning; CREATE SCHEMA IF NOT EXISTS {schema}"))
-            .await?;
+        connection.batch(&format!("{QUIETLY}; CREATE SCHEMA IF NOT EXISTS {schema}")).await?;
         prepare(&mut connection).await?;
         work(&mut connection).await
     })
@@ -170,7 +171,12 @@ async fn in_parts(
         })?;
         after(connection, statement).await?;
     }
-    trial::end_parts(connection).await
+    trial::end_parts(connection).await?;
+    trial::end_file(connection).await?;
+    match connection.backend() {
+        Backend::Postgres => Ok(connection.batch(QUIETLY).await?),
+        Backend::Sqlite => Ok(()),
+    }
 }
 
 /// Runs an undo as `down` does.
@@ -179,7 +185,7 @@ pub(crate) async fn run_undo(
     title: &str,
     sql: &str,
 ) -> Result<(), MigratorError> {
-    if have_to_run_in_parts(connection.backend().into(), sql) {
+    if undo_runs_in_parts(connection.backend().into(), sql) {
         return in_parts(connection, title, sql, &mut async |_: &mut Connection, _: &str| Ok(())).await;
     }
     run_text(connection, title, sql).await

@@ -5,6 +5,7 @@ mod support;
 
 use foundation::database::Backend;
 use foundation::on_both_databases;
+use foundation::testing::TestDatabase;
 use support::folders::{Contents, ONE, TWO, folder, with};
 use support::{backend, count, has_table, journal, migrator_with, number, texts, versions};
 
@@ -257,6 +258,56 @@ on_both_databases! {
         assert!(!has_table(&mut connection, "one").await);
     }
 
+    /// An undo with transactions of its own, or one that is told to run without, is not begun in the migrator's: what
+    /// fails in it leaves what was done before, and the history says that it is applied.
+    async fn undos_with_transactions_of_their_own_run_in_parts(database: TestDatabase) {
+        let up = "CREATE TABLE a (id integer);\nCREATE TABLE b (id integer);\n";
+        let own = "BEGIN; DROP TABLE a; COMMIT;\nBEGIN; DROP TABLE b; COMMIT;\n";
+        let plain = "DROP TABLE a;\nDROP TABLE b;\n";
+        let sets: [(&str, Vec<(&str, String)>); 4] = [
+            ("pair", vec![("1_a.up.sql", up.to_owned()), ("1_a.down.sql", own.to_owned())]),
+            ("sqlx", vec![("1_a.up.sql", up.to_owned()), ("1_a.down.sql", format!("-- no-transaction\n{plain}"))]),
+            ("dbmate", vec![("1_a.sql", format!("-- migrate:up\n{up}-- migrate:down transaction:false\n{plain}"))]),
+            ("goose", vec![("1_a.sql", format!("-- +goose NO TRANSACTION\n-- +goose Up\n{up}-- +goose Down\n{plain}"))]),
+        ];
+        let mut connection = database.connect().await;
+        for (name, contents) in sets {
+            let contents: Vec<(&str, &str)> = contents.iter().map(|(path, text)| (*path, text.as_str())).collect();
+            let files = folder(&database, name, &contents);
+            with(&database, &files, &["up"]).await.ends(0);
+            let plan = with(&database, &files, &["plan", "down"]).await.ends(0);
+            assert!(plan.stdout.contains("statement by statement, without a transaction"), "{name} {plan}");
+            let lint = with(&database, &files, &["lint"]).await;
+            assert!(!lint.stdout.contains("[transaction-nesting]"), "{name} {lint}");
+            let rehearsed = with(&database, &files, &["rehearse"]).await.ends(0);
+            assert!(rehearsed.stdout.contains("a: exact"), "{name} {rehearsed}");
+
+            connection.batch("ALTER TABLE b RENAME TO c").await.unwrap();
+            with(&database, &files, &["down"]).await.ends(70).says(&["the undo of V1__a failed"]);
+            assert!(!has_table(&mut connection, "a").await, "{name}: what was done before stays done");
+            assert_eq!(versions(&mut connection).await, ["1"], "{name}");
+            connection.batch("ALTER TABLE c RENAME TO b").await.unwrap();
+
+            // The journal alone knows how it is undone.
+            let older = folder(&database, &format!("{name}_older"), &[("9_later.up.sql", "SELECT 1;")]);
+            let plan = with(&database, &older, &["plan", "down"]).await.ends(0);
+            assert!(plan.stdout.contains("statement by statement, without a transaction"), "{name} {plan}");
+            with(&database, &files, &["down"]).await.ends(0);
+            assert!(!has_table(&mut connection, "a").await && !has_table(&mut connection, "b").await, "{name}");
+            assert!(versions(&mut connection).await.is_empty(), "{name}");
+        }
+    }
+
+    /// One that begins a transaction and never ends it is refused before anything is run.
+    async fn an_undo_that_does_not_end_its_transaction_is_refused(database: TestDatabase) {
+        let files = folder(&database, "open", &[("1_a.up.sql", ONE), ("1_a.down.sql", "DROP TABLE one;\nBEGIN;\n")]);
+        with(&database, &files, &["up"]).await.ends(0);
+        with(&database, &files, &["down"]).await.ends(65).says(&["the undo of V1__a", "line 2 begins is never committed"]);
+        let mut connection = database.connect().await;
+        assert!(has_table(&mut connection, "one").await);
+        assert_eq!(versions(&mut connection).await, ["1"]);
+    }
+
     /// Where a file goes, the migrator does not follow: its own tables are where they were.
     async fn a_file_does_not_take_the_session_along(database: TestDatabase) {
         let contents: Contents<'_> = match backend(&database) {
@@ -303,4 +354,35 @@ on_both_databases! {
         let entries = with(&database, &folder, &["history"]).await.ends(0);
         assert!(entries.stdout.contains("one") && entries.stdout.contains("two"), "{entries}");
     }
+}
+
+/// An undo in parts that turns foreign keys on does not let the next one take the rows along that point at a
+/// table which it makes again.
+#[tokio::test]
+async fn foreign_keys_stay_off_after_an_undo_in_parts() {
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    let folder = folder(
+        &database,
+        "cascade",
+        &[
+            (
+                "1_one.up.sql",
+                "CREATE TABLE one (id integer PRIMARY KEY, name text);\nCREATE TABLE two (id integer REFERENCES one (id) ON DELETE CASCADE);\nINSERT INTO one VALUES (1, 'a');\nINSERT INTO two VALUES (1);\n",
+            ),
+            ("1_one.down.sql", "DROP TABLE two;\nDROP TABLE one;\n"),
+            ("2_more.up.sql", "ALTER TABLE one ADD COLUMN more text;\n"),
+            (
+                "2_more.down.sql",
+                "CREATE TABLE new_one (id integer PRIMARY KEY, name text);\nINSERT INTO new_one SELECT id, name FROM one;\nDROP TABLE one;\nALTER TABLE new_one RENAME TO one;\n",
+            ),
+            ("3_index.up.sql", "CREATE INDEX one_name ON one (name);\n"),
+            (
+                "3_index.down.sql",
+                "PRAGMA foreign_keys = off;\nBEGIN;\nDROP INDEX one_name;\nCOMMIT;\nPRAGMA foreign_keys = on;\nVACUUM;\n",
+            ),
+        ],
+    );
+    with(&database, &folder, &["up"]).await.ends(0);
+    with(&database, &folder, &["down", "--to", "1"]).await.ends(0);
+    assert_eq!(count(&mut database.connect().await, "two").await, 1);
 }

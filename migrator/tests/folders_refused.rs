@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use foundation::database::Backend;
 use foundation::on_both_databases;
+use foundation::testing::TestDatabase;
 use support::folders::{Contents, ONE, TWO, folder, with};
 use support::{backend, has_table};
 
@@ -40,6 +41,12 @@ on_both_databases! {
         refused("schema", &[("1_a.sql", ONE), ("schema.sql", TWO)], 65, &["schema.sql: is named like no migration"]).await;
         refused("high", &[("20191100000001000000_a.sql", ONE)], 65, &["is above 9223372036854775807"]).await;
         refused("instruction", &[("1_a.sql", "-- migrator: sideways\nSELECT 1;")], 65, &["1_a.sql:1: unknown instruction"]).await;
+        let own = if backend(&database) == Backend::Postgres { "postgres" } else { "sqlite" };
+        let in_own = format!("{own}/1_a.sql");
+        refused("above_own", &[(&in_own, ONE), ("2_b.sql", TWO)], 65, &["2_b.sql: is not read, because", own]).await;
+        refused("above", &[("migrations/V1__a.sql", ONE), ("V2__b.sql", TWO)], 65, &["V2__b.sql: is not read, because"]).await;
+        let in_own = format!("migrations/{own}/V1__a.sql");
+        refused("above_both", &[(&in_own, ONE), ("migrations/V2__b.sql", TWO), ("schema.sql", ONE)], 65, &["V2__b.sql: is not read, because"]).await;
         let not_text = folder(&database, "not_text", &[]);
         std::fs::write(not_text.join("1_a.sql"), b"SELECT '\xff';").unwrap();
         with(&database, &not_text, &["up"]).await.ends(65).says(&["1_a.sql: is not UTF-8: byte 9"]);
@@ -74,4 +81,14 @@ on_both_databases! {
         assert!(written.stdout.contains("V20") && written.stdout.contains("D20"), "{written}");
         with(&database, &fresh, &["new", "first", "--autogenerate"]).await.ends(2).says(&["leave --migrations out"]);
     }
+}
+
+/// A transaction of the file's own becomes the migrator's, but not one whose options would be lost with it.
+#[tokio::test]
+async fn options_of_a_transaction_are_not_lost() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let text = "BEGIN ISOLATION LEVEL SERIALIZABLE;\nCREATE TABLE one (id integer);\nCOMMIT;\n";
+    let folder = folder(&database, "options", &[("1_a.sql", text)]);
+    with(&database, &folder, &["up"]).await.ends(65).says(&["line 1 begins a transaction with options"]);
+    assert!(!has_table(&mut database.connect().await, "one").await);
 }

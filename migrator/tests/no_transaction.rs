@@ -7,7 +7,7 @@ use foundation::database::{Backend, Connection};
 use foundation::exit::Exit;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
-use support::{backend, count, library, number, texts, versions};
+use support::{backend, count, has_table, library, number, texts, versions};
 
 const ONE: (&str, &str) = ("V1__one", "CREATE TABLE one (id bigint);");
 
@@ -201,7 +201,104 @@ async fn what_else_cannot_run_in_a_transaction_is_taken_up_again() {
     assert_eq!(count(&mut connection, "pg_inherits WHERE inhparent = 'p'::regclass").await, 0);
 }
 
+/// Neither in a transaction nor outside of one, neither forth nor back, is a setting left to the next file.
+#[tokio::test]
+async fn what_a_file_sets_ends_with_it() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let keep = |column: &str| {
+        format!(
+            "INSERT INTO kept SELECT '{column} ' || current_setting('work_mem') || current_setting('TimeZone');"
+        )
+    };
+    let (up, down) = (keep("up"), keep("down"));
+    let table = (
+        "V1__table",
+        "CREATE TABLE kept (it text); INSERT INTO kept SELECT current_setting('work_mem') || current_setting('TimeZone');",
+    );
+    let sets = "SET work_mem = '7MB';\nSET TimeZone = 'Asia/Tokyo';\nINSERT INTO kept SELECT current_setting('work_mem');\nVACUUM kept;";
+    let marked = format!("-- migrator: no-transaction\n{sets}");
+    let release = library(
+        &database,
+        &[
+            table,
+            ("V2__keep", "SELECT 1;"),
+            ("D2__keep", &down),
+            ("V3__sets", &marked),
+            ("D3__sets", sets),
+            ("V4__keep", &up),
+            ("D4__keep", "SELECT 1;"),
+        ],
+    );
+    release.up(None).await.unwrap();
+    release.down_steps(3).await.unwrap();
+    let mut connection = database.connect().await;
+    let kept = texts(&mut connection, "SELECT it FROM kept").await.unwrap();
+    let default = &kept[0];
+    assert!(!default.contains("7MB") && !default.contains("Tokyo"), "{kept:?}");
+    assert_eq!(
+        kept[1..],
+        ["7MB".to_owned(), format!("up {default}"), "7MB".to_owned(), format!("down {default}")]
+    );
+    assert_eq!(versions(&mut connection).await, ["1"]);
+}
+
+/// As if the run had been killed after the statement was done and before it was recorded.
+#[tokio::test]
+async fn an_undo_goes_on_with_a_statement_that_was_not_recorded() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let undo = ("D2__index", "DROP INDEX CONCURRENTLY one_id;\nDELETE FROM two;\nDELETE FROM one;");
+    let two = ("V3__two", "CREATE TABLE two (id bigint);");
+    let release = library(&database, &[ONE, INDEX, undo]);
+    release.up(None).await.unwrap();
+    let error = release.down_steps(1).await.expect_err("there is no such table");
+    assert!(error.to_string().contains("at line 2"), "{error}");
+    let mut connection = database.connect().await;
+    let begun = "UPDATE migrator_journal SET outcome = 'started', finished_at = NULL WHERE action = 'down' AND statement = 1";
+    connection.batch(&format!("{begun}; {}", two.1)).await.unwrap();
+    release.down_steps(1).await.unwrap();
+    assert_eq!(versions(&mut connection).await, ["1"]);
+    let expected = ["1 applied", "2 applied", "3 applied", "1 applied", "2 applied", "3 applied"];
+    assert_eq!(statements(&mut connection).await, expected);
+
+    // What was done before it was applied again does not count afterwards.
+    release.up(None).await.unwrap();
+    release.down_steps(1).await.unwrap();
+    assert_eq!(count(&mut connection, "pg_class WHERE relname = 'one_id'").await, 0);
+}
+
 on_both_databases! {
+    /// An undo in parts that failed goes on where it was. Between its parts rows may point at nothing.
+    async fn an_undo_goes_on_where_it_failed(database: TestDatabase) {
+        let up = (
+            "V1__tables",
+            "CREATE TABLE one (id bigint PRIMARY KEY);
+             CREATE TABLE two (id bigint REFERENCES one (id));
+             CREATE TABLE three (id bigint);
+             INSERT INTO one VALUES (1);
+             INSERT INTO two VALUES (1);",
+        );
+        let drop = if backend(&database) == Backend::Sqlite { "DROP TABLE one" } else { "DROP TABLE one CASCADE" };
+        let text = format!("{drop};\nVACUUM;\nDROP TABLE three;\nDROP TABLE two;");
+        let release = library(&database, &[up, ("D1__tables", text.as_str())]);
+        release.up(None).await.unwrap();
+        let mut connection = database.connect().await;
+        connection.batch("ALTER TABLE three RENAME TO four").await.unwrap();
+        let error = release.down_steps(1).await.expect_err("there is no such table");
+        assert_eq!(error.exit(), Exit::Migration);
+        assert!(error.to_string().contains("the undo of V1__tables failed, at line 3"), "{error}");
+        assert_eq!(versions(&mut connection).await, ["1"]);
+
+        let other = text.replace("VACUUM", "VACUUM one");
+        let error = library(&database, &[up, ("D1__tables", other.as_str())]).down_steps(1).await.expect_err("it is another file");
+        assert!(error.to_string().contains("statement 2 of it is another one now"), "{error}");
+        connection.batch("ALTER TABLE four RENAME TO three").await.unwrap();
+        release.down_steps(1).await.unwrap();
+        assert!(versions(&mut connection).await.is_empty());
+        release.up(None).await.unwrap();
+        release.down_steps(1).await.unwrap();
+        assert!(!has_table(&mut connection, "two").await);
+    }
+
     /// Each statement is a transaction of its own, and BEGIN and COMMIT make one of several.
     async fn a_file_goes_on_where_it_failed(database: TestDatabase) {
         let session = if backend(&database) == Backend::Sqlite { "PRAGMA cache_size = 100" } else { "SET work_mem = '4MB'" };

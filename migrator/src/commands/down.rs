@@ -60,7 +60,7 @@ impl Migrator {
             );
             session.take_tally();
             let performed =
-                Box::pin(piecewise::take_back(&mut session, change)).instrument(span.clone()).await;
+                Box::pin(piecewise::take_back(&mut session, change, applied)).instrument(span.clone()).await;
             session.take_tally().record(&span);
             let performed = performed?;
             let milliseconds = started.elapsed().as_secs_f64() * 1000.0;

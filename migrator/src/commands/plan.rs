@@ -9,9 +9,8 @@ use crate::error::MigratorError;
 use crate::history::{self, Applied, JournalEntry};
 use crate::lint::{self, Finding, Rules, Source};
 use crate::locks::{self, PlannedStatement};
-use crate::session::Work;
 use crate::source::{Migration, Version};
-use crate::statements::have_to_run_in_parts;
+use crate::statements::undo_runs_in_parts;
 
 /// What a run would do.
 #[derive(Clone, Debug, Serialize)]
@@ -96,12 +95,8 @@ impl Migrator {
         for applied in undone.iter().rev() {
             let change =
                 self.undo(applied, &journal).map_err(|reason| MigratorError::Schema(vec![reason]))?;
-            let sql = change.work.iter().find_map(|work| match work {
-                Work::File { sql } => Some(sql.as_str()),
-                _ => None,
-            });
-            let sql = sql.unwrap_or_default();
-            let in_transaction = !have_to_run_in_parts(self.catalog.dialect(), sql);
+            let sql = change.file().unwrap_or_default();
+            let in_transaction = !undo_runs_in_parts(self.catalog.dialect(), sql);
             migrations.push(self.planned(applied.version, &applied.name, sql, in_transaction, true));
         }
         let left = applied.len() - undone.len();

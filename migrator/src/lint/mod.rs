@@ -22,7 +22,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use crate::source::{Catalog, Dialect, Instructions, Migration};
-use crate::statements::have_to_run_in_parts;
+use crate::statements::undo_runs_in_parts;
 
 pub use sarif::sarif;
 
@@ -182,7 +182,7 @@ pub fn lint_catalog(catalog: &Catalog, rules: &Rules) -> Vec<Finding> {
         if let Some(undo) = migration.undo() {
             let embedded = || format!("undo/{}/{}", dialect.folder(), undo.file_name);
             let file = migration.file().map_or_else(embedded, |_| undo.file_name.clone());
-            let no_transaction = migration.file().is_some() && have_to_run_in_parts(dialect, &undo.sql);
+            let no_transaction = migration.file().is_some() && undo_runs_in_parts(dialect, &undo.sql);
             let source = Source { file: &file, text: &undo.sql, dialect, is_undo: true, no_transaction };
             findings.extend(lint(&source, rules));
         }

@@ -10,7 +10,7 @@ use super::blockers::Blockers;
 use super::{Change, Context, Guard, Performed, Work, postgres, sqlite};
 use crate::correction;
 use crate::error::MigratorError;
-use crate::history;
+use crate::history::{self, Action};
 use crate::progress;
 use crate::source::Dialect;
 use crate::statements::{Part, split};
@@ -164,8 +164,11 @@ async fn transaction(
             _ => {}
         }
     }
-    // Between two statements of a file that is not run as one, a table that is rebuilt may be missing.
-    if connection.backend() == Backend::Sqlite && !matches!(change.guard, Guard::NotFinished(..)) {
+    // At the end of a migration or an undo: between two statements of a file that is not run as one, a table that is
+    // rebuilt may be missing, also while the next run takes it up again.
+    if connection.backend() == Backend::Sqlite
+        && matches!(change.guard, Guard::NotApplied(_) | Guard::Applied(_))
+    {
         sqlite::leave(connection, &change.title).await?;
     }
     match record {
@@ -211,9 +214,9 @@ async fn holds(connection: &mut Connection, guard: Guard) -> Result<bool, Databa
     match guard {
         Guard::None => Ok(true),
         Guard::NotApplied(version) => Ok(!history::contains(connection, version).await?),
-        Guard::NotFinished(version, number) => {
-            let applied = history::contains(connection, version).await?;
-            Ok(!applied && !progress::is_finished(connection, version, number).await?)
+        Guard::NotFinished(action, version, number) => {
+            let is_due = history::contains(connection, version).await? == (action == Action::Down);
+            Ok(is_due && !progress::is_finished(connection, action, version, number).await?)
         }
         Guard::Applied(version) => history::contains(connection, version).await,
         Guard::OldJournal => Ok(!correction::journal_keeps_sql(connection).await?),

@@ -2,7 +2,7 @@
 
 use foundation::database::{Statement, Value};
 
-use crate::history::Entry;
+use crate::history::{Action, Entry};
 use crate::progress::Piece;
 use crate::source::{Migration, Version};
 
@@ -11,8 +11,9 @@ use crate::source::{Migration, Version};
 pub(crate) enum Guard {
     /// The version is not in the history.
     NotApplied(Version),
-    /// The version is not in the history, and the statement of this number of its file is not finished.
-    NotFinished(Version, i64),
+    /// The version is not in the history, or for [`Action::Down`] it is, and the statement of this number of its
+    /// file is not finished.
+    NotFinished(Action, Version, i64),
     /// The version is in the history.
     Applied(Version),
     /// The journal is one of an older migrator.
@@ -56,6 +57,16 @@ pub(crate) struct Change {
     pub(crate) title: String,
     pub(crate) guard: Guard,
     pub(crate) work: Vec<Work>,
+}
+
+impl Change {
+    /// The file that it runs.
+    pub(crate) fn file(&self) -> Option<&str> {
+        self.work.iter().find_map(|work| match work {
+            Work::File { sql } => Some(sql.as_str()),
+            _ => None,
+        })
+    }
 }
 
 /// Whether a change was made.

@@ -225,6 +225,11 @@ impl Session {
     pub(crate) async fn end_parts(&mut self) -> Result<(), MigratorError> {
         trial::end_parts(&mut self.connection).await
     }
+
+    /// After the last of a file's statements, whether they failed or not.
+    pub(crate) async fn end_file(&mut self) -> Result<(), MigratorError> {
+        trial::end_file(&mut self.connection).await
+    }
 }
 
 /// A role that may only serve is told that another one migrates.

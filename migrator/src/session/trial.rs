@@ -45,3 +45,14 @@ pub(crate) async fn end_parts(connection: &mut Connection) -> Result<(), Migrato
         Backend::Sqlite => Ok(sqlite::keep_foreign_keys_off(connection).await?),
     }
 }
+
+/// After the last of a file's statements, whether they failed or not. What the file has set ends with it, also when
+/// it was set in a transaction of its own; and SQLite may have been told to follow foreign keys, so that the next
+/// file that rebuilds a table would lose the rows that point at it.
+pub(crate) async fn end_file(connection: &mut Connection) -> Result<(), MigratorError> {
+    match connection.backend() {
+        // Where the session looks for tables is said when it begins, and the role is not reset by this.
+        Backend::Postgres => Ok(connection.batch("RESET ALL").await?),
+        Backend::Sqlite => Ok(sqlite::keep_foreign_keys_off(connection).await?),
+    }
+}

@@ -8,6 +8,7 @@ pub(crate) use sqlite::words as sqlite_words;
 use std::ops::Range;
 
 use crate::source::Dialect;
+use crate::structure::tokens::tokens;
 
 /// One statement as it stands in its file, without the semicolon and the comments around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +28,22 @@ impl Part<'_> {
         std::array::from_fn(|_| words.find(|word| !word.is_empty()).unwrap_or_default().to_uppercase())
     }
 
+    /// Whether it begins or ends a transaction; one that goes back to a savepoint stays inside of it.
+    fn is_of_transaction(&self) -> bool {
+        let [first, second, third] = self.first_words();
+        match first.as_str() {
+            "BEGIN" | "COMMIT" | "END" => true,
+            "START" => second == "TRANSACTION",
+            "ROLLBACK" | "ABORT" => second != "TO" && third != "TO",
+            _ => false,
+        }
+    }
+
     /// Whether its database is known to refuse it in a transaction. What is missing here is found out by trying.
     pub(crate) fn is_refused_in_transaction(&self, dialect: Dialect) -> bool {
         let [first, second] = self.first_words();
-        let is_concurrent = || self.sql.to_uppercase().contains("CONCURRENTLY");
+        // A word alone: a name may have it in it.
+        let is_concurrent = || tokens(self.sql, dialect).iter().any(|token| token.is("CONCURRENTLY"));
         match (dialect, first.as_str(), second.as_str()) {
             (_, "VACUUM", _)
             | (Dialect::Sqlite, "ATTACH" | "DETACH", _)
@@ -63,6 +76,23 @@ pub(crate) fn have_to_run_in_parts(dialect: Dialect, file: &str) -> bool {
     let upper = file.to_ascii_uppercase();
     WORDS.iter().any(|word| upper.contains(word))
         && split(dialect, file).iter().any(|part| part.is_refused_in_transaction(dialect))
+}
+
+/// The line in the head of an undo that is not to run in a transaction. Its tool may say so elsewhere, and the
+/// journal keeps nothing but the text.
+pub(crate) const NO_TRANSACTION: &str = "-- migrator: no-transaction";
+
+/// Whether the statements of an undo run one by one: one of them is refused in a transaction, its head says so, or
+/// it begins and ends transactions itself, which would end the one with the history in it half-way.
+#[must_use]
+pub(crate) fn undo_runs_in_parts(dialect: Dialect, undo: &str) -> bool {
+    const WORDS: [&str; 6] = ["BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"];
+    let mut head = undo.lines().map(str::trim).take_while(|line| line.is_empty() || line.starts_with("--"));
+    let upper = undo.to_ascii_uppercase();
+    head.any(|line| line == NO_TRANSACTION)
+        || have_to_run_in_parts(dialect, undo)
+        || WORDS.iter().any(|word| upper.contains(word))
+            && split(dialect, undo).iter().any(Part::is_of_transaction)
 }
 
 /// Splits a file where its database does: semicolons in strings, in parentheses, in the bodies of functions

@@ -4,7 +4,7 @@ use super::parts::Part;
 use crate::source::{Instructions, Problem};
 
 /// The line with which a file of sqlx begins that is not to run in a transaction.
-const SQLX_NO_TRANSACTION: &str = "-- no-transaction";
+pub(super) const SQLX_NO_TRANSACTION: &str = "-- no-transaction";
 
 pub(super) fn instructions(part: &Part, problems: &mut Vec<Problem>) -> Instructions {
     let (mut instructions, wrong) = Instructions::of_file(&part.file, &part.text);

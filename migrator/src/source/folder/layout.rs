@@ -12,6 +12,8 @@ pub(super) struct Layout {
     pub(super) migrations: PathBuf,
     /// The folder of the undo files, where they have one of their own.
     pub(super) undo: Option<PathBuf>,
+    /// The folders above these, in which no migration is looked for.
+    above: Vec<PathBuf>,
 }
 
 /// A file as it was found.
@@ -38,12 +40,17 @@ impl Layout {
             Err(error) => return Err(unreadable(folder, &error)),
         }
         let root = of_dialect(folder, dialect);
-        let migrations = root.join("migrations");
-        if !migrations.is_dir() {
-            return Ok(Self { migrations: root, undo: None });
+        let (mut migrations, mut undo) = (root.clone(), None);
+        let mut above = vec![folder.to_owned(), root.clone()];
+        if root.join("migrations").is_dir() {
+            let folders = [root.join("migrations"), root.join("undo")];
+            migrations = of_dialect(&folders[0], dialect);
+            undo = Some(of_dialect(&folders[1], dialect)).filter(|it| it.is_dir());
+            above.extend(folders);
         }
-        let undo = Some(of_dialect(&root.join("undo"), dialect)).filter(|it| it.is_dir());
-        Ok(Self { migrations: of_dialect(&migrations, dialect), undo })
+        above.retain(|it| it.is_dir() && *it != migrations && undo.as_ref() != Some(it));
+        above.dedup();
+        Ok(Self { migrations, undo, above })
     }
 
     /// Every file that may be a migration.
@@ -56,7 +63,31 @@ impl Layout {
         if let Some(undo) = &self.undo {
             files.extend(files_in(undo, dialect, problems)?);
         }
+        for folder in &self.above {
+            self.refuse_those_above(folder, problems)?;
+        }
         Ok(files)
+    }
+
+    /// A migration that lies beside the folder from which they are read would never run, and nobody would know.
+    fn refuse_those_above(&self, folder: &Path, problems: &mut Vec<Problem>) -> Result<(), FolderError> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
+            let name = entry.map_err(|error| unreadable(folder, &error))?.file_name();
+            names.extend(name.to_str().map(str::to_owned));
+        }
+        names.sort();
+        for name in names {
+            // What is named otherwise, such as the schema.sql of dbmate, is no migration.
+            if name.ends_with(".sql") && name::parse(&name).is_ok() && !folder.join(&name).is_dir() {
+                let reason = format!(
+                    "is not read, because {} has the migrations: move it there, or out of the folder",
+                    self.migrations.display()
+                );
+                problems.push(Problem::new(folder.join(&name).display().to_string(), reason));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn nothing_there(&self, folder: &Path, dialect: Dialect) -> String {

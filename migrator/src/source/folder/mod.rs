@@ -112,7 +112,8 @@ fn migration(
     if let Some(down) = down {
         // What its tool made empty for its author to fill takes nothing back.
         if text::has_sql(dialect, &down.text) || !text::has_sql(dialect, &treated.sql) {
-            undo = Some(Undo { file_name: down.file, sql: text::treat(dialect, down.text).sql });
+            let sql = text::treated_undo(dialect, down.text, down.no_transaction);
+            undo = Some(Undo { file_name: down.file, sql });
         } else if instructions.irreversible.is_none() {
             instructions.irreversible = Some(format!(
                 "there is no SQL in {} that would; `migrator stamp` with the version before it takes it out of the history without running anything",

@@ -96,7 +96,7 @@ impl Parts {
             }
         };
         self.up.push(part(sections.up, sections.no_transaction));
-        self.down.extend(sections.down.map(|text| part(text, false)));
+        self.down.extend(sections.down.map(|text| part(text, sections.down_no_transaction)));
     }
 }
 

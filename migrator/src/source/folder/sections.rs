@@ -12,6 +12,8 @@ pub(super) struct Sections {
     /// Nothing when the file does not say how it is undone.
     pub(super) down: Option<String>,
     pub(super) no_transaction: bool,
+    /// Whether its tool is told not to undo it in a transaction.
+    pub(super) down_no_transaction: bool,
 }
 
 /// Which of the two the text is, or neither.
@@ -97,7 +99,10 @@ pub(super) fn dbmate(file: &str, text: &str, problems: &mut Vec<Problem>) -> Sec
             divided.begin(direction);
             for option in options.split_whitespace() {
                 match option {
-                    "transaction:false" => divided.sections.no_transaction |= direction == Direction::Up,
+                    "transaction:false" if direction == Direction::Up => {
+                        divided.sections.no_transaction = true;
+                    }
+                    "transaction:false" => divided.sections.down_no_transaction = true,
                     "transaction:true" => {}
                     unknown => {
                         let reason = format!("has the unknown option {unknown}: transaction:false is one");
@@ -126,7 +131,10 @@ pub(super) fn goose(file: &str, text: &str, problems: &mut Vec<Problem>) -> Sect
         match goose_annotation(&line).as_deref() {
             Some("UP") => divided.begin(Direction::Up),
             Some("DOWN") => divided.begin(Direction::Down),
-            Some("NO TRANSACTION") => divided.sections.no_transaction = true,
+            Some("NO TRANSACTION") => {
+                divided.sections.no_transaction = true;
+                divided.sections.down_no_transaction = true;
+            }
             Some("STATEMENTBEGIN") => statement = Some(String::new()),
             Some("STATEMENTEND") => {
                 let sql = statement.take().unwrap_or_default();

@@ -1,7 +1,8 @@
 //! The text of a file, made ready to run in the migrator's own transaction.
 
+use super::head::SQLX_NO_TRANSACTION;
 use crate::source::Dialect;
-use crate::statements::{self, Part};
+use crate::statements::{self, NO_TRANSACTION, Part};
 
 /// The text in UTF-8 with LF line ends, so that its checksum is the same wherever the folder was checked out.
 pub(super) fn read(content: Vec<u8>) -> Result<String, String> {
@@ -34,21 +35,39 @@ pub(super) fn treat(dialect: Dialect, sql: String) -> Treated {
     let said: Vec<&Part<'_>> = parts.iter().filter(|it| !switches_foreign_keys(dialect, it)).collect();
     match (borders.as_slice(), said.as_slice()) {
         ([], _) => Treated { sql, no_transaction },
-        ([begin, end], [first, .., last]) if begins(begin) && ends(end) && begin == first && end == last => {
+        ([begin, end], [first, .., last])
+            if begins(begin) && is_plain(dialect, begin) && ends(end) && begin == first && end == last =>
+        {
             Treated { sql: without(&without(&sql, end), begin), no_transaction }
         }
         _ => Treated { sql, no_transaction: true },
     }
 }
 
-/// Plain `BEGIN`: options are kept, and refused where they are run.
-fn begins(part: &Part<'_>) -> bool {
-    let [first, second, third] = part.first_words();
-    match first.as_str() {
-        "BEGIN" => true,
-        "START" => second == "TRANSACTION" && third.is_empty(),
-        _ => false,
+/// The text of an undo. Where its tool is told elsewhere not to run it in a transaction, its head says so: in a
+/// line that is empty, so that all others stand where they stood.
+pub(super) fn treated_undo(dialect: Dialect, sql: String, no_transaction: bool) -> String {
+    let no_transaction = no_transaction || sql.starts_with(SQLX_NO_TRANSACTION);
+    // What is to run without a transaction keeps its own.
+    let sql = if no_transaction { sql } else { treat(dialect, sql).sql };
+    if !no_transaction || statements::undo_runs_in_parts(dialect, &sql) {
+        return sql;
     }
+    let line_end = if sql.starts_with('\n') { "" } else { "\n" };
+    format!("{NO_TRANSACTION}{line_end}{sql}")
+}
+
+fn begins(part: &Part<'_>) -> bool {
+    let [first, second] = part.first_words();
+    first == "BEGIN" || (first == "START" && second == "TRANSACTION")
+}
+
+/// Whether it says no more than that a transaction begins. Options of PostgreSQL's would be lost with it, so they are
+/// kept, and refused where they are run. Those of SQLite say when it locks, and the migrator locks at once.
+fn is_plain(dialect: Dialect, begin: &Part<'_>) -> bool {
+    let [_, second, third] = begin.first_words();
+    let is_bare = matches!(second.as_str(), "" | "WORK" | "TRANSACTION") && third.is_empty();
+    dialect == Dialect::Sqlite || is_bare
 }
 
 fn ends(part: &Part<'_>) -> bool {
@@ -93,6 +112,7 @@ mod tests {
     fn a_transaction_around_everything_is_taken_out() {
         for (dialect, sql, run) in [
             (Dialect::Postgres, "-- a\nBEGIN;\nSELECT 1;\nCOMMIT;\n", "-- a\n      \nSELECT 1;\n       \n"),
+            (Dialect::Postgres, "BEGIN WORK;SELECT 1; END", "           SELECT 1;    "),
             (Dialect::Postgres, "start transaction ;SELECT 1; END", "                   SELECT 1;    "),
             (
                 Dialect::Sqlite,
@@ -102,6 +122,37 @@ mod tests {
         ] {
             let treated = treat(dialect, sql.to_owned());
             assert_eq!((treated.sql.as_str(), treated.no_transaction), (run, false));
+        }
+    }
+
+    #[test]
+    fn an_undo_says_that_it_runs_without_a_transaction() {
+        for (sql, told, run, in_parts) in [
+            ("DROP TABLE a;", false, "DROP TABLE a;", false),
+            ("BEGIN; DROP TABLE a; COMMIT;", false, "       DROP TABLE a;        ", false),
+            ("BEGIN; DROP TABLE a; COMMIT;", true, "BEGIN; DROP TABLE a; COMMIT;", true),
+            ("BEGIN; SELECT 1; COMMIT; SELECT 2;", false, "BEGIN; SELECT 1; COMMIT; SELECT 2;", true),
+            ("SELECT 1; ROLLBACK;", false, "SELECT 1; ROLLBACK;", true),
+            ("SAVEPOINT a; ROLLBACK TO a;", false, "SAVEPOINT a; ROLLBACK TO a;", false),
+            ("VACUUM a;", true, "VACUUM a;", true),
+            ("\n\nCALL a();", true, "-- migrator: no-transaction\n\nCALL a();", true),
+            ("CALL a();", true, "-- migrator: no-transaction\nCALL a();", true),
+            (
+                "-- no-transaction\nCALL a();",
+                false,
+                "-- migrator: no-transaction\n-- no-transaction\nCALL a();",
+                true,
+            ),
+            (
+                "-- why\n-- migrator: no-transaction\nCALL a();",
+                false,
+                "-- why\n-- migrator: no-transaction\nCALL a();",
+                true,
+            ),
+        ] {
+            let treated = treated_undo(Dialect::Postgres, sql.to_owned(), told);
+            assert_eq!(treated, run);
+            assert_eq!(statements::undo_runs_in_parts(Dialect::Postgres, &treated), in_parts, "{sql}");
         }
     }
 
@@ -117,6 +168,11 @@ mod tests {
                 "CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN END; $$;",
                 false,
             ),
+            (Dialect::Postgres, "ALTER TABLE a ADD COLUMN runs_concurrently bool;", false),
+            (Dialect::Postgres, "CREATE INDEX a ON b (\"concurrently\", 'concurrently');", false),
+            (Dialect::Postgres, "ALTER TABLE a DETACH PARTITION b /* why */ concurrently;", true),
+            (Dialect::Postgres, "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT 1; COMMIT;", true),
+            (Dialect::Postgres, "START TRANSACTION READ ONLY; SELECT 1; COMMIT;", true),
             (Dialect::Postgres, "SELECT 1; BEGIN; SELECT 2; COMMIT;", true),
             (Dialect::Postgres, "BEGIN; SELECT 1; COMMIT; BEGIN; SELECT 2; COMMIT;", true),
             (Dialect::Postgres, "BEGIN; CREATE INDEX a ON b (c); COMMIT; DROP INDEX CONCURRENTLY d;", true),
