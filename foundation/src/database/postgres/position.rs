@@ -9,6 +9,7 @@ use futures_util::future::join;
 use tokio::time::Instant;
 use tokio_postgres::SimpleQueryMessage;
 
+use super::renewals::Object;
 use super::{Holder, PostgresConnection};
 use crate::database::{DatabaseError, DatabaseErrorKind, Position, Row};
 
@@ -126,7 +127,7 @@ impl PostgresConnection {
     /// Closes the connection instead of giving it back: the pool's next one may lead elsewhere.
     fn forsake(&mut self) {
         if let Some(Holder::Pooled(object)) = self.holder.take() {
-            drop(deadpool_postgres::Object::take(object));
+            drop(Object::take(object));
         }
     }
 }
