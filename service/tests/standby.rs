@@ -160,6 +160,23 @@ async fn who_wrote_finds_it_with_the_position_of_the_answer() {
     let request = request.body(snapshot().to_string());
     let streamed = request.send().await.unwrap();
     assert_eq!(world.count(SNAPSHOTS, Some(header(&streamed, POSITION))).await, 3);
+    // Also one of which a part is stored: lines go by the thousand, and the last one is none.
+    let lines: String = (0..5000).map(|_| snapshot().to_string() + "\n").collect();
+    let request = world.service.client.post(world.service.url("/api/v1/metrics/snapshots"));
+    let request = request.bearer_auth(&world.token).header("Content-Type", "application/x-ndjson");
+    let broken = request.body(lines + "{}").send().await.unwrap();
+    assert!(broken.status().is_client_error(), "{broken:?}");
+    let position = header(&broken, POSITION).to_owned();
+    let detail = body_of(broken).await["detail"].to_string();
+    assert!(detail.contains("of the stream are stored"), "{detail}");
+    let all = world.get(&format!("{SNAPSHOTS}&limit=200")).header(POSITION, &position).send().await.unwrap();
+    assert_eq!(body_of(all).await["items"].as_array().unwrap().len(), 200);
+    // Who is refused at the door is told nothing.
+    let wrong = json!({ "username": "nobody", "password": "not the password" });
+    let refused =
+        world.service.client.post(world.service.url("/api/v1/auth/login")).json(&wrong).send().await;
+    let refused = refused.unwrap();
+    assert!(refused.status() == StatusCode::UNAUTHORIZED && !refused.headers().contains_key(POSITION));
 
     // And accounts.
     let user = json!({ "username": "somebody", "password": "a password of somebody", "user_type": "local" });
@@ -168,7 +185,6 @@ async fn who_wrote_finds_it_with_the_position_of_the_answer() {
     assert_eq!(world.count("/api/v1/users", Some(header(&made, POSITION))).await, 2);
 
     world.replay("resume").await;
-    world.wait_for(SNAPSHOTS, 3).await;
     world.wait_for("/api/v1/users", 2).await;
 }
 
