@@ -48,7 +48,8 @@ impl Renewals {
     ) -> Result<Opened, Error> {
         loop {
             let generation = self.generation();
-            let (client, task) = connector.connect(config).await?;
+            // It is large, and would lie in the future of every statement.
+            let (client, task) = Box::pin(connector.connect(config)).await?;
             let abort = task.abort_handle();
             let client = ClientWrapper::new(client, task);
             let mut driving = self.driving();
