@@ -9,7 +9,7 @@ use foundation::testing::eventually;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-use super::cluster::{Cluster, open};
+use super::cluster::{Cluster, connect, open};
 
 const ONE: Statement = Statement::read("nothing", "SELECT 1 AS one");
 
@@ -179,6 +179,21 @@ async fn what_is_being_opened_during_a_renewal_is_opened_again() {
         tokio::time::timeout(Duration::from_secs(5), accepted).await.expect("it is opened again");
         assert_eq!(asking.await.unwrap().unwrap().len(), 1);
     }
+}
+
+/// It may be reached by several: a name with two addresses, a socket.
+#[tokio::test]
+async fn a_server_is_the_same_by_each_of_its_addresses() {
+    let (cluster, other) = (Cluster::start(), Cluster::start());
+    let server = async |address: &str| connect(address, &[]).await.unwrap().server().await.unwrap().unwrap();
+    let socket = cluster.folder().display().to_string().replace('/', "%2F");
+    let socket = format!("postgresql://postgres:postgres@{socket}:{}/postgres", cluster.port());
+    let known = server(&cluster.address).await;
+    assert_eq!(server(&socket).await, known);
+    assert_ne!(server(&other.address).await, known);
+    cluster.stop();
+    cluster.start_again();
+    assert_ne!(server(&cluster.address).await, known);
 }
 
 /// Passes on what is said on a connection.

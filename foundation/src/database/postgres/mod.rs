@@ -173,9 +173,10 @@ impl PostgresConnection {
         rows.first().map_or(Ok(false), |row| row.get("writable"))
     }
 
-    /// Which run of which server answers here: another one after a failover, and after a restart.
+    /// Which run of which server answers here: another one after a failover, and after a restart, and the same
+    /// one by whichever of its addresses.
     pub(super) async fn server(&mut self) -> Result<Option<String>, DatabaseError> {
-        const SQL: &str = "SELECT concat_ws(' ', inet_server_addr(), inet_server_port(), pg_postmaster_start_time()) AS server";
+        const SQL: &str = "SELECT CAST(EXTRACT(EPOCH FROM pg_postmaster_start_time()) AS text) AS server";
         let rows = self.query(SQL, &[]).await?;
         rows.first().map(|row| row.get("server")).transpose()
     }
