@@ -269,3 +269,24 @@ async fn a_frozen_standby_is_noticed_while_the_request_lasts() {
         back(&database).await;
     }
 }
+
+/// Positions of one primary say nothing of what another one has written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_former_primary_said_is_forgotten() {
+    let (primary, standby) = pair().await;
+    let database = open(&primary, &standby, "1h").await;
+    standby.batch(&["SELECT pg_wal_replay_pause()"]).await;
+    insert(&database).await;
+    assert_eq!(ask(&database, &COUNT).await, "0", "the standby is as old as it may be");
+    database.renew();
+    assert_eq!(database.standby_pool_status().unwrap().size, 0);
+    // Longer than it takes to learn anew where the primary is.
+    let until = Instant::now() + Duration::from_millis(2500);
+    while Instant::now() < until {
+        assert_eq!(ask(&database, &COUNT).await, "1");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    standby.batch(&["SELECT pg_wal_replay_resume()"]).await;
+    back(&database).await;
+    assert_eq!(ask(&database, &COUNT).await, "1");
+}

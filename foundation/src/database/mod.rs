@@ -244,11 +244,15 @@ impl Database {
         }
     }
 
-    /// Gives up the connections to the primary that are open, because another server is the primary now:
-    /// statements that wait on them fail as on a connection that broke, and new ones are opened.
+    /// Gives up the connections that are open, to the standby as well, because another server is the primary now:
+    /// statements that wait on them fail as on a connection that broke, and new ones are opened. How far a standby
+    /// has to be is learned anew, from the primary of now.
     pub fn renew(&self) {
         if let Pool::Postgres(pool) = &self.pool {
             pool.renew();
+        }
+        if let Some(standby) = &self.standby {
+            standby.renew();
         }
     }
 

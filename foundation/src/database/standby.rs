@@ -81,6 +81,14 @@ impl Standby {
         &self.0.pool
     }
 
+    /// Forgets what the former primary said, and what its standbys had of that: behind one address there may be
+    /// several, of which one is the primary now.
+    pub(super) fn renew(&self) {
+        self.0.pool.renew();
+        self.0.replayed.forget();
+        self.0.floor.forget();
+    }
+
     pub(super) fn close(&self) {
         self.0.is_away.store(true, Ordering::Relaxed);
         self.0.pool.close();

@@ -175,6 +175,11 @@ impl PostgresPool {
         self.lanes.close();
     }
 
+    /// How often that was done: what an earlier primary said is not to be mixed with what the one of now says.
+    pub(in crate::database) fn generation(&self) -> u64 {
+        self.renewals.generation()
+    }
+
     pub(in crate::database) fn close(&self) {
         self.pool.close();
         self.lanes.close();

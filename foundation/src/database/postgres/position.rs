@@ -99,6 +99,11 @@ impl Replayed {
         Ok(is_standby)
     }
 
+    /// Forgets all of it.
+    pub(in crate::database) fn forget(&self) {
+        self.known().clear();
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<usize, Known>> {
         // Nothing that can panic happens under this lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
