@@ -10,8 +10,11 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use foundation::clock::Clock;
 use foundation::database::{Connection, Statement};
 use foundation::entropy::Entropy;
@@ -45,6 +48,11 @@ struct World {
 impl World {
     /// A service on a new database and its standby, which it may be read from for an hour after it stopped.
     async fn start() -> Self {
+        Self::start_at(|primary, _| primary.to_owned()).await
+    }
+
+    /// The same with the `DATABASE_URL` that this makes of the addresses of both.
+    async fn start_at(url: impl FnOnce(&str, &str) -> String) -> Self {
         let primary = PrivateCluster::start();
         let address = address_of_database(&primary.address, "bedplate");
         let mut environment =
@@ -55,8 +63,9 @@ impl World {
         Migrator::new(&settings, Clock::system(), Entropy::system(), stop).up(None).await.unwrap();
         let standby = primary.standby();
         let read_address = address_of_database(&standby.address, "bedplate");
+        let url = url(&address, &read_address);
         let variables = [
-            ("DATABASE_URL", address.as_str()),
+            ("DATABASE_URL", url.as_str()),
             ("DATABASE_READ_URL", read_address.as_str()),
             ("DATABASE_READ_MAX_LAG", "1h"),
             // No test is slow enough to outlast it.
@@ -74,21 +83,24 @@ impl World {
 
     /// Waits until the standby answers reads. It goes on doing so: what it has is fresh enough for an hour.
     async fn standby_answers(&self) {
-        const ANSWERED: Statement = Statement::read(
-            "pg_stat_activity",
-            "SELECT count(*) AS count FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query LIKE '%FROM users%'",
-        );
-        let mut environment = Environment::from_pairs([("DATABASE_URL", self.standby.address.as_str())]);
-        let settings = FoundationSettings::read(&mut environment);
-        environment.finish().unwrap();
-        let connected = Connection::open(&settings.database_url, &settings.database, "test").await.unwrap();
-        let connection = tokio::sync::Mutex::new(connected);
+        const ANSWERED: &str = "SELECT count(*) AS count FROM pg_stat_activity \
+             WHERE pid <> pg_backend_pid() AND query LIKE '%FROM users%'";
         eventually(LONG, "the standby answers", || async {
             self.count("/api/v1/users", None).await;
-            let row = connection.lock().await.query_optional(&ANSWERED, &[]).await.unwrap().unwrap();
-            row.get::<i64>("count").unwrap() > 0
+            self.count_on_standby(ANSWERED).await > 0
         })
         .await;
+    }
+
+    /// What the standby counts, asked without the service.
+    async fn count_on_standby(&self, sql: &'static str) -> i64 {
+        let address = address_of_database(&self.standby.address, "bedplate");
+        let mut environment = Environment::from_pairs([("DATABASE_URL", address.as_str())]);
+        let settings = FoundationSettings::read(&mut environment);
+        environment.finish().unwrap();
+        let connection = Connection::open(&settings.database_url, &settings.database, "test").await;
+        let row = connection.unwrap().query_optional(&Statement::read("nothing", sql), &[]).await.unwrap();
+        row.unwrap().get("count").unwrap()
     }
 
     fn get(&self, path: &str) -> RequestBuilder {
@@ -160,11 +172,15 @@ async fn who_wrote_finds_it_with_the_position_of_the_answer() {
     let request = request.body(snapshot().to_string());
     let streamed = request.send().await.unwrap();
     assert_eq!(world.count(SNAPSHOTS, Some(header(&streamed, POSITION))).await, 3);
-    // Also one of which a part is stored: lines go by the thousand, and the last one is none.
-    let lines: String = (0..5000).map(|_| snapshot().to_string() + "\n").collect();
+    // Also one of which a part is stored, because its end is missing.
+    let mut lines = GzEncoder::new(Vec::new(), Compression::fast());
+    let line = snapshot().to_string() + "\n";
+    (0..10_000).for_each(|_| lines.write_all(line.as_bytes()).unwrap());
+    let mut lines = lines.finish().unwrap();
+    lines.truncate(lines.len() - 20);
     let request = world.service.client.post(world.service.url("/api/v1/metrics/snapshots"));
     let request = request.bearer_auth(&world.token).header("Content-Type", "application/x-ndjson");
-    let broken = request.body(lines + "{}").send().await.unwrap();
+    let broken = request.header("Content-Encoding", "gzip").body(lines).send().await.unwrap();
     assert!(broken.status().is_client_error(), "{broken:?}");
     let position = header(&broken, POSITION).to_owned();
     let detail = body_of(broken).await["detail"].to_string();
@@ -344,4 +360,33 @@ async fn a_position_that_is_none_is_refused_and_without_a_standby_one_changes_no
     assert_eq!(answer.unwrap().status(), StatusCode::UNAUTHORIZED);
     let livez = service.client.get(service.url("/livez")).header(POSITION, "0/1").send().await.unwrap();
     assert!(livez.status().is_success() && !livez.headers().contains_key(POSITION));
+}
+
+/// What is found out about the new primary is done about the connections to the former one, which is silent: of those
+/// that lie in the pool nobody would notice that for as long as a statement may take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_move_to_the_new_primary() {
+    let both = |primary: &str, standby: &str| {
+        let (_, host) = standby.rsplit_once('@').unwrap();
+        let (host, _) = host.split_once('/').unwrap();
+        let (server, database) = primary.rsplit_once('/').unwrap();
+        format!("{server},{host}/{database}?target_session_attrs=read-write")
+    };
+    let world = World::start_at(both).await;
+    futures_util::future::join_all((0..8).map(|_| world.snapshot())).await;
+    eventually(LONG, "the standby has all of it", || async {
+        world.count_on_standby("SELECT count(*) AS count FROM metrics_snapshot").await == 8
+            && world.count_on_standby("SELECT count(*) AS count FROM session").await == 1
+    })
+    .await;
+    world.primary.freeze();
+    support::wait_for(&world.service.client, &world.service.url("/readyz"), StatusCode::SERVICE_UNAVAILABLE)
+        .await;
+    world.standby.batch(&["SELECT pg_promote()"]).await;
+    world.service.ready().await;
+    let written = futures_util::future::join_all((0..8).map(|_| world.snapshot()));
+    tokio::time::timeout(Duration::from_secs(10), written)
+        .await
+        .expect("nobody waits for the former primary");
+    assert_eq!(world.count_on_standby("SELECT count(*) AS count FROM metrics_snapshot").await, 16);
 }
