@@ -45,15 +45,23 @@ async fn open(primary: &PrivateCluster, standby: &PrivateCluster, max_lag: &str)
 }
 
 fn open_only(primary: &PrivateCluster, standby: &PrivateCluster, max_lag: &str) -> Database {
-    let mut environment = Environment::from_pairs([
-        ("DATABASE_URL", primary.address.as_str()),
-        ("DATABASE_READ_URL", standby.address.as_str()),
-        ("DATABASE_READ_MAX_LAG", max_lag),
-        ("DATABASE_STATEMENT_TIMEOUT", "500ms"),
-        ("DATABASE_CREATE_TIMEOUT", "1s"),
-        ("DATABASE_WAIT_TIMEOUT", "1s"),
-        ("DATABASE_RECYCLE_TIMEOUT", "500ms"),
-    ]);
+    open_with(
+        primary,
+        standby,
+        &[
+            ("DATABASE_READ_MAX_LAG", max_lag),
+            ("DATABASE_STATEMENT_TIMEOUT", "500ms"),
+            ("DATABASE_CREATE_TIMEOUT", "1s"),
+            ("DATABASE_WAIT_TIMEOUT", "1s"),
+            ("DATABASE_RECYCLE_TIMEOUT", "500ms"),
+        ],
+    )
+}
+
+fn open_with(primary: &PrivateCluster, standby: &PrivateCluster, variables: &[(&str, &str)]) -> Database {
+    let addresses =
+        [("DATABASE_URL", primary.address.as_str()), ("DATABASE_READ_URL", standby.address.as_str())];
+    let mut environment = Environment::from_pairs(addresses.into_iter().chain(variables.iter().copied()));
     let settings = FoundationSettings::read(&mut environment);
     environment.finish().unwrap();
     Database::open(&settings.database_url, &settings.database, "test").unwrap()
@@ -85,6 +93,9 @@ async fn only_reads_go_to_the_standby() {
         assert_eq!(streamed(&database, statement).await, "primary", "{statement:?}");
     }
     assert_eq!(ask(&database.primary(), &READ).await, "primary");
+    // What is written through it is looked for by others.
+    assert!(following(None, insert(&database.primary())).await.1.is_some());
+    assert!(following(None, async { database.primary().note_position().await.unwrap() }).await.1.is_some());
     let mut transaction = database.begin().await.unwrap();
     let row = transaction.query_optional(&READ, &[]).await.unwrap().unwrap();
     assert_eq!(row.get::<String>("name").unwrap(), "primary");
@@ -235,4 +246,47 @@ async fn the_primary_answers_while_the_standby_is_away() {
     standby.thaw();
     back(&database).await;
     assert_eq!(told(&lines), (2, 2));
+}
+
+/// With the settings that nobody changed, of which each limit is longer than a request may take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_standby_is_noticed_while_the_request_lasts() {
+    let (primary, standby) = pair().await;
+    // Asked on a connection that was used just now, and on one that is checked first.
+    for variables in [&[][..], &[("DATABASE_IDLE_TIMEOUT", "0")]] {
+        let database = open_with(&primary, &standby, variables);
+        back(&database).await;
+        standby.freeze();
+        // Until then what it said of itself before is believed.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let started = Instant::now();
+        for _ in 0..20 {
+            assert_eq!(ask(&database, &READ).await, "primary");
+        }
+        let took = started.elapsed();
+        standby.thaw();
+        assert!(took < Duration::from_secs(5), "nobody waits for it: {took:?}");
+        back(&database).await;
+    }
+}
+
+/// Positions of one primary say nothing of what another one has written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_former_primary_said_is_forgotten() {
+    let (primary, standby) = pair().await;
+    let database = open(&primary, &standby, "1h").await;
+    standby.batch(&["SELECT pg_wal_replay_pause()"]).await;
+    insert(&database).await;
+    assert_eq!(ask(&database, &COUNT).await, "0", "the standby is as old as it may be");
+    database.renew();
+    assert_eq!(database.standby_pool_status().unwrap().size, 0);
+    // Longer than it takes to learn anew where the primary is.
+    let until = Instant::now() + Duration::from_millis(2500);
+    while Instant::now() < until {
+        assert_eq!(ask(&database, &COUNT).await, "1");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    standby.batch(&["SELECT pg_wal_replay_resume()"]).await;
+    back(&database).await;
+    assert_eq!(ask(&database, &COUNT).await, "1");
 }

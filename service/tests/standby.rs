@@ -9,17 +9,22 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use foundation::clock::Clock;
+use foundation::database::{Connection, Statement};
 use foundation::entropy::Entropy;
-use foundation::settings::Environment;
+use foundation::settings::{Environment, FoundationSettings};
 use foundation::testing::cluster::PrivateCluster;
 use foundation::testing::{address_of_database, eventually};
 use migrator::Migrator;
 use migrator::settings::Settings;
 use migrator::stop::Stop;
-use reqwest::{RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use support::{TestService, header, json as body_of};
 
@@ -43,6 +48,11 @@ struct World {
 impl World {
     /// A service on a new database and its standby, which it may be read from for an hour after it stopped.
     async fn start() -> Self {
+        Self::start_at(|primary, _| primary.to_owned()).await
+    }
+
+    /// The same with the `DATABASE_URL` that this makes of the addresses of both.
+    async fn start_at(url: impl FnOnce(&str, &str) -> String) -> Self {
         let primary = PrivateCluster::start();
         let address = address_of_database(&primary.address, "bedplate");
         let mut environment =
@@ -53,17 +63,44 @@ impl World {
         Migrator::new(&settings, Clock::system(), Entropy::system(), stop).up(None).await.unwrap();
         let standby = primary.standby();
         let read_address = address_of_database(&standby.address, "bedplate");
+        let url = url(&address, &read_address);
         let variables = [
-            ("DATABASE_URL", address.as_str()),
+            ("DATABASE_URL", url.as_str()),
             ("DATABASE_READ_URL", read_address.as_str()),
             ("DATABASE_READ_MAX_LAG", "1h"),
+            // No test is slow enough to outlast it.
+            ("AUTH_LOGIN_DELAY", "1m"),
         ];
         let service = TestService::with(&variables, |it| it).await;
         service.ready().await;
         let body = json!({ "username": "admin", "password": PASSWORD });
         let login = service.client.post(service.url("/api/v1/auth/login")).json(&body).send().await.unwrap();
         let token = body_of(login).await["token"].as_str().unwrap().to_owned();
-        Self { primary, standby, service, token }
+        let world = Self { primary, standby, service, token };
+        world.standby_answers().await;
+        world
+    }
+
+    /// Waits until the standby answers reads. It goes on doing so: what it has is fresh enough for an hour.
+    async fn standby_answers(&self) {
+        const ANSWERED: &str = "SELECT count(*) AS count FROM pg_stat_activity \
+             WHERE pid <> pg_backend_pid() AND query LIKE '%FROM users%'";
+        eventually(LONG, "the standby answers", || async {
+            self.count("/api/v1/users", None).await;
+            self.count_on_standby(ANSWERED).await > 0
+        })
+        .await;
+    }
+
+    /// What the standby counts, asked without the service.
+    async fn count_on_standby(&self, sql: &'static str) -> i64 {
+        let address = address_of_database(&self.standby.address, "bedplate");
+        let mut environment = Environment::from_pairs([("DATABASE_URL", address.as_str())]);
+        let settings = FoundationSettings::read(&mut environment);
+        environment.finish().unwrap();
+        let connection = Connection::open(&settings.database_url, &settings.database, "test").await;
+        let row = connection.unwrap().query_optional(&Statement::read("nothing", sql), &[]).await.unwrap();
+        row.unwrap().get("count").unwrap()
     }
 
     fn get(&self, path: &str) -> RequestBuilder {
@@ -135,6 +172,27 @@ async fn who_wrote_finds_it_with_the_position_of_the_answer() {
     let request = request.body(snapshot().to_string());
     let streamed = request.send().await.unwrap();
     assert_eq!(world.count(SNAPSHOTS, Some(header(&streamed, POSITION))).await, 3);
+    // Also one of which a part is stored, because its end is missing.
+    let mut lines = GzEncoder::new(Vec::new(), Compression::fast());
+    let line = snapshot().to_string() + "\n";
+    (0..10_000).for_each(|_| lines.write_all(line.as_bytes()).unwrap());
+    let mut lines = lines.finish().unwrap();
+    lines.truncate(lines.len() - 20);
+    let request = world.service.client.post(world.service.url("/api/v1/metrics/snapshots"));
+    let request = request.bearer_auth(&world.token).header("Content-Type", "application/x-ndjson");
+    let broken = request.header("Content-Encoding", "gzip").body(lines).send().await.unwrap();
+    assert!(broken.status().is_client_error(), "{broken:?}");
+    let position = header(&broken, POSITION).to_owned();
+    let detail = body_of(broken).await["detail"].to_string();
+    assert!(detail.contains("of the stream are stored"), "{detail}");
+    let all = world.get(&format!("{SNAPSHOTS}&limit=200")).header(POSITION, &position).send().await.unwrap();
+    assert_eq!(body_of(all).await["items"].as_array().unwrap().len(), 200);
+    // Who is refused at the door is told nothing.
+    let wrong = json!({ "username": "nobody", "password": "not the password" });
+    let refused =
+        world.service.client.post(world.service.url("/api/v1/auth/login")).json(&wrong).send().await;
+    let refused = refused.unwrap();
+    assert!(refused.status() == StatusCode::UNAUTHORIZED && !refused.headers().contains_key(POSITION));
 
     // And accounts.
     let user = json!({ "username": "somebody", "password": "a password of somebody", "user_type": "local" });
@@ -143,8 +201,95 @@ async fn who_wrote_finds_it_with_the_position_of_the_answer() {
     assert_eq!(world.count("/api/v1/users", Some(header(&made, POSITION))).await, 2);
 
     world.replay("resume").await;
-    world.wait_for(SNAPSHOTS, 3).await;
     world.wait_for("/api/v1/users", 2).await;
+}
+
+/// Every route that writes says where that ended, and with it the lists find what it did.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_write_tells_where_it_ended() {
+    let world = World::start().await;
+    world.replay("pause").await;
+    let mut asked = Asked { world: &world, token: world.token.clone(), routes: BTreeSet::new() };
+    let user = json!({ "username": "somebody", "password": PASSWORD, "user_type": "local" });
+    let user = asked.id(("POST", "/api/v1/users"), "", Some(user)).await;
+    asked.ask(("PATCH", "/api/v1/users/{id}"), &user, Some(json!({ "email": "a@example.org" }))).await;
+    asked.ask(("POST", "/api/v1/users/{id}/block"), &user, Some(json!({}))).await;
+    asked.ask(("POST", "/api/v1/users/{id}/unblock"), &user, Some(json!({}))).await;
+    asked.ask(("PUT", "/api/v1/config/{key}"), "archive.run_hour", Some(json!({ "value": 4 }))).await;
+    asked.ask(("DELETE", "/api/v1/config/{key}"), "archive.run_hour", None).await;
+    asked.ask(("POST", "/api/v1/metrics/snapshots"), "", Some(json!({ "items": [snapshot()] }))).await;
+    let policy = json!({ "metric_type": "cpu", "retention_days": 30, "action": "delete" });
+    let policy = asked.id(("POST", "/api/v1/archive-policies"), "", Some(policy)).await;
+    let changed = json!({ "retention_days": 31 });
+    asked.ask(("PATCH", "/api/v1/archive-policies/{id}"), &policy, Some(changed)).await;
+    asked.ask(("DELETE", "/api/v1/archive-policies/{id}"), &policy, None).await;
+    let begun =
+        asked.ask(("POST", "/api/v1/archive-policies/runs"), "", Some(json!({ "dry_run": true }))).await;
+    let begun = header(&begun, POSITION);
+    assert_eq!(world.count("/api/v1/archive-policies/runs", None).await, 0, "the standby answers");
+    assert_eq!(world.count("/api/v1/archive-policies/runs", Some(begun)).await, 1);
+    let newest =
+        body_of(world.get("/api/v1/audit-events").header(POSITION, begun).send().await.unwrap()).await;
+    assert_eq!(newest["items"][0]["action"], "archive_run.started", "{newest}");
+
+    // The door.
+    let token = json!({ "name": "program", "scopes": ["users:read"], "lifetime_seconds": 3600 });
+    let token = asked.id(("POST", "/api/v1/auth/tokens"), "", Some(token)).await;
+    asked.ask(("DELETE", "/api/v1/auth/tokens/{id}"), &token, None).await;
+    let credentials = json!({ "username": "somebody", "password": PASSWORD });
+    let login = asked.ask(("POST", "/api/v1/auth/login"), "", Some(credentials)).await;
+    let admin =
+        std::mem::replace(&mut asked.token, body_of(login).await["token"].as_str().unwrap().to_owned());
+    let password = json!({ "current_password": PASSWORD, "new_password": "a new password of the test" });
+    asked.ask(("POST", "/api/v1/auth/password"), "", Some(password)).await;
+    asked.ask(("POST", "/api/v1/auth/logout"), "", None).await;
+    asked.token = admin;
+    asked.ask(("DELETE", "/api/v1/users/{id}"), &user, None).await;
+    let sessions = body_of(world.get("/api/v1/auth/sessions").send().await.unwrap()).await;
+    let session = sessions["items"][0]["id"].as_str().unwrap().to_owned();
+    asked.ask(("DELETE", "/api/v1/auth/sessions/{id}"), &session, None).await;
+
+    let document = body_of(world.service.get("/openapi.json").await).await;
+    let routes = document["paths"].as_object().unwrap().iter().flat_map(|(path, methods)| {
+        methods.as_object().unwrap().keys().map(move |method| (method.to_uppercase(), path.clone()))
+    });
+    let routes: BTreeSet<_> = routes.filter(|(method, _)| method != "GET").collect();
+    assert_eq!(asked.routes, routes, "every route that writes is asked here");
+}
+
+/// Asks routes that write, and remembers which.
+struct Asked<'a> {
+    world: &'a World,
+    token: String,
+    routes: BTreeSet<(String, String)>,
+}
+
+impl Asked<'_> {
+    async fn ask(&mut self, (method, path): (&str, &str), id: &str, body: Option<Value>) -> Response {
+        self.routes.insert((method.to_owned(), path.to_owned()));
+        let url = self.world.service.url(&path.replace("{id}", id).replace("{key}", id));
+        let request = self.world.service.client.request(method.parse::<Method>().unwrap(), url);
+        let mut request = request.bearer_auth(&self.token);
+        if path.contains('{') {
+            request = request.header("If-Match", "*");
+        }
+        request = match (method, body) {
+            ("PATCH", Some(body)) => {
+                request.header("Content-Type", "application/merge-patch+json").body(body.to_string())
+            }
+            (_, Some(body)) => request.json(&body),
+            (_, None) => request,
+        };
+        let answer = request.send().await.unwrap();
+        assert!(answer.status().is_success(), "{method} {path}: {answer:?}");
+        assert!(answer.headers().contains_key(POSITION), "{method} {path} does not say where it ended");
+        answer
+    }
+
+    /// The id of what was made.
+    async fn id(&mut self, route: (&str, &str), id: &str, body: Option<Value>) -> String {
+        body_of(self.ask(route, id, body).await).await["id"].as_str().unwrap().to_owned()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -171,14 +316,13 @@ async fn sessions_and_tokens_are_never_read_from_a_standby() {
     assert_eq!(whoami(second).await, StatusCode::UNAUTHORIZED);
     assert_eq!(whoami(made["token"].as_str().unwrap().to_owned()).await, StatusCode::OK);
 
-    // Failures lock at once.
-    let wrong = json!({ "username": "admin", "password": "not the password" });
-    let mut statuses = Vec::new();
-    for _ in 0..8 {
+    // Failures lock at once. Where somebody has a session their account is not locked, so it is another name.
+    let wrong = json!({ "username": "nobody", "password": "not the password" });
+    for attempt in 1..=8 {
         let request = world.service.client.post(world.service.url("/api/v1/auth/login")).json(&wrong);
-        statuses.push(request.send().await.unwrap().status());
+        let expected = if attempt <= 6 { StatusCode::UNAUTHORIZED } else { StatusCode::TOO_MANY_REQUESTS };
+        assert_eq!(request.send().await.unwrap().status(), expected, "attempt {attempt}");
     }
-    assert!(statuses.contains(&StatusCode::UNAUTHORIZED), "{statuses:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -216,4 +360,33 @@ async fn a_position_that_is_none_is_refused_and_without_a_standby_one_changes_no
     assert_eq!(answer.unwrap().status(), StatusCode::UNAUTHORIZED);
     let livez = service.client.get(service.url("/livez")).header(POSITION, "0/1").send().await.unwrap();
     assert!(livez.status().is_success() && !livez.headers().contains_key(POSITION));
+}
+
+/// What is found out about the new primary is done about the connections to the former one, which is silent: of those
+/// that lie in the pool nobody would notice that for as long as a statement may take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_move_to_the_new_primary() {
+    let both = |primary: &str, standby: &str| {
+        let (_, host) = standby.rsplit_once('@').unwrap();
+        let (host, _) = host.split_once('/').unwrap();
+        let (server, database) = primary.rsplit_once('/').unwrap();
+        format!("{server},{host}/{database}?target_session_attrs=read-write")
+    };
+    let world = World::start_at(both).await;
+    futures_util::future::join_all((0..8).map(|_| world.snapshot())).await;
+    eventually(LONG, "the standby has all of it", || async {
+        world.count_on_standby("SELECT count(*) AS count FROM metrics_snapshot").await == 8
+            && world.count_on_standby("SELECT count(*) AS count FROM session").await == 1
+    })
+    .await;
+    world.primary.freeze();
+    support::wait_for(&world.service.client, &world.service.url("/readyz"), StatusCode::SERVICE_UNAVAILABLE)
+        .await;
+    world.standby.batch(&["SELECT pg_promote()"]).await;
+    world.service.ready().await;
+    let written = futures_util::future::join_all((0..8).map(|_| world.snapshot()));
+    tokio::time::timeout(Duration::from_secs(10), written)
+        .await
+        .expect("nobody waits for the former primary");
+    assert_eq!(world.count_on_standby("SELECT count(*) AS count FROM metrics_snapshot").await, 16);
 }

@@ -104,6 +104,8 @@ pub struct PoolStatus {
 pub struct Database {
     pool: Pool,
     standby: Option<Standby>,
+    /// Whether reads go to a standby, those of this handle or of others: then it matters where a write ended.
+    tells: bool,
     watch: Arc<Watch>,
     /// How long a stream may make its reader wait for the next row.
     wait_limit: Duration,
@@ -144,7 +146,8 @@ impl Database {
             }
             _ => None,
         };
-        Ok(Self { pool, standby, watch, wait_limit: settings.statement_timeout })
+        let tells = standby.is_some();
+        Ok(Self { pool, standby, tells, watch, wait_limit: settings.statement_timeout })
     }
 
     /// Which database this is.
@@ -205,7 +208,7 @@ impl Database {
     /// As [`query`](Self::query).
     pub async fn begin(&self) -> Result<Transaction, DatabaseError> {
         let connection = self.connection(Access::Write).await?;
-        Transaction::begin(connection, self.wait_limit, self.has_standby()).await
+        Transaction::begin(connection, self.wait_limit, self.tells).await
     }
 
     /// Notes where the primary is for the work that is [followed](position::following), because something of
@@ -214,7 +217,7 @@ impl Database {
     /// # Errors
     /// As [`query`](Self::query).
     pub async fn note_position(&self) -> Result<(), DatabaseError> {
-        if let (Pool::Postgres(pool), true) = (&self.pool, self.has_standby() && position::is_followed()) {
+        if let (Pool::Postgres(pool), true) = (&self.pool, self.tells && position::is_followed()) {
             let rows = pool.lanes().query(postgres::WRITTEN, &[]).await?;
             postgres::position(&rows)?.into_iter().for_each(position::note);
         }
@@ -241,11 +244,15 @@ impl Database {
         }
     }
 
-    /// Gives up the connections to the primary that are open, because another server is the primary now:
-    /// statements that wait on them fail as on a connection that broke, and new ones are opened.
+    /// Gives up the connections that are open, to the standby as well, because another server is the primary now:
+    /// statements that wait on them fail as on a connection that broke, and new ones are opened. How far a standby
+    /// has to be is learned anew, from the primary of now.
     pub fn renew(&self) {
         if let Pool::Postgres(pool) = &self.pool {
             pool.renew();
+        }
+        if let Some(standby) = &self.standby {
+            standby.renew();
         }
     }
 

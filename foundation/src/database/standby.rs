@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use self::floor::Looks;
 use super::position::demanded;
@@ -20,6 +20,10 @@ use crate::settings::DatabaseSettings;
 
 /// How often a server that was away is asked whether it is back.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long a server may take to say how far it has got, or to let somebody in. One that takes longer is away:
+/// the request that waits for it has to outlive that, so that somebody notices, and asks the primary then.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A server that can be read. Cheap to clone.
 #[derive(Clone)]
@@ -77,6 +81,14 @@ impl Standby {
         &self.0.pool
     }
 
+    /// Forgets what the former primary said, and what its standbys had of that: behind one address there may be
+    /// several, of which one is the primary now.
+    pub(super) fn renew(&self) {
+        self.0.pool.renew();
+        self.0.replayed.forget();
+        self.0.floor.forget();
+    }
+
     pub(super) fn close(&self) {
         self.0.is_away.store(true, Ordering::Relaxed);
         self.0.pool.close();
@@ -95,8 +107,8 @@ impl Standby {
     }
 
     async fn fresh(&self, demanded: Position) -> Result<Option<PostgresConnection>, DatabaseError> {
-        let mut connection = self.pool().get().await?;
-        match self.0.replayed.standing(&mut connection, demanded).await? {
+        let mut connection = self.0.given().await?;
+        match in_time(self.0.replayed.standing(&mut connection, demanded)).await? {
             Standing::Fresh => Ok(Some(connection)),
             Standing::Behind => Ok(None),
             Standing::Promoted => {
@@ -166,15 +178,42 @@ impl Standby {
 
 impl Inner {
     async fn answers(&self) -> bool {
-        match self.pool.get().await {
-            Ok(mut connection) => matches!(Replayed::is_standby(&mut connection).await, Ok(true)),
+        match self.given().await {
+            Ok(mut connection) => matches!(in_time(Replayed::is_standby(&mut connection)).await, Ok(true)),
             Err(_) => false,
         }
     }
+
+    /// A connection of the pool. Those that a silent server left in it are found one by one, which nobody
+    /// waits for.
+    async fn given(&self) -> Result<PostgresConnection, DatabaseError> {
+        let given = in_time(self.pool.get()).await;
+        given.map_err(|mut error| {
+            let status = self.pool.status();
+            // Others use all of them: that says nothing of the server.
+            if error.kind() == DatabaseErrorKind::Timeout
+                && status.size >= status.maximum
+                && status.available == 0
+            {
+                error.set_kind(DatabaseErrorKind::PoolTimeout);
+            }
+            error
+        })
+    }
+}
+
+/// What the server says within the time that it has.
+async fn in_time<T>(said: impl Future<Output = Result<T, DatabaseError>>) -> Result<T, DatabaseError> {
+    timeout(PATIENCE, said).await.unwrap_or_else(|_| {
+        let limit = humantime::format_duration(PATIENCE);
+        let message = format!("the standby did not answer within {limit}");
+        Err(DatabaseError::new(DatabaseErrorKind::Timeout, message))
+    })
 }
 
 impl Database {
-    /// The same database without its standby: for what must not be behind.
+    /// The same database without its standby: for what must not be behind. What is written there is told as
+    /// everywhere else, because others look for it on the standby.
     #[must_use]
     pub fn primary(&self) -> Self {
         Self { standby: None, ..self.clone() }

@@ -1,11 +1,15 @@
 //! A pool whose server is frozen or restarted.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use foundation::database::{Database, DatabaseError, DatabaseErrorKind, Statement};
+use foundation::testing::eventually;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
-use super::cluster::{Cluster, open};
+use super::cluster::{Cluster, connect, open};
 
 const ONE: Statement = Statement::read("nothing", "SELECT 1 AS one");
 
@@ -52,10 +56,8 @@ async fn a_frozen_server_keeps_nobody_waiting_for_long() {
         // The statement itself has a second more on this side than on the server's.
         assert!(took < Duration::from_millis(limit), "{took:?} with {count} idle connections");
         assert!(error.to_string().contains("did not answer within"), "{error}");
-        foundation::testing::eventually(Duration::from_secs(5), "it serves again", || async {
-            one(&database).await.is_ok()
-        })
-        .await;
+        eventually(Duration::from_secs(5), "it serves again", || async { one(&database).await.is_ok() })
+            .await;
         assert_eq!(database.pool_status().waiting, 0);
     }
 }
@@ -112,8 +114,127 @@ async fn those_who_wait_for_a_former_primary_are_told() {
     assert_eq!(told.unwrap_err().kind(), DatabaseErrorKind::Unreachable);
     assert_eq!(database.pool_status().available, 0);
     cluster.thaw();
-    foundation::testing::eventually(Duration::from_secs(10), "it serves again", || async {
-        one(&database).await.is_ok()
-    })
-    .await;
+    eventually(Duration::from_secs(10), "it serves again", || async { one(&database).await.is_ok() }).await;
+}
+
+const LOOKUP: Statement = Statement::lookup("nothing", "SELECT 1 AS one");
+
+/// Nobody waits on it just then, and its server would answer: it is given up nevertheless, however it comes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_is_lent_out_does_not_outlive_a_renewal() {
+    let cluster = Cluster::start();
+    let database = open(&cluster.address, &[]);
+    let mut told = database.begin().await.unwrap();
+    let dropped = database.begin().await.unwrap();
+    database.renew();
+    let error = told.query(&ONE, &[]).await.unwrap_err();
+    assert_eq!(error.kind(), DatabaseErrorKind::Unreachable, "{error:?}");
+    drop((told, dropped));
+    eventually(Duration::from_secs(5), "both are closed", || async { database.pool_status().size == 0 })
+        .await;
+    for _ in 0..10 {
+        one(&database).await.unwrap();
+    }
+}
+
+/// What somebody waits for meanwhile is a connection to the new primary, which serves them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_wait_for_a_connection_notice_nothing_of_a_renewal() {
+    let cluster = Cluster::start();
+    let database = open(&cluster.address, &[("DATABASE_POOL_SIZE", "1"), ("DATABASE_MAX_OVERFLOW", "0")]);
+    for _ in 0..20 {
+        let holding = database.begin().await.unwrap();
+        let waiting = {
+            let database = database.clone();
+            tokio::spawn(async move { one(&database).await })
+        };
+        eventually(Duration::from_secs(5), "it waits", || async { database.pool_status().waiting == 1 })
+            .await;
+        database.renew();
+        drop(holding);
+        waiting.await.unwrap().unwrap();
+    }
+}
+
+/// A lane, and a connection of the pool, that is being opened leads who knows where: it is opened once more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_being_opened_during_a_renewal_is_opened_again() {
+    let cluster = Cluster::start();
+    for statement in [LOOKUP, ONE] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let here = listener.local_addr().unwrap().port();
+        let address = cluster.address.replace(&cluster.port().to_string(), &here.to_string());
+        let database = open(&address, &[]);
+        let asking = {
+            let database = database.clone();
+            tokio::spawn(async move { database.query(&statement, &[]).await })
+        };
+        let (before, _) = listener.accept().await.unwrap();
+        database.renew();
+        let accepted = async {
+            relay(before, cluster.port());
+            let (after, _) = listener.accept().await.unwrap();
+            relay(after, cluster.port());
+        };
+        tokio::time::timeout(Duration::from_secs(5), accepted).await.expect("it is opened again");
+        assert_eq!(asking.await.unwrap().unwrap().len(), 1);
+    }
+}
+
+/// It may be reached by several: a name with two addresses, a socket.
+#[tokio::test]
+async fn a_server_is_the_same_by_each_of_its_addresses() {
+    let (cluster, other) = (Cluster::start(), Cluster::start());
+    let server = async |address: &str| connect(address, &[]).await.unwrap().server().await.unwrap().unwrap();
+    let socket = cluster.folder().display().to_string().replace('/', "%2F");
+    let socket = format!("postgresql://postgres:postgres@{socket}:{}/postgres", cluster.port());
+    let known = server(&cluster.address).await;
+    assert_eq!(server(&socket).await, known);
+    assert_ne!(server(&other.address).await, known);
+    cluster.stop();
+    cluster.start_again();
+    assert_ne!(server(&cluster.address).await, known);
+}
+
+/// Passes on what is said on a connection.
+fn relay(mut client: TcpStream, port: u16) {
+    tokio::spawn(async move {
+        let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        // Either side may end it.
+        let _ended = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+    });
+}
+
+/// Look-ups that wait for a former primary are asked again where the primary is now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lookups_move_to_the_new_primary() {
+    let (former, new) = (Cluster::start(), Cluster::start());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let here = listener.local_addr().unwrap().port();
+    let address = former.address.replace(&former.port().to_string(), &here.to_string());
+    let leads_to = Arc::new(AtomicU16::new(former.port()));
+    let port = Arc::clone(&leads_to);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            relay(client, port.load(Ordering::SeqCst));
+        }
+    });
+    let database = open(&address, &[]);
+    for _ in 0..8 {
+        database.query(&LOOKUP, &[]).await.unwrap();
+    }
+    former.freeze();
+    leads_to.store(new.port(), Ordering::SeqCst);
+    let asked = (0..8).map(|_| {
+        let database = database.clone();
+        tokio::spawn(async move { database.query(&LOOKUP, &[]).await })
+    });
+    let asked: Vec<_> = asked.collect();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(asked.iter().all(|it| !it.is_finished()));
+    database.renew();
+    for answer in asked {
+        answer.await.unwrap().unwrap();
+    }
+    former.thaw();
 }

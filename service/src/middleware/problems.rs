@@ -5,6 +5,7 @@ use poem::http::header::CONTENT_TYPE;
 use poem::{Endpoint, Middleware, PathPattern, Request, Response, Result};
 
 use super::RequestContext;
+use super::read_own_writes::{Written, tell};
 use crate::api::RouteTable;
 use crate::api::problem::{Asked, answer_error, answer_status};
 
@@ -62,6 +63,9 @@ impl<E: Endpoint<Output = Response>> Endpoint for ProblemsEndpoint<E> {
             Err(error) => {
                 let route = error.data::<PathPattern>().cloned();
                 let mut problem = answer_error(&error, asked(route.as_ref()));
+                if let Some(Written(written)) = error.data() {
+                    tell(*written, &mut problem);
+                }
                 if let Some(route) = route {
                     problem.set_data(route);
                 }

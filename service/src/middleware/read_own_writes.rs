@@ -2,8 +2,8 @@
 //! write says where the primary was, and the caller sends it with the read.
 
 use foundation::database::position::{Position, following};
-use poem::http::HeaderMap;
 use poem::http::header::{HeaderName, HeaderValue};
+use poem::http::{HeaderMap, StatusCode};
 use poem::{Endpoint, Middleware, Request, Response, Result};
 
 use crate::api::problem::Failure;
@@ -56,11 +56,31 @@ impl<E: Endpoint<Output = Response>> Endpoint for ReadOwnWritesEndpoint<E> {
             return self.inner.call(request).await;
         }
         let (response, written) = following(after, self.inner.call(request)).await;
-        let mut response = response?;
-        if let Some(written) = written.and_then(|it| HeaderValue::try_from(it.to_string()).ok()) {
-            response.headers_mut().insert(BEDPLATE_POSITION, written);
+        let Some(written) = written else { return response };
+        match response {
+            Ok(mut response) => {
+                tell(written, &mut response);
+                Ok(response)
+            }
+            Err(mut error) => {
+                // A part of it may be stored. Whom the door does not know is told nothing of the database.
+                if error.status() != StatusCode::UNAUTHORIZED {
+                    error.set_data(Written(written));
+                }
+                Err(error)
+            }
         }
-        Ok(response)
+    }
+}
+
+/// Where the writes of a request ended that failed nevertheless, for whoever answers the error.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written(pub(super) Position);
+
+/// Names the position in an answer.
+pub(super) fn tell(written: Position, response: &mut Response) {
+    if let Ok(written) = HeaderValue::try_from(written.to_string()) {
+        response.headers_mut().insert(BEDPLATE_POSITION, written);
     }
 }
 

@@ -5,11 +5,9 @@
 //! the whole attempt; and where `target_session_attrs` says which of them it has to be, they are asked beside
 //! each other.
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::time::Duration;
 
-use deadpool_postgres::Connect;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -26,20 +24,18 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 type Connected = (Client, JoinHandle<()>);
 
-/// Opens the connections of a pool.
+/// How connections are opened.
+#[derive(Clone)]
 pub(super) struct Connector {
     pub(super) tls: MakeRustlsConnect,
     /// How long connecting may take, all hosts together.
     pub(super) create_timeout: Duration,
 }
 
-impl Connect for Connector {
-    fn connect(
-        &self,
-        config: &Config,
-    ) -> Pin<Box<dyn Future<Output = Result<Connected, Error>> + Send + '_>> {
-        let (config, tls, create_timeout) = (config.clone(), self.tls.clone(), self.create_timeout);
-        Box::pin(async move { connect(&config, &tls, create_timeout).await })
+impl Connector {
+    /// Connects to the first host that will have it.
+    pub(super) async fn connect(&self, config: &Config) -> Result<Connected, Error> {
+        connect(config, &self.tls, self.create_timeout).await
     }
 }
 

@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use deadpool_postgres::ClientWrapper;
 use tokio::sync::RwLock;
 use tokio::time::timeout;
-use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::renewals::{Opened, Renewals};
 use super::{bound, configured, hosts, not_connected, parameters, timed_out, values};
 use crate::database::{DatabaseError, PostgresUrl, Row, Value};
 use crate::settings::DatabaseSettings;
@@ -28,12 +27,12 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 pub(in crate::database) struct Lanes(Arc<Shared>);
 
 struct Shared {
-    lanes: [RwLock<Option<Arc<ClientWrapper>>>; LANES],
+    lanes: [RwLock<Option<Arc<Opened>>>; LANES],
     next: AtomicUsize,
     url: PostgresUrl,
-    tls: MakeRustlsConnect,
+    connector: hosts::Connector,
+    renewals: Arc<Renewals>,
     application_name: String,
-    create_timeout: Duration,
     lookup_timeout: Duration,
 }
 
@@ -42,16 +41,17 @@ impl Lanes {
     pub(super) fn new(
         url: &PostgresUrl,
         settings: &DatabaseSettings,
-        tls: MakeRustlsConnect,
+        connector: hosts::Connector,
+        renewals: &Arc<Renewals>,
         application_name: &str,
     ) -> Self {
         Self(Arc::new(Shared {
             lanes: Default::default(),
             next: AtomicUsize::new(0),
             url: url.clone(),
-            tls,
+            connector,
+            renewals: Arc::clone(renewals),
             application_name: application_name.to_owned(),
-            create_timeout: settings.create_timeout,
             lookup_timeout: settings.statement_timeout.min(LOOKUP_TIMEOUT),
         }))
     }
@@ -65,7 +65,7 @@ impl Lanes {
         let index = self.0.next.fetch_add(1, Ordering::Relaxed) % LANES;
         let lane = self.0.lane(index).await?;
         match self.0.ask(&lane, sql, values).await {
-            Err(_) if lane.is_closed() => {
+            Err(_) if !lane.is_current() => {
                 let lane = self.0.lane(index).await?;
                 self.0.ask(&lane, sql, values).await
             }
@@ -73,7 +73,7 @@ impl Lanes {
         }
     }
 
-    /// Closes the lanes. Who asks afterwards opens one again.
+    /// Closes the lanes that nobody is just being given. Who asks afterwards opens one again.
     pub(in crate::database) fn close(&self) {
         for lane in &self.0.lanes {
             if let Ok(mut lane) = lane.try_write() {
@@ -85,32 +85,26 @@ impl Lanes {
 
 impl Shared {
     /// The lane at this place, opened where it is missing or broken. Those who come meanwhile wait for it.
-    async fn lane(&self, index: usize) -> Result<Arc<ClientWrapper>, DatabaseError> {
-        if let Some(lane) = self.lanes[index].read().await.as_ref().filter(|lane| !lane.is_closed()) {
+    async fn lane(&self, index: usize) -> Result<Arc<Opened>, DatabaseError> {
+        if let Some(lane) = self.lanes[index].read().await.as_ref().filter(|lane| lane.is_current()) {
             return Ok(Arc::clone(lane));
         }
         let mut place = self.lanes[index].write().await;
-        if let Some(lane) = place.as_ref().filter(|lane| !lane.is_closed()) {
+        if let Some(lane) = place.as_ref().filter(|lane| lane.is_current()) {
             return Ok(Arc::clone(lane));
         }
         let config = configured(&self.url, &self.application_name);
-        let (client, task) =
-            match timeout(self.create_timeout, hosts::connect(&config, &self.tls, self.create_timeout)).await
-            {
-                Ok(connected) => connected.map_err(|error| not_connected(&self.url, error.into()))?,
-                Err(_) => return Err(not_connected(&self.url, timed_out(self.create_timeout))),
-            };
-        let lane = Arc::new(ClientWrapper::new(client, task));
+        let limit = self.connector.create_timeout;
+        let connected = self.renewals.open(&self.connector, &config);
+        let lane = match timeout(limit, connected).await {
+            Ok(connected) => Arc::new(connected.map_err(|error| not_connected(&self.url, error.into()))?),
+            Err(_) => return Err(not_connected(&self.url, timed_out(limit))),
+        };
         *place = Some(Arc::clone(&lane));
         Ok(lane)
     }
 
-    async fn ask(
-        &self,
-        lane: &Arc<ClientWrapper>,
-        sql: &str,
-        values: &[Value],
-    ) -> Result<Vec<Row>, DatabaseError> {
+    async fn ask(&self, lane: &Arc<Opened>, sql: &str, values: &[Value]) -> Result<Vec<Row>, DatabaseError> {
         let asked = async {
             let statement = lane.prepare_cached(sql).await?;
             lane.query(&statement, &bound(&parameters(values))).await
@@ -132,7 +126,7 @@ impl Shared {
     }
 
     /// Gives a lane up that does not answer. Those who still wait on it have their own time limit.
-    async fn forget(&self, stuck: &Arc<ClientWrapper>) {
+    async fn forget(&self, stuck: &Arc<Opened>) {
         for place in &self.lanes {
             let mut place = place.write().await;
             if place.as_ref().is_some_and(|lane| Arc::ptr_eq(lane, stuck)) {

@@ -6,21 +6,22 @@ mod lanes;
 mod listen;
 mod pool;
 mod position;
+mod renewals;
 mod stream;
 mod tls;
 mod values;
 
 use std::time::Duration;
 
-use deadpool_postgres::{ClientWrapper, Object};
+use deadpool_postgres::ClientWrapper;
 use futures_util::TryStreamExt as _;
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{CancelToken, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use values::Parameter;
 
+use self::renewals::Object;
+use self::values::Parameter;
 use super::{DatabaseError, DatabaseErrorKind, PostgresUrl, Row, Value};
 use crate::settings::DatabaseSettings;
 
@@ -44,8 +45,6 @@ pub(super) struct PostgresConnection {
     /// Whether a statement is under way: true when the caller went away in the middle of it.
     busy: bool,
     in_transaction: bool,
-    /// Tells that the connections that are open lead to a server that is not the primary any more.
-    renewals: Option<watch::Receiver<()>>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "the larger one is the one that has to be fast")]
@@ -93,7 +92,7 @@ impl PostgresConnection {
 
     fn new(holder: Holder, cancel: Cancel, statement_timeout: Option<Duration>) -> Self {
         let holder = Some(holder);
-        Self { holder, cancel, statement_timeout, busy: false, in_transaction: false, renewals: None }
+        Self { holder, cancel, statement_timeout, busy: false, in_transaction: false }
     }
 
     pub(super) fn canceller(&self) -> Cancel {
@@ -175,9 +174,10 @@ impl PostgresConnection {
         rows.first().map_or(Ok(false), |row| row.get("writable"))
     }
 
-    /// Which run of which server answers here: another one after a failover, and after a restart.
+    /// Which run of which server answers here: another one after a failover, and after a restart, and the same
+    /// one by whichever of its addresses.
     pub(super) async fn server(&mut self) -> Result<Option<String>, DatabaseError> {
-        const SQL: &str = "SELECT concat_ws(' ', inet_server_addr(), inet_server_port(), pg_postmaster_start_time()) AS server";
+        const SQL: &str = "SELECT CAST(EXTRACT(EPOCH FROM pg_postmaster_start_time()) AS text) AS server";
         let rows = self.query(SQL, &[]).await?;
         rows.first().map(|row| row.get("server")).transpose()
     }
@@ -197,24 +197,13 @@ impl PostgresConnection {
         work: impl AsyncFnOnce(&ClientWrapper) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, DatabaseError> {
         self.busy = true;
-        let mut renewals = self.renewals.clone();
         let client = self.client()?;
-        let work = async {
-            tokio::select! {
-                biased;
-                result = work(client) => Ok(result),
-                () = renewed(renewals.as_mut()) => {
-                    let words = "another server is the primary now";
-                    Err(DatabaseError::new(DatabaseErrorKind::Unreachable, words))
-                }
-            }
-        };
         let result = match self.statement_timeout {
-            Some(limit) => match timeout(limit + GRACE, work).await {
-                Ok(result) => result?,
+            Some(limit) => match timeout(limit + GRACE, work(client)).await {
+                Ok(result) => result,
                 Err(_) => return Err(timed_out(limit)),
             },
-            None => work.await?,
+            None => work(client).await,
         };
         self.busy = false;
         result.map_err(|error| match DatabaseError::from(error) {
@@ -234,6 +223,8 @@ impl Drop for PostgresConnection {
         let Some(Holder::Pooled(object)) = self.holder.take() else { return };
         let runtime = tokio::runtime::Handle::try_current();
         match (self.busy, self.in_transaction, runtime) {
+            // One that was given up meanwhile is of use to nobody.
+            (false, false, _) if !object.is_current() => drop(Object::take(object)),
             (false, false, _) => drop(object),
             (false, true, Ok(runtime)) => {
                 runtime.spawn(async move {
@@ -254,17 +245,6 @@ impl Drop for PostgresConnection {
             }
             (_, _, Err(_)) => drop(Object::take(object)),
         }
-    }
-}
-
-/// Returns when the connection is one of those that are given up.
-async fn renewed(renewals: Option<&mut watch::Receiver<()>>) {
-    let told = match renewals {
-        Some(renewals) => renewals.changed().await.is_ok(),
-        None => false,
-    };
-    if !told {
-        std::future::pending::<()>().await;
     }
 }
 

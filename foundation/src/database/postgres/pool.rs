@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod, Runtime};
+use deadpool::Runtime;
+use deadpool::managed::{Hook, HookError, Pool, PoolError, TimeoutType};
 use tokio::sync::mpsc::Receiver;
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::listen::ListenTo;
+use super::renewals::{Object, Opened, Opener, Renewals};
 use super::{Cancel, Holder, Lanes, PostgresConnection, configured, hosts, not_connected, timed_out, tls};
 use crate::database::listen::Heard;
 use crate::database::{DatabaseError, DatabaseErrorKind, DatabaseUrl, PoolStatus, PostgresUrl};
@@ -18,7 +19,7 @@ use crate::settings::DatabaseSettings;
 /// The connections of a service.
 #[derive(Clone)]
 pub(in crate::database) struct PostgresPool {
-    pool: Pool,
+    pool: Pool<Opener>,
     tls: MakeRustlsConnect,
     url: PostgresUrl,
     statement_timeout: Duration,
@@ -26,7 +27,7 @@ pub(in crate::database) struct PostgresPool {
     get_timeout: Duration,
     lanes: Lanes,
     listen_to: Arc<ListenTo>,
-    renewals: watch::Sender<()>,
+    renewals: Arc<Renewals>,
 }
 
 impl PostgresPool {
@@ -37,11 +38,10 @@ impl PostgresPool {
         application_name: &str,
     ) -> Result<Self, DatabaseError> {
         let tls = tls::connector(url)?;
-        let manager = Manager::from_connect(
-            configured(url, application_name),
-            hosts::Connector { tls: tls.clone(), create_timeout: settings.create_timeout },
-            ManagerConfig { recycling_method: RecyclingMethod::Fast },
-        );
+        let renewals = Arc::new(Renewals::default());
+        let connector = hosts::Connector { tls: tls.clone(), create_timeout: settings.create_timeout };
+        let config = configured(url, application_name);
+        let manager = Opener { config, connector: connector.clone(), renewals: Arc::clone(&renewals) };
         // A statement is planned once for each connection. Planned anew each time, as the server would choose,
         // the page of a day takes twice as long, because the planner looks at every partition of the table. Citus
         // has no such plan where the values say which machine to ask, and fails.
@@ -61,12 +61,13 @@ impl PostgresPool {
             .wait_timeout(Some(settings.wait_timeout))
             .create_timeout(Some(settings.create_timeout))
             .recycle_timeout(Some(recycle_timeout))
-            .post_create(Hook::async_fn(move |client, _| {
+            .post_create(Hook::async_fn(move |client: &mut Opened, _| {
                 let limits = limits.clone();
                 Box::pin(async move { client.batch_execute(&limits).await.map_err(HookError::Backend) })
             }))
-            .pre_recycle(Hook::async_fn(move |client, metrics| {
-                let check = metrics.last_used() >= idle;
+            .pre_recycle(Hook::async_fn(move |client: &mut Opened, metrics| {
+                // One that was given up is refused afterwards, without asking its server.
+                let check = client.is_current() && metrics.last_used() >= idle;
                 Box::pin(async move {
                     if !check {
                         return Ok(());
@@ -81,7 +82,7 @@ impl PostgresPool {
             .map_err(|error| {
                 DatabaseError::new(DatabaseErrorKind::Other, "the pool cannot be set up").caused_by(error)
             })?;
-        let lanes = Lanes::new(url, settings, tls.clone(), application_name);
+        let lanes = Lanes::new(url, settings, connector, &renewals, application_name);
         let direct = match &settings.direct_url {
             Some(DatabaseUrl::Postgres(direct)) => direct,
             _ => url,
@@ -91,7 +92,7 @@ impl PostgresPool {
             pool,
             lanes,
             listen_to,
-            renewals: watch::Sender::new(()),
+            renewals,
             tls,
             url: url.clone(),
             statement_timeout: settings.statement_timeout,
@@ -107,18 +108,26 @@ impl PostgresPool {
 
     /// A connection, new or used before.
     pub(in crate::database) async fn get(&self) -> Result<PostgresConnection, DatabaseError> {
-        // Each idle connection is checked within its own time. Of a server that is frozen all of them
-        // fail, one after the other, and nobody waits for that.
-        let renewals = self.renewals.subscribe();
-        let object = match timeout(self.get_timeout, self.pool.get()).await {
-            Ok(given) => given.map_err(|error| self.not_given(error))?,
-            Err(_) => return Err(not_connected(&self.url, timed_out(self.get_timeout))),
+        let object = loop {
+            let generation = self.renewals.generation();
+            match self.given().await {
+                Ok(object) if object.is_current() => break object,
+                // What was under way when all were given up says nothing of the server of now.
+                _ if generation != self.renewals.generation() => {}
+                given => break given?,
+            }
         };
         let cancel = Cancel { token: object.cancel_token(), tls: self.tls.clone() };
-        let mut connection =
-            PostgresConnection::new(Holder::Pooled(object), cancel, Some(self.statement_timeout));
-        connection.renewals = Some(renewals);
-        Ok(connection)
+        Ok(PostgresConnection::new(Holder::Pooled(object), cancel, Some(self.statement_timeout)))
+    }
+
+    async fn given(&self) -> Result<Object, DatabaseError> {
+        // Each idle connection is checked within its own time. Of a server that is frozen all of them
+        // fail, one after the other, and nobody waits for that.
+        match timeout(self.get_timeout, self.pool.get()).await {
+            Ok(given) => given.map_err(|error| self.not_given(error)),
+            Err(_) => Err(not_connected(&self.url, timed_out(self.get_timeout))),
+        }
     }
 
     /// What is heard on a channel.
@@ -126,8 +135,7 @@ impl PostgresPool {
         self.listen_to.listen(channel)
     }
 
-    fn not_given(&self, error: PoolError) -> DatabaseError {
-        use deadpool_postgres::TimeoutType;
+    fn not_given(&self, error: PoolError<tokio_postgres::Error>) -> DatabaseError {
         match error {
             PoolError::Backend(error) => not_connected(&self.url, error.into()),
             PoolError::Timeout(TimeoutType::Wait) => {
@@ -162,9 +170,14 @@ impl PostgresPool {
     /// Gives up every connection that is open, those in use as well: they lead to a server that is gone, or
     /// not the primary any more, and nobody waits for it to say so.
     pub(in crate::database) fn renew(&self) {
+        self.renewals.renew();
         self.pool.retain(|_, _| false);
         self.lanes.close();
-        self.renewals.send_replace(());
+    }
+
+    /// How often that was done: what an earlier primary said is not to be mixed with what the one of now says.
+    pub(in crate::database) fn generation(&self) -> u64 {
+        self.renewals.generation()
     }
 
     pub(in crate::database) fn close(&self) {

@@ -9,6 +9,7 @@ use futures_util::future::join;
 use tokio::time::Instant;
 use tokio_postgres::SimpleQueryMessage;
 
+use super::renewals::Object;
 use super::{Holder, PostgresConnection};
 use crate::database::{DatabaseError, DatabaseErrorKind, Position, Row};
 
@@ -98,6 +99,11 @@ impl Replayed {
         Ok(is_standby)
     }
 
+    /// Forgets all of it.
+    pub(in crate::database) fn forget(&self) {
+        self.known().clear();
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<usize, Known>> {
         // Nothing that can panic happens under this lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -126,7 +132,7 @@ impl PostgresConnection {
     /// Closes the connection instead of giving it back: the pool's next one may lead elsewhere.
     fn forsake(&mut self) {
         if let Some(Holder::Pooled(object)) = self.holder.take() {
-            drop(deadpool_postgres::Object::take(object));
+            drop(Object::take(object));
         }
     }
 }

@@ -49,10 +49,16 @@ impl Looks {
         floor: impl Fn() -> Option<Arc<Self>>,
     ) -> Option<Duration> {
         let interval = floor()?.interval();
-        let asked = Instant::now();
+        let (asked, generation) = (Instant::now(), primary.generation());
         let told = primary.lanes().query(FLUSHED, &[]).await.and_then(|rows| position(&rows));
         match told {
-            Ok(Some(position)) => floor()?.add(asked, position),
+            Ok(Some(position)) => {
+                let floor = floor()?;
+                floor.add(asked, position);
+                if generation != primary.generation() {
+                    floor.forget();
+                }
+            }
             Ok(None) => {}
             // The probe tells of it.
             Err(error) => tracing::debug!(%error, "the primary does not say how far it has got"),
@@ -68,6 +74,11 @@ impl Looks {
         // Those that nobody asked for are dropped here.
         self.within(asked);
         self.told().push_back((asked, position));
+    }
+
+    /// Forgets what was said: another server is the primary now, whose positions count otherwise.
+    pub(super) fn forget(&self) {
+        self.told().clear();
     }
 
     fn told(&self) -> std::sync::MutexGuard<'_, VecDeque<(Instant, Position)>> {
