@@ -103,10 +103,13 @@ on_both_databases! {
         let ask = |method| service.client.request(method, &url).header("Bedplate-Position", "nowhere");
         assert_eq!(ask(Method::GET).send().await.unwrap().status(), 401);
         assert_eq!(ask(Method::TRACE).send().await.unwrap().status(), 405);
-        let answer = ask(Method::GET).bearer_auth(&token).send().await.unwrap();
-        assert_eq!(answer.status(), 400);
-        let problem: Value = answer.json().await.unwrap();
-        assert_eq!(problem["errors"][0]["pointer"], "/header/bedplate-position", "{problem}");
+        for wrong in ["", "7", "x/y", "0/123456789", "0/1, 0/2"] {
+            let asked = service.client.get(&url).header("Bedplate-Position", wrong).bearer_auth(&token);
+            let answer = asked.send().await.unwrap();
+            assert_eq!(answer.status(), 400, "{wrong:?}");
+            let problem: Value = answer.json().await.unwrap();
+            assert_eq!(problem["errors"][0]["pointer"], "/header/bedplate-position", "{problem}");
+        }
     }
 
     async fn a_refused_version_says_what_to_do(database: TestDatabase) {
