@@ -194,9 +194,13 @@ async fn a_standby_that_was_promoted_is_none() {
 }
 
 /// What is logged of the standby: how often it was away, and how often it was back.
-fn told(lines: &Mutex<Vec<Value>>) -> (usize, usize) {
+/// How often it was told that this standby, and not that of another test, was away and back.
+fn told(lines: &Mutex<Vec<Value>>, standby: &PrivateCluster) -> (usize, usize) {
     let lines = lines.lock().unwrap();
-    let count = |what: &str| lines.iter().filter(|line| line.to_string().contains(what)).count();
+    let server = format!(":{}", standby.port());
+    let is_of_it = |line: &&Value| line["server"].as_str().is_some_and(|it| it.ends_with(&server));
+    let is_what = |line: &Value, what: &str| line.to_string().contains(what);
+    let count = |what: &str| lines.iter().filter(is_of_it).filter(|line| is_what(line, what)).count();
     (count("DATABASE_READ_URL is away"), count("DATABASE_READ_URL is back"))
 }
 
@@ -230,10 +234,10 @@ async fn the_primary_answers_while_the_standby_is_away() {
         assert_eq!(ask(&database, &READ).await, "primary");
         assert_eq!(streamed(&database, &READ).await, "primary");
     }
-    assert_eq!(told(&lines), (1, 0));
+    assert_eq!(told(&lines, &standby), (1, 0));
     standby.start_again();
     back(&database).await;
-    assert_eq!(told(&lines), (1, 1));
+    assert_eq!(told(&lines, &standby), (1, 1));
 
     standby.freeze();
     assert_eq!(ask(&database, &READ).await, "primary");
@@ -242,10 +246,10 @@ async fn the_primary_answers_while_the_standby_is_away() {
         assert_eq!(ask(&database, &READ).await, "primary");
     }
     assert!(started.elapsed() < Duration::from_secs(2), "nobody waits for it: {:?}", started.elapsed());
-    assert_eq!(told(&lines), (2, 1));
+    assert_eq!(told(&lines, &standby), (2, 1));
     standby.thaw();
     back(&database).await;
-    assert_eq!(told(&lines), (2, 2));
+    assert_eq!(told(&lines, &standby), (2, 2));
 }
 
 /// With the settings that nobody changed, of which each limit is longer than a request may take.

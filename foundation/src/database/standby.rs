@@ -31,6 +31,8 @@ pub(super) struct Standby(Arc<Inner>);
 
 struct Inner {
     pool: PostgresPool,
+    /// Its hosts with their ports, for the log.
+    server: String,
     /// Nobody waits for a server that is known to be away.
     is_away: AtomicBool,
     /// What each connection's server is known to have.
@@ -60,6 +62,7 @@ impl Standby {
     ) -> Result<Self, DatabaseError> {
         let inner = Inner {
             pool: PostgresPool::new(url, settings, application_name)?,
+            server: url.hosts().join(","),
             is_away: AtomicBool::new(false),
             replayed: Replayed::default(),
             floor: Looks::new(settings.read_max_lag),
@@ -160,14 +163,14 @@ impl Standby {
         if self.0.is_away.swap(true, Ordering::Relaxed) {
             return;
         }
-        tracing::warn!(error = %reason, "the server of DATABASE_READ_URL is away; the primary answers its reads");
+        tracing::warn!(error = %reason, server = self.0.server, "the server of DATABASE_READ_URL is away; the primary answers its reads");
         let standby = Arc::downgrade(&self.0);
         tokio::spawn(async move {
             loop {
                 sleep(ASK_AGAIN).await;
                 let Some(standby) = standby.upgrade() else { return };
                 if standby.answers().await {
-                    tracing::info!("the server of DATABASE_READ_URL is back");
+                    tracing::info!(server = standby.server, "the server of DATABASE_READ_URL is back");
                     standby.is_away.store(false, Ordering::Relaxed);
                     return;
                 }
