@@ -22,6 +22,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export LC_ALL=C
+# shellcheck source=deploy/psql.sh
+. deploy/psql.sh
 
 say() { printf 'failover-test: %s\n' "$*"; }
 die() {
@@ -72,18 +74,6 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-
-# without_password URL: the URL without its password into $REPLY, and that into PGPASSWORD: every user of the machine
-# can read arguments.
-without_password() {
-  REPLY=$1
-  if [[ $1 =~ ^([a-z+]+://[^:@/?]*):([^@/]*)@(.*)$ ]]; then
-    REPLY=${BASH_REMATCH[1]}@${BASH_REMATCH[3]}
-    # %40 becomes @.
-    printf -v PGPASSWORD '%b' "${BASH_REMATCH[2]//%/\\x}"
-    export PGPASSWORD
-  fi
-}
 
 sql() (
   without_password "$1"

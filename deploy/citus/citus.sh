@@ -16,6 +16,8 @@
 set -euo pipefail
 export LC_ALL=C
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=deploy/psql.sh
+. "$HERE/../psql.sh"
 
 say() { printf 'citus: %s\n' "$*" >&2; }
 die() {
@@ -27,23 +29,11 @@ usage() {
   exit 2
 }
 
-# without_password URL: the URL without its password into $REPLY, and that into PGPASSWORD: every user of the machine
-# can read arguments.
-without_password() {
-  REPLY=$1
-  if [[ $1 =~ ^([a-z+]+://[^:@/?]*):([^@/]*)@(.*)$ ]]; then
-    REPLY=${BASH_REMATCH[1]}@${BASH_REMATCH[3]}
-    # %40 becomes @.
-    printf -v PGPASSWORD '%b' "${BASH_REMATCH[2]//%/\\x}"
-    export PGPASSWORD
-  fi
-}
-
 # on URL ARGUMENTS...: psql there, in the schema DATABASE_SCHEMA where one is named. Nobody is asked for a password.
 on() (
   without_password "$1"
   shift
-  if [ -n "${DATABASE_SCHEMA:-}" ]; then export PGOPTIONS="-c search_path=\"$DATABASE_SCHEMA\",public"; fi
+  if [ -n "${DATABASE_SCHEMA:-}" ]; then export PGOPTIONS="-c search_path=\"$DATABASE_SCHEMA\""; fi
   psql --no-psqlrc --no-password --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 --dbname "$REPLY" "$@"
 )
 

@@ -61,6 +61,12 @@ on_both_databases! {
         std::fs::write(&file, "touch out\n").unwrap();
         migrator_with(&database, &[("MIGRATOR_BACKUP_CMD_FILE", file.to_str().unwrap())], &["up"]).await.ends(0);
         assert!(database.folder.path().join("out").exists());
+        // Nor is it an argument of what runs it, which every user of the machine can read.
+        migrator(&database, &["down"]).await.ends(0);
+        std::fs::write(&file, "tr '\\0' ' ' </proc/$$/cmdline >arguments; : tell-nobody-78\n").unwrap();
+        migrator_with(&database, &[("MIGRATOR_BACKUP_CMD_FILE", file.to_str().unwrap())], &["up"]).await.ends(0);
+        let arguments = std::fs::read_to_string(database.folder.path().join("arguments")).unwrap();
+        assert!(arguments.starts_with("sh -c ") && !arguments.contains("tell-nobody-78"), "{arguments}");
     }
 
     /// One that fails stops the run with its own words, and nothing is changed.

@@ -109,7 +109,8 @@ impl Migrator {
     async fn run_backup_command(&self, line: &str, before: Before<'_>) -> Result<(), MigratorError> {
         tracing::info!("running the backup command");
         let mut command = Command::new("sh");
-        command.arg("-c").arg(line);
+        // Every user of the machine can read arguments, and what the command needs may be secret.
+        command.arg("-c").arg("eval \"$RESTORE_POINT_COMMAND\"").env("RESTORE_POINT_COMMAND", line);
         postgres::surround(&mut command, &self.context);
         let show = |version: Option<Version>| version.unwrap_or_default().to_string();
         command.env("RESTORE_POINT_DATABASE", self.context.url.name());

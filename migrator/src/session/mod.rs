@@ -213,9 +213,7 @@ impl Session {
         self.tally.rows += done.map_err(|failure| failure.explain_file(title, sql))?;
         Ok(())
     }
-}
 
-impl Session {
     /// Before statements outside of a transaction that may leave the session elsewhere.
     pub(crate) async fn begin_parts(&mut self) -> Result<(), MigratorError> {
         trial::begin_parts(&mut self.connection).await
