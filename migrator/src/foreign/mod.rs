@@ -59,15 +59,8 @@ impl Tool {
         [Self::Alembic, Self::Flyway, Self::GolangMigrate, Self::Sqlx, Self::Dbmate, Self::Goose];
 
     /// As it is written after `--from`.
-    pub(crate) const fn option(self) -> &'static str {
-        match self {
-            Self::Alembic => "alembic",
-            Self::Flyway => "flyway",
-            Self::GolangMigrate => "golang-migrate",
-            Self::Sqlx => "sqlx",
-            Self::Dbmate => "dbmate",
-            Self::Goose => "goose",
-        }
+    pub(crate) fn option(self) -> String {
+        self.to_possible_value().map(|it| it.get_name().to_owned()).unwrap_or_default()
     }
 
     /// The name of its table, unless its settings say otherwise.
@@ -112,7 +105,6 @@ pub(crate) async fn find(
     named: Option<&str>,
 ) -> Result<Vec<Found>, DatabaseError> {
     let mut names: Vec<&str> = named.map_or_else(|| Tool::ALL.map(Tool::table).to_vec(), |name| vec![name]);
-    names.dedup();
     names.sort_unstable();
     names.dedup();
     let statement = match connection.backend() {
