@@ -149,15 +149,16 @@ impl Connection {
         self.watched(&BEGIN, async |driver| on_driver!(driver, driver => driver.begin_with(sql).await)).await
     }
 
-    /// Runs these statements, which have no parameters, and makes permanent what the transaction did. On
-    /// PostgreSQL they go to the server together with its end.
+    /// Runs the statements `before`, which have no parameters, makes permanent what the transaction did, and runs
+    /// those `after`. On PostgreSQL all of them go to the server together.
     ///
     /// # Errors
-    /// What the database says; of a statement that fails, nothing was committed. Whether a connection that broke
-    /// meanwhile committed is not known.
-    pub async fn commit_with(&mut self, sql: &str) -> Result<(), DatabaseError> {
-        self.watched(&COMMIT, async |driver| on_driver!(driver, driver => driver.commit_with(sql).await))
-            .await
+    /// What the database says; of a statement `before` that fails, nothing was committed. Whether a connection
+    /// that broke meanwhile committed is not known.
+    pub async fn commit_with(&mut self, before: &str, after: &str) -> Result<(), DatabaseError> {
+        let commit =
+            async |driver: &mut Driver| on_driver!(driver, driver => driver.commit_with(before, after).await);
+        self.watched(&COMMIT, commit).await
     }
 
     /// Makes what the transaction did permanent.

@@ -136,7 +136,7 @@ pub(crate) async fn bounded<T>(
         done = &mut work => return done,
         () = context.stop.requested() => MigratorError::Stopped,
         () = over => MigratorError::TimedOut(format!(
-            "{name} was not done within {} (MIGRATOR_BACKUP_TIMEOUT), and was ended; nothing was changed",
+            "{name} was not done within {} (MIGRATOR_BACKUP_TIMEOUT), and was ended",
             humantime::format_duration(limit)
         )),
     };

@@ -171,11 +171,18 @@ async fn transaction(
     {
         sqlite::leave(connection, &change.title).await?;
     }
-    match record {
-        Some(sql) => connection.commit_with(sql).await?,
-        None => connection.commit().await?,
-    }
+    let has_files = work.iter().any(|it| matches!(it, Work::File { .. }));
+    let after = if has_files { after_file(connection.backend()) } else { "" };
+    connection.commit_with(record.map_or("", String::as_str), after).await?;
     Ok((Performed::Done, written))
+}
+
+/// What a file has set for the session ends with it: the next one runs as it would by itself.
+fn after_file(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Postgres => postgres::FORGET_SETTINGS,
+        Backend::Sqlite => "",
+    }
 }
 
 /// What was found at the beginning.

@@ -97,6 +97,10 @@ const RETURN: Statement = Statement::write(
     "SELECT set_config('role', current_setting('bedplate.role'), false), set_config('search_path', current_setting('bedplate.search_path'), false)",
 );
 
+/// Takes back what a file has set for the session. Where the session looks for tables is said when it begins, and
+/// the role is not reset by this.
+pub(super) const FORGET_SETTINGS: &str = "RESET ALL";
+
 const NARROW_VERSION: Statement = Statement::read(
     "pg_attribute",
     "SELECT 1 AS narrow FROM pg_attribute WHERE attrelid = 'refinery_schema_history'::regclass AND attname = 'version' AND atttypid = 'int4'::regtype",

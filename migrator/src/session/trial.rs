@@ -21,13 +21,16 @@ pub(crate) async fn begin(connection: &mut Connection) -> Result<(), MigratorErr
 /// Ends it, unless the file did so, or left foreign keys that point at nothing.
 pub(crate) async fn commit(connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
     match connection.backend() {
-        Backend::Postgres => postgres::still_inside(connection, title).await?,
+        Backend::Postgres => {
+            postgres::still_inside(connection, title).await?;
+            Ok(connection.commit_with("", postgres::FORGET_SETTINGS).await?)
+        }
         Backend::Sqlite => {
             sqlite::still_inside(connection, title).await?;
             sqlite::leave(connection, title).await?;
+            Ok(connection.commit().await?)
         }
     }
-    Ok(connection.commit().await?)
 }
 
 /// Before statements outside of a transaction.
@@ -51,8 +54,7 @@ pub(crate) async fn end_parts(connection: &mut Connection) -> Result<(), Migrato
 /// file that rebuilds a table would lose the rows that point at it.
 pub(crate) async fn end_file(connection: &mut Connection) -> Result<(), MigratorError> {
     match connection.backend() {
-        // Where the session looks for tables is said when it begins, and the role is not reset by this.
-        Backend::Postgres => Ok(connection.batch("RESET ALL").await?),
+        Backend::Postgres => Ok(connection.batch(postgres::FORGET_SETTINGS).await?),
         Backend::Sqlite => Ok(sqlite::keep_foreign_keys_off(connection).await?),
     }
 }

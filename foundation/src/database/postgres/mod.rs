@@ -148,10 +148,10 @@ impl PostgresConnection {
         self.batch(&format!("BEGIN;\n{sql}")).await
     }
 
-    /// Ends it with these.
-    pub(super) async fn commit_with(&mut self, sql: &str) -> Result<(), DatabaseError> {
+    /// Ends it with these before its end, and those behind it.
+    pub(super) async fn commit_with(&mut self, before: &str, after: &str) -> Result<(), DatabaseError> {
         // On a line of its own: a remark may end the statements.
-        self.batch(&format!("{sql}\n;COMMIT")).await?;
+        self.batch(&format!("{before}\n;COMMIT;\n{after}")).await?;
         self.in_transaction = false;
         Ok(())
     }

@@ -149,9 +149,10 @@ impl SqliteConnection {
         self.batch(sql).await
     }
 
-    pub(super) async fn commit_with(&mut self, sql: &str) -> Result<(), DatabaseError> {
-        self.batch(sql).await?;
-        self.commit().await
+    pub(super) async fn commit_with(&mut self, before: &str, after: &str) -> Result<(), DatabaseError> {
+        self.batch(before).await?;
+        self.commit().await?;
+        self.batch(after).await
     }
 
     pub(super) async fn commit(&mut self) -> Result<(), DatabaseError> {

@@ -1,0 +1,102 @@
+//! What the files of a folder do to the session that all of them run in ends with each of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
+
+mod support;
+
+use foundation::database::Backend;
+use foundation::on_both_databases;
+use foundation::testing::TestDatabase;
+use support::folders::{Contents, folder, with};
+use support::{backend, count, texts, versions};
+
+on_both_databases! {
+    /// Where a file goes, the migrator does not follow: its own tables are where they were.
+    async fn a_file_does_not_take_the_session_along(database: TestDatabase) {
+        let contents: Contents<'_> = match backend(&database) {
+            Backend::Postgres => &[
+                ("1_dump.up.sql", "SET row_security = off;\nSELECT pg_catalog.set_config('search_path', '', false);\nCREATE SCHEMA other;\nCREATE TABLE public.one (id integer PRIMARY KEY);\nCREATE TABLE other.one (id integer);\n"),
+                ("1_dump.down.sql", "SET search_path TO other;\nDROP TABLE one;\nSET search_path TO public;\nDROP TABLE one;\nDROP SCHEMA other;\n"),
+                ("2_index.up.sql", "SET search_path TO other;\nCREATE INDEX CONCURRENTLY one_id ON one (id);\nALTER TABLE one ADD COLUMN name text;\n"),
+                ("2_index.down.sql", "SET search_path TO other;\nDROP INDEX CONCURRENTLY one_id;\nALTER TABLE one DROP COLUMN name;\n"),
+                ("3_two.up.sql", "CREATE TABLE two (id integer REFERENCES one);\n"),
+                ("3_two.down.sql", "DROP TABLE two;\n"),
+            ],
+            Backend::Sqlite => &[
+                ("1_one.up.sql", "CREATE TABLE one (id integer PRIMARY KEY);\nCREATE TABLE two (id integer REFERENCES one (id) ON DELETE CASCADE);\nINSERT INTO one VALUES (1);\nINSERT INTO two VALUES (1);\n"),
+                ("1_one.down.sql", "DROP TABLE two;\nDROP TABLE one;\n"),
+                ("2_on.up.sql", "PRAGMA journal_mode = WAL;\nPRAGMA foreign_keys = ON;\n"),
+                ("3_rebuilt.up.sql", "PRAGMA foreign_keys = OFF;\nBEGIN TRANSACTION;\nCREATE TABLE new_one (id integer PRIMARY KEY, name text);\nINSERT INTO new_one (id) SELECT id FROM one;\nDROP TABLE one;\nALTER TABLE new_one RENAME TO one;\nCOMMIT;\nPRAGMA foreign_keys = ON;\n"),
+            ],
+        };
+        let folder = folder(&database, "elsewhere", contents);
+        with(&database, &folder, &["up"]).await.ends(0);
+        with(&database, &folder, &["check", "--against-scratch"]).await.ends(0);
+        with(&database, &folder, &["rehearse"]).await.ends(0);
+        let mut connection = database.connect().await;
+        assert_eq!(versions(&mut connection).await, ["1", "2", "3"]);
+        match backend(&database) {
+            Backend::Postgres => {
+                let indexes = "SELECT schemaname::text AS it FROM pg_indexes WHERE indexname = 'one_id'";
+                assert_eq!(texts(&mut connection, indexes).await.unwrap(), ["other"]);
+                with(&database, &folder, &["down", "--to", "0"]).await.ends(0);
+                assert!(versions(&mut connection).await.is_empty());
+            }
+            Backend::Sqlite => assert_eq!(count(&mut connection, "two").await, 1),
+        }
+    }
+}
+
+/// As pg_dump writes it at the head of a file. What one file sets, the next would be read by.
+#[tokio::test]
+async fn what_a_file_sets_is_forgotten_after_it() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let seen = "CREATE TABLE seen AS SELECT current_setting('check_function_bodies') || current_setting('datestyle') AS it;\n";
+    let set = "SET check_function_bodies = false;\nSET datestyle = 'SQL, DMY';\n";
+    let files = folder(
+        &database,
+        "sets",
+        &[
+            ("1_dump.up.sql", &format!("{set}CREATE TABLE one (id integer);\n")),
+            ("1_dump.down.sql", &format!("{set}DROP TABLE one;\n")),
+            ("2_seen.up.sql", seen),
+            ("2_seen.down.sql", "DROP TABLE seen;\n"),
+        ],
+    );
+    with(&database, &files, &["up"]).await.ends(0);
+    let mut connection = database.connect().await;
+    assert_eq!(texts(&mut connection, "SELECT it FROM seen").await.unwrap(), ["onISO, MDY"]);
+    with(&database, &files, &["rehearse"]).await.ends(0);
+    with(&database, &files, &["down", "--to", "0"]).await.ends(0);
+    assert!(versions(&mut connection).await.is_empty());
+}
+
+/// An undo in parts that turns foreign keys on does not let the next one take the rows along that point at a
+/// table which it makes again.
+#[tokio::test]
+async fn foreign_keys_stay_off_after_an_undo_in_parts() {
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    let folder = folder(
+        &database,
+        "cascade",
+        &[
+            (
+                "1_one.up.sql",
+                "CREATE TABLE one (id integer PRIMARY KEY, name text);\nCREATE TABLE two (id integer REFERENCES one (id) ON DELETE CASCADE);\nINSERT INTO one VALUES (1, 'a');\nINSERT INTO two VALUES (1);\n",
+            ),
+            ("1_one.down.sql", "DROP TABLE two;\nDROP TABLE one;\n"),
+            ("2_more.up.sql", "ALTER TABLE one ADD COLUMN more text;\n"),
+            (
+                "2_more.down.sql",
+                "CREATE TABLE new_one (id integer PRIMARY KEY, name text);\nINSERT INTO new_one SELECT id, name FROM one;\nDROP TABLE one;\nALTER TABLE new_one RENAME TO one;\n",
+            ),
+            ("3_index.up.sql", "CREATE INDEX one_name ON one (name);\n"),
+            (
+                "3_index.down.sql",
+                "PRAGMA foreign_keys = off;\nBEGIN;\nDROP INDEX one_name;\nCOMMIT;\nPRAGMA foreign_keys = on;\nVACUUM;\n",
+            ),
+        ],
+    );
+    with(&database, &folder, &["up"]).await.ends(0);
+    with(&database, &folder, &["down", "--to", "1"]).await.ends(0);
+    assert_eq!(count(&mut database.connect().await, "two").await, 1);
+}
