@@ -8,12 +8,13 @@ use foundation::database::Backend;
 use foundation::settings::Variable;
 use foundation::testing::{TestDatabase, address_of_database, postgres_address, program, unique_name};
 
-const TITLES: [(&str, &str); 12] = [
+const TITLES: [(&str, &str); 13] = [
     ("BEDPLATE_", "The place"),
     ("DATABASE_", "The database"),
     ("POSTGRES_", "The database in parts"),
     ("HTTP_", "HTTP"),
     ("AUTH_", "Signing in"),
+    ("METRICS_", "Snapshots"),
     ("ARCHIVE_", "Archives"),
     ("LOG_", "Logs"),
     ("TELEMETRY_", "Figures"),
