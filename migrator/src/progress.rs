@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
-use foundation::database::{Connection, DatabaseError, Statement, Value};
+use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Statement, Value};
 use siphasher::sip::SipHasher13;
 use time::OffsetDateTime;
 
-use crate::history::Action;
+use crate::history::{Action, Applied};
 use crate::source::Version;
 use crate::statements::Part;
 
@@ -19,6 +19,14 @@ const READ: Statement = Statement::write(
     "SELECT statement, outcome, checksum FROM migrator_journal WHERE version = $1 AND action = $2 AND statement IS NOT NULL
        AND id > (SELECT coalesce(max(id), 0) FROM migrator_journal WHERE version = $1 AND statement IS NULL AND outcome <> 'failed')
      ORDER BY id",
+);
+const BEGUN: Statement = Statement::write(
+    "migrator_journal",
+    "SELECT version, action, max(name) AS name, CAST(sum(CASE WHEN outcome = 'applied' THEN 1 ELSE 0 END) AS BIGINT) AS done,
+       CAST(count(*) AS BIGINT) AS begun
+     FROM migrator_journal AS j WHERE statement IS NOT NULL
+       AND id > (SELECT coalesce(max(id), 0) FROM migrator_journal WHERE version = j.version AND statement IS NULL AND outcome <> 'failed')
+     GROUP BY version, action ORDER BY version, action",
 );
 const INSERT: Statement = Statement::write(
     "migrator_journal",
@@ -80,6 +88,54 @@ pub(crate) async fn read(
         known.insert(row.get("statement")?, Known { finished, checksum });
     }
     Ok(known)
+}
+
+/// A file of which a part is done: the history says nothing of that.
+#[derive(Clone, Debug)]
+pub(crate) struct Begun {
+    pub(crate) version: Version,
+    name: String,
+    /// Whether it takes back.
+    pub(crate) is_undo: bool,
+    done: i64,
+    begun: i64,
+}
+
+impl Begun {
+    /// What it is, and the ways out.
+    pub(crate) fn reason(&self) -> String {
+        let Self { version, name, done, begun, .. } = self;
+        let (what, command, action) = if self.is_undo {
+            ("taken back in part", "migrator down", "down")
+        } else {
+            ("applied in part", "migrator up", "up")
+        };
+        format!(
+            "V{version}__{name} was {what}: of its file {done} statements are done, {} may be, and the rest is not; mend what failed and finish it with `{command}`; or put the schema right by hand and then forget them: DELETE FROM migrator_journal WHERE version = {version} AND action = '{action}' AND statement IS NOT NULL",
+            begun - done
+        )
+    }
+}
+
+/// The files of which a part is done, those that apply and are not applied, and those that take back what is.
+pub(crate) async fn begun(
+    connection: &mut Connection,
+    applied: &[Applied],
+) -> Result<Vec<Begun>, DatabaseError> {
+    let rows = match connection.query(&BEGUN, &[]).await {
+        Err(error) if error.kind() == DatabaseErrorKind::UndefinedTable => return Ok(Vec::new()),
+        rows => rows?,
+    };
+    let mut found = Vec::new();
+    for row in rows {
+        let version = row.get("version")?;
+        let is_undo = row.get::<String>("action")? == Action::Down.word();
+        if is_undo == applied.iter().any(|it| it.version == version) {
+            let name = row.get::<Option<String>>("name")?.unwrap_or_default();
+            found.push(Begun { version, name, is_undo, done: row.get("done")?, begun: row.get("begun")? });
+        }
+    }
+    Ok(found)
 }
 
 pub(crate) async fn is_finished(

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 
 use crate::history::{Applied, JournalEntry};
 use crate::plan::Plan;
+use crate::progress::Begun;
 use crate::source::{Catalog, Version};
 
 /// A migration that a run applied or took back.
@@ -138,7 +139,7 @@ pub struct StatusLine {
     /// Its name, without the version.
     pub name: String,
     /// `applied`, `pending`, or `newer` when a newer release applied it; or what does not go together:
-    /// `changed`, `renamed`, `replaced`, `renumbered`, `late` or `missing`, said in `problems`.
+    /// `changed`, `renamed`, `replaced`, `renumbered`, `late` or `missing`, or `in part`, said in `problems`.
     pub state: &'static str,
     /// When it was applied, in UTC.
     #[serde(with = "time::serde::rfc3339::option")]
@@ -204,6 +205,17 @@ impl StatusReport {
             problems,
             migrations,
         }
+    }
+
+    /// The same, with the files of which a part is done.
+    pub(crate) fn with_begun(mut self, begun: &[Begun]) -> Self {
+        for line in &mut self.migrations {
+            if begun.iter().any(|it| it.version == line.version) {
+                line.state = "in part";
+            }
+        }
+        self.problems.extend(begun.iter().map(Begun::reason));
+        self
     }
 
     /// A table for people.

@@ -7,6 +7,7 @@ use super::Migrator;
 use crate::error::MigratorError;
 use crate::history::{self, Action, Applied, Entry, JournalEntry};
 use crate::piecewise;
+use crate::progress::{self, Begun};
 use crate::report::{AppliedNow, DownReport, Progress};
 use crate::session::{Change, Guard, Performed, Session, Work};
 use crate::snapshot;
@@ -43,6 +44,12 @@ impl Migrator {
         let mut session = Session::open(&self.context, false).await?;
         session.lock().await?;
         let applied = history::read(session.connection()).await?.unwrap_or_default();
+        let begun = progress::begun(session.connection(), &applied).await?;
+        // What it did stands on what would be taken from under it.
+        let reasons: Vec<String> = begun.iter().filter(|it| !it.is_undo).map(Begun::reason).collect();
+        if !reasons.is_empty() {
+            return Err(MigratorError::Schema(reasons));
+        }
         let journal = history::read_journal(session.connection()).await?;
         let undone = undone(&applied, down)?;
         let changes: Result<Vec<_>, String> = undone.iter().rev().map(|it| self.undo(it, &journal)).collect();

@@ -30,6 +30,7 @@ use foundation::entropy::Entropy;
 use crate::error::MigratorError;
 use crate::history::{self, Applied, JournalEntry};
 use crate::plan::Plan;
+use crate::progress;
 use crate::report::StatusReport;
 use crate::session::{Context, Session};
 use crate::settings::{AdminSettings, Settings};
@@ -128,7 +129,8 @@ impl Migrator {
         let plan = self.plan_of(&applied);
         let journal =
             if plan.newer.is_empty() { Vec::new() } else { history::read_journal(&mut connection).await? };
-        Ok(StatusReport::new(&self.context.url, &self.catalog, &applied, &plan, &journal))
+        let begun = progress::begun(&mut connection, &applied).await?;
+        Ok(StatusReport::new(&self.context.url, &self.catalog, &applied, &plan, &journal).with_begun(&begun))
     }
 
     /// What runs did, oldest first. Needs SELECT only.

@@ -12,6 +12,7 @@ use crate::admin::{self, NewAdmin};
 use crate::error::MigratorError;
 use crate::grants;
 use crate::history::{Action, Applied, Entry};
+use crate::progress::{self, Begun};
 use crate::report::{AppliedNow, Progress, UpReport};
 use crate::session::{Performed, Session};
 use crate::snapshot;
@@ -69,6 +70,7 @@ impl Migrator {
             session.lock().await?;
             let before = applied;
             let applied = self.applied(session).await?;
+            self.whole(session, &applied).await?;
             let pending = self.pending(&applied, to);
             // On SQLite, which has no lock for a whole run, whoever began meanwhile has made one.
             let is_first = session.backend() == Backend::Postgres || applied == before;
@@ -97,6 +99,14 @@ impl Migrator {
             self.make_admin(session, &admin, &mut report).await?;
         }
         Ok(report)
+    }
+
+    /// Nothing is applied on what an undo has begun to take back, or beside what was begun by a file that is gone.
+    async fn whole(&self, session: &mut Session, applied: &[Applied]) -> Result<(), MigratorError> {
+        let begun = progress::begun(session.connection(), applied).await?;
+        let in_the_way = begun.iter().filter(|it| it.is_undo || self.catalog.get(it.version).is_none());
+        let reasons: Vec<String> = in_the_way.map(Begun::reason).collect();
+        if reasons.is_empty() { Ok(()) } else { Err(MigratorError::Schema(reasons)) }
     }
 
     fn pending<'a>(&'a self, applied: &[Applied], to: Option<Version>) -> Vec<&'a Migration> {

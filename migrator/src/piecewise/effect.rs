@@ -144,6 +144,11 @@ impl Effect {
         }
     }
 
+    /// Whether it leaves an index of a name that the file gives.
+    pub(super) fn is_index(&self) -> bool {
+        matches!(self, Self::Index { .. })
+    }
+
     /// What became of it, for one that was begun.
     pub(super) async fn trace(&self, connection: &mut Connection) -> Result<Trace, DatabaseError> {
         match self {

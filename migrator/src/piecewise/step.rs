@@ -12,17 +12,37 @@ use crate::session::{Change, Guard, Session, Work};
 /// transaction in which it runs.
 const NOT_IN_A_TRANSACTION: [&str; 2] = ["25001", "2D000"];
 
-/// Runs a statement outside of a transaction with the settings of its file, which end with it.
-async fn alone(session: &mut Session, title: &str, settings: &str, sql: &str) -> Result<(), MigratorError> {
-    if settings.is_empty() {
-        return session.perform_without_transaction(title, sql).await;
+/// Why a statement outside of a transaction did not end well.
+struct Failed {
+    error: MigratorError,
+    /// Whether it was sent: the settings before it may have failed.
+    was_sent: bool,
+}
+
+impl Failed {
+    /// Whether something of it may have been done. What the server does not understand, it names by its place in
+    /// what was sent, and does not begin.
+    fn has_run(&self) -> bool {
+        match &self.error {
+            MigratorError::FailedInPart { source, .. } => self.was_sent && source.position().is_none(),
+            _ => self.was_sent,
+        }
     }
-    session.begin_parts().await?;
+}
+
+/// Runs a statement outside of a transaction with the settings of its file, which end with it.
+async fn alone(session: &mut Session, title: &str, settings: &str, sql: &str) -> Result<(), Failed> {
+    let not_sent = |error| Failed { error, was_sent: false };
+    let sent = |error| Failed { error, was_sent: true };
+    if settings.is_empty() {
+        return session.perform_without_transaction(title, sql).await.map_err(sent);
+    }
+    session.begin_parts().await.map_err(not_sent)?;
     let done = match session.perform_without_transaction(title, settings).await {
-        Ok(()) => session.perform_without_transaction(title, sql).await,
-        failed => failed,
+        Ok(()) => session.perform_without_transaction(title, sql).await.map_err(sent),
+        Err(error) => Err(not_sent(error)),
     };
-    let returned = session.end_parts().await;
+    let returned = session.end_parts().await.map_err(sent);
     done.and(returned)
 }
 
@@ -58,19 +78,38 @@ impl Step<'_> {
     }
 
     async fn alone(&self, session: &mut Session) -> Result<(), MigratorError> {
-        self.record(session, vec![Work::Begin(self.piece.clone())]).await?;
+        // What is there before it has run is somebody else's: the server says what it thinks of that, and no later
+        // run may take it for what this statement did.
+        let is_there = match self.trace(session).await? {
+            Trace::Finished => true,
+            // An index that is not valid.
+            Trace::Again(left) => !left.is_empty() && Effect::of(self.unit.part.sql).is_index(),
+            Trace::Finish(_) | Trace::Unknown => false,
+        };
+        if !is_there {
+            self.record(session, vec![Work::Begin(self.piece.clone())]).await?;
+        }
         Box::pin(self.again(session)).await
+    }
+
+    /// What the catalog says of it.
+    async fn trace(&self, session: &mut Session) -> Result<Trace, MigratorError> {
+        match session.backend() {
+            Backend::Postgres => Ok(Effect::of(self.unit.part.sql).trace(session.connection()).await?),
+            // VACUUM alone is run outside of a transaction.
+            Backend::Sqlite => Ok(Trace::Again(Vec::new())),
+        }
     }
 
     async fn again(&self, session: &mut Session) -> Result<(), MigratorError> {
         let done = alone(session, &self.title, self.settings, self.unit.part.sql).await;
-        if let Err(error) = done {
-            if matches!(error, MigratorError::FailedInPart { .. })
-                && let Err(error) = Box::pin(self.clean_up(session)).await
+        if let Err(failed) = done {
+            if matches!(failed.error, MigratorError::FailedInPart { .. })
+                && let Err(error) = Box::pin(self.clean_up(session, &failed)).await
             {
                 tracing::warn!(error = %error, "what the statement left is seen to by the next run");
             }
-            return Err(error);
+            return Err(failed.error);
         }
         if session.backend() == Backend::Postgres
             && Effect::of(self.unit.part.sql).is_invalid(session.connection()).await?
@@ -84,14 +123,12 @@ impl Step<'_> {
     }
 
     /// After a failure: nothing is left of it, so that the file may be mended.
-    async fn clean_up(&self, session: &mut Session) -> Result<(), MigratorError> {
-        let left = match session.backend() {
-            Backend::Postgres => Effect::of(self.unit.part.sql).trace(session.connection()).await?,
-            Backend::Sqlite => Trace::Unknown,
-        };
-        match left {
+    async fn clean_up(&self, session: &mut Session, failed: &Failed) -> Result<(), MigratorError> {
+        match self.trace(session).await? {
             // A partition that waits to be detached, for example: the next run finishes it.
             Trace::Finish(_) | Trace::Finished => return Ok(()),
+            // A procedure may have committed a part before it failed: the next run asks.
+            Trace::Unknown if failed.has_run() => return Ok(()),
             Trace::Again(left) => {
                 for drop in left {
                     session.perform_without_transaction(&self.title, &drop).await?;
@@ -108,11 +145,7 @@ impl Step<'_> {
 
     /// Goes on with a statement that was begun by a run that did not record its end.
     async fn resume(&self, session: &mut Session) -> Result<(), MigratorError> {
-        let trace = match session.backend() {
-            Backend::Postgres => Effect::of(self.unit.part.sql).trace(session.connection()).await?,
-            // VACUUM alone comes here.
-            Backend::Sqlite => Trace::Again(Vec::new()),
-        };
+        let trace = self.trace(session).await?;
         let (migration, line) = (&self.title, self.unit.part.line);
         match trace {
             Trace::Finished => {

@@ -24,8 +24,11 @@ impl Unit<'_> {
     /// Whether it only sets something for the rest of the file. It is set again for each of the others, and never
     /// outlives them: the search path and the role are also those of what the migrator writes.
     pub(super) fn is_setting(&self, dialect: Dialect) -> bool {
+        // Not of a block that begins with one: that is run, once, and recorded.
         let [first] = self.part.first_words();
-        dialect == Dialect::Postgres && matches!(first.as_str(), "SET" | "RESET")
+        dialect == Dialect::Postgres
+            && self.mode == Mode::EachSession
+            && matches!(first.as_str(), "SET" | "RESET")
     }
 
     /// The same before another statement, on the line of that one.
