@@ -5,7 +5,7 @@ mod support;
 
 use foundation::database::Backend;
 use foundation::on_both_databases;
-use foundation::testing::TestDatabase;
+use foundation::testing::{TestDatabase, maintenance, unique_name};
 use support::folders::{Contents, folder, with};
 use support::{backend, count, texts, versions};
 
@@ -43,6 +43,26 @@ on_both_databases! {
             }
             Backend::Sqlite => assert_eq!(count(&mut connection, "two").await, 1),
         }
+    }
+
+    /// A table that only the session has would be what the next file changes.
+    async fn a_temporary_table_ends_with_its_file(database: TestDatabase) {
+        let (real, temporary) = match backend(&database) {
+            Backend::Postgres => ("public.one", "SET LOCAL search_path TO public;\n"),
+            Backend::Sqlite => ("main.one", "PRAGMA ignore_check_constraints = ON;\nPRAGMA case_sensitive_like = ON;\n"),
+        };
+        let temporary = format!("{temporary}CREATE TEMP TABLE one AS SELECT * FROM {real};\n");
+        let more = "ALTER TABLE one ADD COLUMN more text;\nUPDATE one SET name = 'b' WHERE name LIKE 'a';\n";
+        let folder = folder(&database, "temporary", &[
+            ("1_one.up.sql", "CREATE TABLE one (id integer PRIMARY KEY, name text CHECK (name <> 'c'));\nINSERT INTO one VALUES (1, 'A'), (2, 'a');\n"),
+            ("2_temporary.up.sql", &temporary),
+            ("3_more.up.sql", more),
+        ]);
+        with(&database, &folder, &["up"]).await.ends(0);
+        with(&database, &folder, &["check", "--against-scratch"]).await.ends(0);
+        let mut connection = database.connect().await;
+        let changed = if backend(&database) == Backend::Sqlite { 2 } else { 1 };
+        assert_eq!(count(&mut connection, "one WHERE more IS NULL AND name = 'b'").await, changed);
     }
 }
 
@@ -99,4 +119,45 @@ async fn foreign_keys_stay_off_after_an_undo_in_parts() {
     with(&database, &folder, &["up"]).await.ends(0);
     with(&database, &folder, &["down", "--to", "1"]).await.ends(0);
     assert_eq!(count(&mut database.connect().await, "two").await, 1);
+}
+
+/// Whoever a file acts as, the next one acts as before.
+#[tokio::test]
+async fn a_file_does_not_hand_the_session_over() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let role = unique_name("other");
+    maintenance(&format!("CREATE ROLE {role}")).await;
+    let handed = format!("SET SESSION AUTHORIZATION {role};\n");
+    let files = folder(
+        &database,
+        "handed",
+        &[("1_handed.up.sql", &handed), ("2_two.up.sql", "CREATE TABLE two (id integer);\n")],
+    );
+    with(&database, &files, &["up"]).await.ends(0);
+    let owner = "SELECT tableowner::text AS it FROM pg_tables WHERE tablename = 'two'";
+    assert_eq!(texts(&mut database.connect().await, owner).await.unwrap(), ["postgres"]);
+    maintenance(&format!("DROP ROLE {role}")).await;
+}
+
+/// Foreign keys that were broken before keep no migration back, and those that it breaks do.
+#[tokio::test]
+async fn old_broken_foreign_keys_are_not_the_migrations() {
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    let mut connection = database.connect().await;
+    connection
+        .batch("PRAGMA foreign_keys = OFF; CREATE TABLE p (id integer PRIMARY KEY, name text); CREATE TABLE c (id integer REFERENCES p (id)); INSERT INTO c VALUES (7)")
+        .await
+        .unwrap();
+    let more = ("1_more.up.sql", "CREATE TABLE more (id integer);\n");
+    let broken = ("2_broken.up.sql", "INSERT INTO c VALUES (8);\n");
+    let folder_of = |name: &str, contents: Contents<'_>| folder(&database, name, contents);
+    let run = with(&database, &folder_of("more", &[more]), &["up"]).await.ends(0);
+    run.says(&["foreign keys were broken before", "1 of c point at no row of p"]);
+    let run = with(&database, &folder_of("broken", &[more, broken]), &["up"]).await.ends(65);
+    run.says(&["V2__broken leaves broken foreign keys: 2 of c point at no row of p"]);
+
+    connection.batch("DELETE FROM c; CREATE TABLE odd (name text REFERENCES p (name))").await.unwrap();
+    let other = ("2_other.up.sql", "CREATE TABLE other (id integer);\n");
+    let run = with(&database, &folder_of("odd", &[more, other]), &["up"]).await.ends(0);
+    run.says(&["could not before", "foreign key mismatch"]);
 }

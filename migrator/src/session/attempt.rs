@@ -169,20 +169,20 @@ async fn transaction(
     if connection.backend() == Backend::Sqlite
         && matches!(change.guard, Guard::NotApplied(_) | Guard::Applied(_))
     {
-        sqlite::leave(connection, &change.title).await?;
+        sqlite::leave_as_found(context, connection, &change.title).await?;
     }
+    let record = record.map_or("", String::as_str);
     let has_files = work.iter().any(|it| matches!(it, Work::File { .. }));
-    let after = if has_files { after_file(connection.backend()) } else { "" };
-    connection.commit_with(record.map_or("", String::as_str), after).await?;
-    Ok((Performed::Done, written))
-}
-
-/// What a file has set for the session ends with it: the next one runs as it would by itself.
-fn after_file(backend: Backend) -> &'static str {
-    match backend {
-        Backend::Postgres => postgres::FORGET_SETTINGS,
-        Backend::Sqlite => "",
+    // What a file has left in the session ends with it: the next one runs as it would by itself.
+    match connection.backend() {
+        Backend::Postgres if has_files => connection.commit_with(record, postgres::FORGET_FILE).await?,
+        Backend::Sqlite if has_files => {
+            connection.commit_with(record, "").await?;
+            sqlite::forget_file(connection).await?;
+        }
+        _ => connection.commit_with(record, "").await?,
     }
+    Ok((Performed::Done, written))
 }
 
 /// What was found at the beginning.

@@ -78,15 +78,18 @@ const IS_MARKED: Statement = Statement::write(
 const CURRENT_SCHEMA: Statement = Statement::write("pg_namespace", "SELECT current_schema()::text AS schema");
 /// Keeps, for the length of a transaction, where this session looks for tables and as whom. What pg_dump writes
 /// begins by emptying the search path, and a file may go over to another schema or role for the rest of it.
-pub(super) const KEEP_PLACE: &str = "SELECT set_config('bedplate.search_path', current_setting('search_path'), true), set_config('bedplate.role', current_setting('role'), true)";
+pub(super) const KEEP_PLACE: &str = "SELECT set_config('bedplate.search_path', current_setting('search_path'), true), set_config('bedplate.role', current_setting('role'), true), set_config('bedplate.session', session_user, true)";
 
 /// The same until [`RETURN_IN_SESSION`].
-const KEEP_PLACE_IN_SESSION: &str = "SELECT set_config('bedplate.search_path', current_setting('search_path'), false), set_config('bedplate.role', current_setting('role'), false)";
+const KEEP_PLACE_IN_SESSION: &str = "SELECT set_config('bedplate.search_path', current_setting('search_path'), false), set_config('bedplate.role', current_setting('role'), false), set_config('bedplate.session', session_user, false)";
 
 /// Whether the mark is there, and then back to where the session was, in one question.
 const IS_MARKED_AND_BACK: Statement = Statement::write(
     "pg_settings",
-    "SELECT marked, CASE WHEN marked THEN set_config('role', current_setting('bedplate.role'), false) END AS role,
+    // Another session_authorization takes the role along, so it comes first.
+    "SELECT marked, CASE WHEN marked AND session_user <> current_setting('bedplate.session')
+         THEN set_config('session_authorization', current_setting('bedplate.session'), false) END AS session,
+       CASE WHEN marked THEN set_config('role', current_setting('bedplate.role'), false) END AS role,
        CASE WHEN marked THEN set_config('search_path', current_setting('bedplate.search_path'), false) END AS search_path
      FROM (SELECT coalesce(current_setting('bedplate.in_migration', true), '') = 'yes' AS marked) AS session",
 );
@@ -94,12 +97,14 @@ const IS_MARKED_AND_BACK: Statement = Statement::write(
 /// Goes back there, so that what the migrator writes afterwards goes into its own tables.
 const RETURN: Statement = Statement::write(
     "pg_settings",
-    "SELECT set_config('role', current_setting('bedplate.role'), false), set_config('search_path', current_setting('bedplate.search_path'), false)",
+    "SELECT CASE WHEN session_user <> current_setting('bedplate.session')
+         THEN set_config('session_authorization', current_setting('bedplate.session'), false) END,
+       set_config('role', current_setting('bedplate.role'), false), set_config('search_path', current_setting('bedplate.search_path'), false)",
 );
 
-/// Takes back what a file has set for the session. Where the session looks for tables is said when it begins, and
-/// the role is not reset by this.
-pub(super) const FORGET_SETTINGS: &str = "RESET ALL";
+/// Takes back what a file has set for the session and drops the tables that only it has. Where the session looks
+/// for tables is said when it begins, and the role is not reset by this.
+pub(super) const FORGET_FILE: &str = "RESET ALL; DISCARD TEMP; UNLISTEN *; CLOSE ALL";
 
 const NARROW_VERSION: Statement = Statement::read(
     "pg_attribute",

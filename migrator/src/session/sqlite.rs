@@ -1,13 +1,27 @@
 //! What only SQLite needs.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use foundation::database::{Connection, DatabaseError, Statement};
 
+use super::Context;
 use super::postgres::ended_its_transaction;
 use crate::error::MigratorError;
 
 const BROKEN_FOREIGN_KEYS: Statement = Statement::write(
     "pragma_foreign_key_check",
-    "SELECT \"table\", parent, CAST(count(*) AS BIGINT) AS count FROM pragma_foreign_key_check GROUP BY 1, 2 LIMIT 5",
+    "SELECT \"table\", parent, CAST(count(*) AS BIGINT) AS count FROM pragma_foreign_key_check GROUP BY 1, 2",
+);
+
+/// How many tables with broken foreign keys are named.
+const NAMED: usize = 5;
+
+/// What drops the tables and views that only this session has; their triggers go with them.
+const TEMPORARY: Statement = Statement::write(
+    "sqlite_temp_schema",
+    "SELECT 'DROP ' || type || ' IF EXISTS temp.\"' || replace(name, '\"', '\"\"') || '\"' AS \"drop\" FROM temp.sqlite_schema
+     WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type DESC",
 );
 
 /// With foreign keys on, a table that is rebuilt inside of a transaction takes every row that points at
@@ -19,9 +33,24 @@ pub(super) async fn prepare(connection: &mut Connection) -> Result<(), DatabaseE
     connection.batch("PRAGMA foreign_keys = OFF; PRAGMA busy_timeout = 500").await
 }
 
-/// After a file outside of a transaction, which may have turned them on.
+/// After a statement outside of a transaction, which may have turned them on.
 pub(super) async fn keep_foreign_keys_off(connection: &mut Connection) -> Result<(), DatabaseError> {
     connection.batch("PRAGMA foreign_keys = OFF").await
+}
+
+/// After a file: what it has set for the session, and the tables that only the session has, end with it. Foreign
+/// keys stay off.
+pub(super) async fn forget_file(connection: &mut Connection) -> Result<(), DatabaseError> {
+    connection
+        .batch(
+            "PRAGMA foreign_keys = OFF; PRAGMA case_sensitive_like = OFF; PRAGMA ignore_check_constraints = OFF; \
+             PRAGMA legacy_alter_table = OFF; PRAGMA recursive_triggers = OFF; PRAGMA writable_schema = OFF",
+        )
+        .await?;
+    for row in connection.query(&TEMPORARY, &[]).await? {
+        connection.batch(&row.get::<String>("drop")?).await?;
+    }
+    Ok(())
 }
 
 /// At the beginning of a transaction: a mark that is gone when a file ended it.
@@ -38,20 +67,59 @@ pub(super) async fn still_inside(connection: &mut Connection, title: &str) -> Re
     Ok(enter(connection).await?)
 }
 
+/// How many rows of a table point at no row of another one.
+type Broken = BTreeMap<(String, String), i64>;
+
+async fn broken(connection: &mut Connection) -> Result<Broken, DatabaseError> {
+    let rows = connection.query(&BROKEN_FOREIGN_KEYS, &[]).await?;
+    rows.iter().map(|row| Ok(((row.get("table")?, row.get("parent")?), row.get("count")?))).collect()
+}
+
 /// Before the end of a transaction: that every foreign key points at a row.
 pub(super) async fn leave(connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
-    let broken = connection.query(&BROKEN_FOREIGN_KEYS, &[]).await?;
+    refuse(title, &broken(connection).await?)
+}
+
+/// The same in a file with rows: what was broken before is not the migration's. Another connection sees the file as
+/// it was before the transaction.
+pub(super) async fn leave_as_found(
+    context: &Context,
+    connection: &mut Connection,
+    title: &str,
+) -> Result<(), MigratorError> {
+    let now = broken(connection).await;
+    if now.as_ref().is_ok_and(Broken::is_empty) {
+        return Ok(());
+    }
+    let before = broken(&mut context.connect(Duration::ZERO).await?).await;
+    let now = match (now, &before) {
+        // A foreign key that points at columns which are no key can never be looked at.
+        (Err(error), Err(before)) if error.to_string() == before.to_string() => {
+            tracing::warn!(migration = title, reason = %error, "the foreign keys cannot be looked at, and could not before");
+            return Ok(());
+        }
+        (now, _) => now?,
+    };
+    let before = before.unwrap_or_default();
+    let (old, new): (Broken, Broken) =
+        now.into_iter().partition(|(key, count)| before.get(key).is_some_and(|before| before >= count));
+    if !old.is_empty() {
+        let keys = described(&old);
+        tracing::warn!(migration = title, keys, "foreign keys were broken before, and are as they were");
+    }
+    refuse(title, &new)
+}
+
+fn described(broken: &Broken) -> String {
+    let one = |((table, parent), count): (&(String, String), &i64)| {
+        format!("{count} of {table} point at no row of {parent}")
+    };
+    broken.iter().take(NAMED).map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn refuse(title: &str, broken: &Broken) -> Result<(), MigratorError> {
     if broken.is_empty() {
         return Ok(());
     }
-    let describe = |row: &foundation::database::Row| {
-        Ok(format!(
-            "{} of {} point at no row of {}",
-            row.get::<i64>("count")?,
-            row.get::<String>("table")?,
-            row.get::<String>("parent")?
-        ))
-    };
-    let broken: Vec<String> = broken.iter().map(describe).collect::<Result<_, DatabaseError>>()?;
-    Err(MigratorError::Schema(vec![format!("{title} leaves broken foreign keys: {}", broken.join(", "))]))
+    Err(MigratorError::Schema(vec![format!("{title} leaves broken foreign keys: {}", described(broken))]))
 }

@@ -23,12 +23,13 @@ pub(crate) async fn commit(connection: &mut Connection, title: &str) -> Result<(
     match connection.backend() {
         Backend::Postgres => {
             postgres::still_inside(connection, title).await?;
-            Ok(connection.commit_with("", postgres::FORGET_SETTINGS).await?)
+            Ok(connection.commit_with("", postgres::FORGET_FILE).await?)
         }
         Backend::Sqlite => {
             sqlite::still_inside(connection, title).await?;
             sqlite::leave(connection, title).await?;
-            Ok(connection.commit().await?)
+            connection.commit().await?;
+            Ok(sqlite::forget_file(connection).await?)
         }
     }
 }
@@ -54,7 +55,7 @@ pub(crate) async fn end_parts(connection: &mut Connection) -> Result<(), Migrato
 /// file that rebuilds a table would lose the rows that point at it.
 pub(crate) async fn end_file(connection: &mut Connection) -> Result<(), MigratorError> {
     match connection.backend() {
-        Backend::Postgres => Ok(connection.batch(postgres::FORGET_SETTINGS).await?),
-        Backend::Sqlite => Ok(sqlite::keep_foreign_keys_off(connection).await?),
+        Backend::Postgres => Ok(connection.batch(postgres::FORGET_FILE).await?),
+        Backend::Sqlite => Ok(sqlite::forget_file(connection).await?),
     }
 }
