@@ -9,7 +9,7 @@
 #   scale     three replicas behind one address; each of them answers; one is taken away and no request is lost
 #   outage    the database is killed and away for 20 s: no request fails that a retry does not cure, and the
 #             service is not restarted
-#   backup    the profile takes one; the database's volume is lost; `restore` brings the data back
+#   backup    the profile takes one; `restore` brings back what was deleted, and what was lost with its volume
 #   stop      the service drains: `docker compose stop` ends it with 0
 #
 # Needs Docker with Compose 2.20 and git. Everything it makes is in the project `bedplate-test` and is taken away
@@ -236,6 +236,15 @@ done
 docker compose --profile backup run --rm --no-TTY backup once
 docker compose --profile backup run --rm --no-TTY backup list
 stored=$(query "SELECT count(*) FROM metrics_snapshot WHERE metric_type = 'outage'")
+# The way back of deploy/README.md. The gateway stands alone for longer than its health check is patient.
+docker compose stop --timeout 30 service
+query "DELETE FROM metrics_snapshot WHERE metric_type = 'outage'" >/dev/null
+docker compose --profile backup run --rm --no-TTY backup restore latest
+sleep 25
+state=$(docker inspect --format '{{.State.Health.Status}}' "$(container gateway)")
+[ "$state" = healthy ] || die "without a service the gateway is $state: up --wait may fail on that"
+docker compose up --detach --wait
+[ "$(query "SELECT count(*) FROM metrics_snapshot WHERE metric_type = 'outage'")" = "$stored" ] || die 'the restored data are not what they were'
 docker compose --profile backup down --timeout 30
 docker volume rm "${COMPOSE_PROJECT_NAME}_postgres" >/dev/null
 docker compose up --detach --wait postgres
