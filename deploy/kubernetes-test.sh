@@ -64,18 +64,31 @@ eventually() {
 
 images() {
   export DOCKER_BUILDKIT=1
-  local context
+  local context database
   docker build --target migrator --tag bedplate-migrator:dev "$ROOT"
   docker build --target service --tag bedplate-service:dev "$ROOT"
+  # The bad release is compiled where the good one was, so that only the migrator is compiled again: with both
+  # packages named, its dependencies have the features that they have there.
+  docker build --target build --tag bedplate-build:dev "$ROOT"
   context=$(mktemp -d)
-  cp -R "$ROOT"/{Cargo.toml,Cargo.lock,Dockerfile,.dockerignore,LICENSE-*,foundation,migrator,service} "$context"
   for database in postgres sqlite; do
+    mkdir -p "$context/migrations/$database" "$context/undo/$database"
     # What comes before the mistake has to be rolled back with it.
     printf '%s\n' 'CREATE TABLE half_done (id bigint NOT NULL PRIMARY KEY);' \
-      'INSERT INTO there_is_no_such_table (id) VALUES (1);' >"$context/migrator/migrations/$database/V900__fail.sql"
-    echo 'DROP TABLE half_done;' >"$context/migrator/undo/$database/D900__fail.sql"
+      'INSERT INTO there_is_no_such_table (id) VALUES (1);' >"$context/migrations/$database/V900__fail.sql"
+    echo 'DROP TABLE half_done;' >"$context/undo/$database/D900__fail.sql"
   done
-  docker build --target migrator --tag bedplate-migrator:bad "$context"
+  docker build --tag bedplate-migrator:bad --file - "$context" <<'END'
+FROM bedplate-build:dev AS build
+COPY migrations migrator/migrations
+COPY undo migrator/undo
+RUN --mount=type=cache,id=bedplate-cargo,target=/usr/local/cargo/registry,sharing=locked \
+    host=$(rustc --print host-tuple) \
+    && cargo build --release --locked --target "$host" --package migrator --package service --bin migrator \
+    && cp "target/$host/release/migrator" /out/
+FROM bedplate-migrator:dev
+COPY --from=build /out/migrator /usr/local/bin/migrator
+END
   rm -r "$context"
 }
 
