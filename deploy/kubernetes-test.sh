@@ -332,6 +332,7 @@ migration() {
     code=$(k get pod "$new" --output 'jsonpath={.status.initContainerStatuses[0].state.terminated.exitCode}{.status.initContainerStatuses[0].lastState.terminated.exitCode}')
     check "the new pod stays in Init, its migrator ended with 70 ($code)" test "${code:0:2}" = 70
     check "its log says which migration failed, and why" eventually 60 says_why "$new"
+    check "and so does what k8s/README.md tells to ask" eventually 60 readme_says_why "$new"
     migrators_log "$new" | grep 'there_is_no_such_table' | tail -n 1 | cut -c1-400 || true
   else
     fail "no new pod fails its migration: $(k get pods)"
@@ -355,6 +356,11 @@ bad_pod() {
 migrators_log() {
   k logs "$1" --container migrator --previous 2>/dev/null || true
   k logs "$1" --container migrator 2>/dev/null || true
+}
+# Asked for the deployment, kubectl takes a pod that is ready, whose migrator has nothing to say about it.
+readme_says_why() {
+  k logs --selector app.kubernetes.io/component=service --container migrator --prefix | grep ERROR |
+    grep "pod/$1/migrator.*there_is_no_such_table"
 }
 says_why() { migrators_log "$1" | awk '/V900__fail/ { which = 1 } /there_is_no_such_table/ { why = 1 } END { exit !(which && why) }'; }
 
