@@ -90,6 +90,7 @@ FROM bedplate-migrator:dev
 COPY --from=build /out/migrator /usr/local/bin/migrator
 END
   rm -r "$context"
+  docker image rm bedplate-build:dev >/dev/null
 }
 
 # ---- What is applied ---------------------------------------------------------------------------------
