@@ -251,6 +251,11 @@ for ((second = 0; second < 60; second++)); do
   [ -z "$(docker compose --profile backup exec --no-TTY backup /usr/local/bin/backup.sh list)" ] || break
   sleep 1
 done
+# `down` leaves a volume without a name behind, a new one each time.
+for id in $(docker compose --profile backup ps --all --quiet); do
+  mounted=$(docker inspect --format '{{.Name}} {{range .Mounts}}{{.Name}} {{end}}' "$id")
+  if [[ $mounted =~ [0-9a-f]{64} ]]; then die "a volume has no name: $mounted"; fi
+done
 docker compose --profile backup run --rm --no-TTY backup once
 docker compose --profile backup run --rm --no-TTY backup list
 stored=$(query "SELECT count(*) FROM metrics_snapshot WHERE metric_type = 'outage'")
