@@ -64,19 +64,33 @@ eventually() {
 
 images() {
   export DOCKER_BUILDKIT=1
-  local context
+  local context database
   docker build --target migrator --tag bedplate-migrator:dev "$ROOT"
   docker build --target service --tag bedplate-service:dev "$ROOT"
+  # The bad release is compiled where the good one was, so that only the migrator is compiled again: with both
+  # packages named, its dependencies have the features that they have there.
+  docker build --target build --tag bedplate-build:dev "$ROOT"
   context=$(mktemp -d)
-  cp -R "$ROOT"/{Cargo.toml,Cargo.lock,Dockerfile,.dockerignore,LICENSE-*,foundation,migrator,service} "$context"
   for database in postgres sqlite; do
+    mkdir -p "$context/migrations/$database" "$context/undo/$database"
     # What comes before the mistake has to be rolled back with it.
     printf '%s\n' 'CREATE TABLE half_done (id bigint NOT NULL PRIMARY KEY);' \
-      'INSERT INTO there_is_no_such_table (id) VALUES (1);' >"$context/migrator/migrations/$database/V900__fail.sql"
-    echo 'DROP TABLE half_done;' >"$context/migrator/undo/$database/D900__fail.sql"
+      'INSERT INTO there_is_no_such_table (id) VALUES (1);' >"$context/migrations/$database/V900__fail.sql"
+    echo 'DROP TABLE half_done;' >"$context/undo/$database/D900__fail.sql"
   done
-  docker build --target migrator --tag bedplate-migrator:bad "$context"
+  docker build --tag bedplate-migrator:bad --file - "$context" <<'END'
+FROM bedplate-build:dev AS build
+COPY migrations migrator/migrations
+COPY undo migrator/undo
+RUN --mount=type=cache,id=bedplate-cargo,target=/usr/local/cargo/registry,sharing=locked \
+    host=$(rustc --print host-tuple) \
+    && cargo build --release --locked --target "$host" --package migrator --package service --bin migrator \
+    && cp "target/$host/release/migrator" /out/
+FROM bedplate-migrator:dev
+COPY --from=build /out/migrator /usr/local/bin/migrator
+END
   rm -r "$context"
+  docker image rm bedplate-build:dev >/dev/null
 }
 
 # ---- What is applied ---------------------------------------------------------------------------------
@@ -319,6 +333,7 @@ migration() {
     code=$(k get pod "$new" --output 'jsonpath={.status.initContainerStatuses[0].state.terminated.exitCode}{.status.initContainerStatuses[0].lastState.terminated.exitCode}')
     check "the new pod stays in Init, its migrator ended with 70 ($code)" test "${code:0:2}" = 70
     check "its log says which migration failed, and why" eventually 60 says_why "$new"
+    check "and so does what k8s/README.md tells to ask" eventually 60 readme_says_why "$new"
     migrators_log "$new" | grep 'there_is_no_such_table' | tail -n 1 | cut -c1-400 || true
   else
     fail "no new pod fails its migration: $(k get pods)"
@@ -342,6 +357,11 @@ bad_pod() {
 migrators_log() {
   k logs "$1" --container migrator --previous 2>/dev/null || true
   k logs "$1" --container migrator 2>/dev/null || true
+}
+# Asked for the deployment, kubectl takes a pod that is ready, whose migrator has nothing to say about it.
+readme_says_why() {
+  k logs --selector app.kubernetes.io/component=service --container migrator --prefix | grep ERROR |
+    grep "pod/$1/migrator.*there_is_no_such_table"
 }
 says_why() { migrators_log "$1" | awk '/V900__fail/ { which = 1 } /there_is_no_such_table/ { why = 1 } END { exit !(which && why) }'; }
 
