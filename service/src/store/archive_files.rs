@@ -238,6 +238,26 @@ pub async fn held(
     row.map(|row| Ok(Range { lower: row.get("lower_bound")?, upper: row.get("upper_bound")? })).transpose()
 }
 
+const IS_UNFINISHED: Statement = Statement::read(
+    "archive_file",
+    "SELECT id FROM archive_file WHERE state <> 'archived' AND state IN ('writing', 'verified') \
+       AND metric_type = $1 AND lower_bound < $2 AND upper_bound > $3 LIMIT 1",
+);
+
+/// Whether there is a file of a type that overlaps the range and that a run left in the middle: one that may not
+/// be whole, or whose rows are not all deleted.
+///
+/// # Errors
+/// What the database says.
+pub async fn is_unfinished(
+    database: &Database,
+    metric_type: &str,
+    range: Range,
+) -> Result<bool, DatabaseError> {
+    let values = [metric_type.into(), range.upper.into(), range.lower.into()];
+    Ok(database.query_optional(&IS_UNFINISHED, &values).await?.is_some())
+}
+
 const IN_RANGE: Statement = Statement::read(
     "archive_file",
     concat!(
