@@ -13,6 +13,7 @@ use crate::lifecycle::{Lifecycle, Stage};
 use crate::live_settings::LiveSettings;
 use crate::metrics::RetentionMetrics;
 use crate::settings::AuthSettings;
+use crate::store::deployment;
 use crate::store::prune::{Pruned, delete_batch};
 
 /// How long lies between two rounds, and how much that differs from one to the next, so that replicas which
@@ -73,9 +74,11 @@ impl Prune {
     /// # Errors
     /// What the database says; what was deleted until then stays so.
     pub async fn round(&self) -> Result<u64, DatabaseError> {
+        // A replica whose clock is ahead deletes nothing that is still kept.
+        let now = self.clock.now().min(deployment::now(&self.database.primary()).await?);
         let mut deleted = 0;
         for what in Pruned::ALL {
-            let Some(until) = self.kept_since(what) else { continue };
+            let Some(until) = self.kept_since(what, now) else { continue };
             let of_this = self.delete(what, until).await?;
             if of_this > 0 {
                 tracing::debug!(deleted = of_this, "pruned {}", what.name());
@@ -99,7 +102,7 @@ impl Prune {
     }
 
     /// Up to when things are over; never, where they are kept for longer than time reaches back.
-    fn kept_since(&self, what: Pruned) -> Option<OffsetDateTime> {
+    fn kept_since(&self, what: Pruned, now: OffsetDateTime) -> Option<OffsetDateTime> {
         let retention = match what {
             Pruned::Sessions | Pruned::ApiTokens => Duration::ZERO,
             // The door lets one in that was used exactly so long ago.
@@ -109,7 +112,7 @@ impl Prune {
             Pruned::IdempotencyKeys => self.settings.idempotency_retention,
             Pruned::AuditEvents => self.settings.audit_retention,
         };
-        self.clock.now().checked_sub(time::Duration::try_from(retention).ok()?)
+        now.checked_sub(time::Duration::try_from(retention).ok()?)
     }
 }
 

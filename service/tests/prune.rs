@@ -131,6 +131,23 @@ on_both_databases! {
         assert_eq!(counts(&pool).await[2], 0);
     }
 
+    /// What is deleted early is gone for all replicas: the clock of one of them is not enough.
+    async fn a_clock_that_is_ahead_deletes_nothing_early(database: TestDatabase) {
+        migrate(&database).await;
+        let accounts = Accounts::new(database.open());
+        let pool = &accounts.database;
+        let user = accounts.user("user", Kind::default()).await;
+        let now = Clock::system().now();
+        accounts.session_until(user, now + Duration::HOUR).await;
+        execute(pool, "UPDATE session SET last_used_at = $1", &[now.into()]).await;
+        accounts.token_until(user, "users:read", now + Duration::HOUR).await;
+        leave(&accounts, user, now).await;
+        assert_eq!(prune(pool, now + Duration::days(30)).round().await.unwrap(), 0);
+        assert_eq!(counts(pool).await, [1; 5]);
+        // One that is behind keeps more than it has to.
+        assert_eq!(prune(pool, now - Duration::days(30)).round().await.unwrap(), 0);
+    }
+
     /// Two replicas at the same time are in nobody's way.
     async fn replicas_prune_together(database: TestDatabase) {
         migrate(&database).await;

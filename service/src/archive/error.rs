@@ -31,6 +31,11 @@ pub enum ArchiveError {
     /// Others used what was to be taken apart, all the time.
     #[error("others used a partition, or rows of it, all the time; the next run tries again: {0}")]
     InUse(DatabaseError),
+    /// A run left something in the middle of what is to be brought back.
+    #[error(
+        "a run was interrupted; run `service archive run` first: it finishes what lies in this range of {0}"
+    )]
+    Unfinished(String),
     /// There is nowhere to archive to.
     #[error("there is no place to archive to: set ARCHIVE_URL")]
     NoPlace,
@@ -48,7 +53,9 @@ impl ArchiveError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Database(error) | Self::Lease(LeaseError::Database(error)) => error.exit(),
-            Self::Lease(LeaseError::Lost(_)) | Self::Stopped | Self::InUse(_) => Exit::Interrupted,
+            Self::Lease(LeaseError::Lost(_)) | Self::Stopped | Self::InUse(_) | Self::Unfinished(_) => {
+                Exit::Interrupted
+            }
             Self::NoPlace => Exit::Configuration,
             Self::Storage(_) | Self::Io(_) | Self::Away | Self::Damaged { .. } => Exit::Migration,
         }

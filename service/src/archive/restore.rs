@@ -1,5 +1,6 @@
 //! The way back: rows of the archive into the table, for a time.
 
+use foundation::database::Backend;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -12,7 +13,7 @@ use crate::domain::partitions::Range;
 use crate::leases::LeaseGuard;
 use crate::partitions::Partitions;
 use crate::store::archive_rows::INSERTED_AT_ONCE;
-use crate::store::{archive_files, archive_rows, audit_events};
+use crate::store::{archive_files, archive_rows, audit_events, detached_rows, partitions};
 
 /// Files that are asked for together, statements of one transaction, at most.
 const PAGE: u32 = 100;
@@ -45,8 +46,9 @@ impl Archiving {
     /// runs the policies or brings something back. `event` tells of it.
     ///
     /// # Errors
-    /// A file is damaged or cannot be read, or what the database says. What was brought back until then is
-    /// there, and the same asked again brings the rest.
+    /// [`ArchiveError::Unfinished`]: a run has to end first, and nothing was done. A file is damaged or cannot be
+    /// read, or what the database says: what was brought back until then is there, and the same asked again
+    /// brings the rest.
     pub async fn restore(
         &self,
         asked: &Restore,
@@ -67,6 +69,9 @@ impl Archiving {
         asked: &Restore,
         event: &AuditEvent,
     ) -> Result<Restored, ArchiveError> {
+        if self.is_unfinished(asked).await? {
+            return Err(ArchiveError::Unfinished(asked.metric_type.clone()));
+        }
         let mut transaction = self.database.begin().await?;
         audit_events::insert(&mut transaction, event).await?;
         transaction.commit().await?;
@@ -88,6 +93,26 @@ impl Archiving {
                 done.files += 1;
             }
         }
+    }
+
+    /// Whether a run left rows of what is asked for in the middle: those that it deleted would not come back, and
+    /// the next run would delete the others, whatever was said to it.
+    async fn is_unfinished(&self, asked: &Restore) -> Result<bool, ArchiveError> {
+        let (database, metric_type) = (&self.database, asked.metric_type.as_str());
+        if archive_files::is_unfinished(database, metric_type, asked.range).await? {
+            return Ok(true);
+        }
+        if database.backend() == Backend::Sqlite {
+            return Ok(false);
+        }
+        for detached in partitions::detached(database).await? {
+            if detached.range.overlaps(&asked.range)
+                && detached_rows::types(database, &detached.name).await?.iter().any(|it| it == metric_type)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn open(&self) -> Result<Objects, ArchiveError> {

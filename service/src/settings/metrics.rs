@@ -70,6 +70,9 @@ foundation::settings! {
         /// How long a stream may make the service wait for what comes next, and how long whoever reads one
         /// may wait before taking more.
         stream_idle_timeout: Duration = "30s",
+        /// How long reading a stream may take, however slowly: it keeps the disk from being cleaned up. It is
+        /// broken off then, and whoever reads it goes on from its last line.
+        stream_timeout: Duration = "1h",
         /// How many streams are written at the same time, and how many read; further ones get 503.
         streams: NonZeroU32 = "4",
     }
@@ -113,6 +116,7 @@ impl MetricsSettings {
         bound("METRICS_WRITE_PAST", self.write_past, Duration::ZERO, 36_600 * DAY);
         bound("METRICS_WRITE_AHEAD", self.write_ahead, Duration::ZERO, 366 * DAY);
         bound("METRICS_STREAM_IDLE_TIMEOUT", self.stream_idle_timeout, SHORTEST, HOUR);
+        bound("METRICS_STREAM_TIMEOUT", self.stream_timeout, SHORTEST, 31 * DAY);
         // What reads JSON goes no deeper.
         check_most(environment, "METRICS_DATA_DEPTH", self.data_depth.get(), 100);
         check_most(environment, "METRICS_DATA_KEYS", self.data_keys.get(), 100_000);

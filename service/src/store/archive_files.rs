@@ -216,15 +216,29 @@ pub async fn of_detached(database: &Database, name: &str) -> Result<Vec<ArchiveF
     database.query(&OF_DETACHED, &[name.into()]).await?.iter().map(from_row).collect()
 }
 
+const IS_WRITING_DETACHED: Statement = Statement::read(
+    "archive_file",
+    "SELECT id FROM archive_file WHERE state = 'writing' AND detached = $1 LIMIT 1",
+);
+
+/// Whether there is a file with rows of this detached partition of which it is not known yet whether it is whole.
+///
+/// # Errors
+/// What the database says.
+pub async fn is_writing_detached(database: &Database, name: &str) -> Result<bool, DatabaseError> {
+    Ok(database.query_optional(&IS_WRITING_DETACHED, &[name.into()]).await?.is_some())
+}
+
 const HELD: Statement = Statement::read(
     "archive_file",
     "SELECT lower_bound, upper_bound FROM archive_file \
-     WHERE state IN ('restored', 'verified') AND state <> 'archived' AND lower_bound < $1 AND upper_bound > $2 \
+     WHERE state <> 'archived' AND lower_bound < $1 AND upper_bound > $2 \
        AND ($3 = '' OR metric_type = $3) ORDER BY upper_bound DESC LIMIT 1",
 );
 
-/// The range of a file whose rows may be in the table too, because they were restored or are not deleted yet:
-/// one that overlaps this range, of this type or of any; of several the one that reaches furthest.
+/// The range of a file whose rows may be in the table too, because they were restored or are not deleted yet, or
+/// because it is not known yet whether the file is whole, and nothing may go to a second one until it is: one
+/// that overlaps this range, of this type or of any; of several the one that reaches furthest.
 ///
 /// # Errors
 /// What the database says.
@@ -236,6 +250,26 @@ pub async fn held(
     let values = [range.upper.into(), range.lower.into(), metric_type.unwrap_or_default().into()];
     let row = database.query_optional(&HELD, &values).await?;
     row.map(|row| Ok(Range { lower: row.get("lower_bound")?, upper: row.get("upper_bound")? })).transpose()
+}
+
+const IS_UNFINISHED: Statement = Statement::read(
+    "archive_file",
+    "SELECT id FROM archive_file WHERE state <> 'archived' AND state IN ('writing', 'verified') \
+       AND metric_type = $1 AND lower_bound < $2 AND upper_bound > $3 LIMIT 1",
+);
+
+/// Whether there is a file of a type that overlaps the range and that a run left in the middle: one that may not
+/// be whole, or whose rows are not all deleted.
+///
+/// # Errors
+/// What the database says.
+pub async fn is_unfinished(
+    database: &Database,
+    metric_type: &str,
+    range: Range,
+) -> Result<bool, DatabaseError> {
+    let values = [metric_type.into(), range.upper.into(), range.lower.into()];
+    Ok(database.query_optional(&IS_UNFINISHED, &values).await?.is_some())
 }
 
 const IN_RANGE: Statement = Statement::read(

@@ -86,6 +86,20 @@ pub async fn was_scheduled_since(database: &Database, since: OffsetDateTime) -> 
     Ok(database.query_optional(&LAST_SCHEDULED, &[first_id(since).into()]).await?.is_some())
 }
 
+const IS_RUNNING: Statement = Statement::read(
+    "archive_run",
+    "SELECT id FROM archive_run WHERE state = 'running' AND is_dry_run = $1 LIMIT 1",
+);
+
+/// Whether a run is written down that changes something and has not come to its end: it is under way, or it was
+/// killed.
+///
+/// # Errors
+/// What the database says.
+pub async fn is_running(database: &Database) -> Result<bool, DatabaseError> {
+    Ok(database.query_optional(&IS_RUNNING, &[false.into()]).await?.is_some())
+}
+
 const INSERT: Statement = Statement::write(
     "archive_run",
     "INSERT INTO archive_run (id, reason, requested_by, is_dry_run, state, fencing, started_at) \

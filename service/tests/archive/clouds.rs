@@ -232,6 +232,49 @@ on_both_databases! {
         assert_eq!(bucket.names(), Vec::<String>::new());
     }
 
+    /// A run ends after a file and its manifest were written, and the next cannot read one of them, once: the rows
+    /// wait for the run after that, whether they are in the table or in a detached partition.
+    async fn rows_of_a_file_that_cannot_be_read_once_go_to_no_second_one(test: TestDatabase) {
+        let (world, bucket) = Bucket::world(test).await;
+        world.policy("cpu", 5, "archive", true).await;
+        let mut archived = Rows::new();
+        for (day, has_kept, is_of_manifest) in [(23, false, true), (22, true, true), (21, false, false), (20, true, false)] {
+            world.fill("cpu", [day], 50).await;
+            if has_kept {
+                world.fill("kept", [day], 1).await;
+            }
+            let all = world.table_with_detached().await;
+            archived.extend(all.clone().into_iter().filter(|(_, row)| row.2 == "cpu"));
+            let lifecycle = Lifecycle::default();
+            let stopping = lifecycle.clone();
+            bucket.before_each_answer(move |asked| {
+                if asked.is_of_manifest() && asked.method == Method::PUT {
+                    stopping.advance(Stage::Draining);
+                }
+                Box::pin(async { None })
+            });
+            let asked = Asked { reason: RunReason::CommandLine, requested_by: None, is_dry_run: false, unless_since: None };
+            let run = world.archiving.begin(&asked, |_| None).await.unwrap().unwrap();
+            assert_eq!(run.work(&lifecycle).await.state, RunState::Abandoned);
+            assert!(world.states().await.contains("writing"));
+            let names = bucket.names();
+            let fails = AtomicBool::new(true);
+            bucket.before_each_answer(move |asked| {
+                let is_it = asked.method == Method::GET
+                    && (if is_of_manifest { asked.is_of_manifest() } else { asked.is_of_file() });
+                let fails = is_it && fails.swap(false, Ordering::Relaxed);
+                Box::pin(async move { fails.then_some(403) })
+            });
+            let done = world.run(false).await;
+            assert_eq!((done.state, done.figures), (RunState::Failed, Default::default()), "{done:?}");
+            assert_eq!((world.table_with_detached().await, bucket.names()), (all, names));
+            bucket.answer_again();
+            succeeded(&world.run(false).await);
+            assert_eq!(world.archived(&["archived"]).await, archived);
+            assert!(world.table_with_detached().await.values().all(|row| row.2 == "kept"));
+        }
+    }
+
     async fn a_policy_that_is_disabled_in_the_middle_of_a_run_is_obeyed(test: TestDatabase) {
         let (world, bucket) = Bucket::world(test).await;
         world.fill("cpu", 20..24, 10).await;

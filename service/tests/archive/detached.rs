@@ -7,12 +7,14 @@ use foundation::settings::Environment;
 use foundation::testing::{TestDatabase, database_settings, eventually, maintenance, pooled, unique_name};
 use migrator::Migrator;
 use migrator::stop::Stop;
+use service::archive::{Restore, Restored};
 use service::domain::archive_runs::{ArchiveRun, RunState};
-use service::domain::partitions::Width;
+use service::domain::partitions::{Range, Width};
 use service::partitions::Partitions;
 use service::store;
 use time::Duration;
 
+use super::restores::restored_event;
 use super::world::{NOW, Rows, World, archiving, days_ago, run};
 
 /// How long anything may take before a test calls it broken.
@@ -104,6 +106,25 @@ async fn what_was_verified_before_the_kill_is_not_archived_twice() {
     assert_eq!((detached(&world).await, world.table().await), (0, Rows::new()));
     assert_eq!(world.archived(&["archived"]).await, all);
     assert_eq!(done.figures.rows_archived, 600);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_in_a_detached_partition_is_no_part_of_a_restore() {
+    let world = world().await;
+    world.fill("cpu", [20], 30).await;
+    world.policy("cpu", 5, "archive", true).await;
+    let all = world.table().await;
+    detach(&world, 20).await;
+    let range = Range { lower: days_ago(20), upper: days_ago(19) };
+    let asked = Restore { metric_type: "cpu".to_owned(), range, until: NOW + Duration::days(2) };
+    let error = world.archiving.restore(&asked, &restored_event()).await.unwrap_err();
+    assert!(error.to_string().starts_with("a run was interrupted"), "{error}");
+    let other = Restore { metric_type: "disk".to_owned(), ..asked.clone() };
+    let none = Some(Restored::default());
+    assert_eq!(world.archiving.restore(&other, &restored_event()).await.unwrap(), none);
+    succeeded(&world.run(false).await);
+    let done = world.archiving.restore(&asked, &restored_event()).await.unwrap().unwrap();
+    assert_eq!((done.inserted, world.table().await), (30, all));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -231,7 +252,7 @@ async fn the_service_s_role_may_do_all_of_it() {
     );
     // And what was taken out by this role is put back by another of its kind.
     let mut transaction = database.begin().await.unwrap();
-    let range = service::domain::partitions::Range { lower: days_ago(20), upper: days_ago(19) };
+    let range = Range { lower: days_ago(20), upper: days_ago(19) };
     let taken = store::partitions::detach(&mut transaction, range, std::time::Duration::from_secs(1)).await;
     assert!(taken.unwrap().is_some());
     transaction.commit().await.unwrap();

@@ -103,6 +103,39 @@ on_both_databases! {
         assert_eq!(world.states().await.into_iter().collect::<Vec<_>>(), ["archived"]);
     }
 
+    /// What an interrupted run deleted already would stay away, and what it did not the next one deletes.
+    async fn nothing_comes_back_in_the_middle_of_an_interrupted_run(test: TestDatabase) {
+        let world = World::start(test).await;
+        world.fill("cpu", 20..22, 10).await;
+        world.fill("kept", 20..22, 1).await;
+        let all = world.table().await;
+        world.policy("cpu", 10, "archive", true).await;
+        assert_eq!(world.run(false).await.state, RunState::Succeeded);
+        let range = Range { lower: days_ago(20), upper: days_ago(19) };
+        let asked = Restore { metric_type: "cpu".to_owned(), range, until: NOW + Duration::days(2) };
+        let of_range: [foundation::database::Value; 1] = [range.lower.into()];
+        // Killed before the file was verified, and when its rows were deleted.
+        let states = ["state = 'writing', rows = NULL, bytes = NULL, sha256 = NULL", "state = 'verified'"];
+        for state in states {
+            let sql = format!("UPDATE archive_file SET {state} WHERE lower_bound = $1 AND state = 'archived'");
+            assert_eq!(world.execute(&sql, &of_range).await, 1);
+            let (table, states) = (world.table().await, world.states().await);
+            let error = world.archiving.restore(&asked, &restored_event()).await.unwrap_err();
+            assert_eq!(error.exit().code(), 75, "{error}");
+            assert!(error.to_string().contains("a run was interrupted; run `service archive run` first"), "{error}");
+            assert_eq!((world.table().await, world.states().await), (table, states), "nothing was done");
+            // Other days of the type, and other types, have nothing to do with it.
+            assert_eq!(restore(&world, "cpu", 22..23).await.files, 0);
+            assert_eq!(restore(&world, "disk", 20..21).await.files, 0);
+            assert_eq!(world.run(false).await.state, RunState::Succeeded);
+        }
+        let done = world.archiving.restore(&asked, &restored_event()).await.unwrap().unwrap();
+        assert_eq!(done, Restored { files: 1, rows: 10, inserted: 10 });
+        let before = days_ago(20);
+        let expected: Rows = all.into_iter().filter(|(_, row)| row.2 == "kept" || row.0 >= before).collect();
+        assert_eq!(world.table().await, expected);
+    }
+
     /// However many files cannot be finished, each other has its turn.
     async fn more_than_a_page_of_lost_files_keep_none_from_its_turn(test: TestDatabase) {
         let world = World::start(test).await;

@@ -12,7 +12,7 @@ use service::domain::archive_runs::{RunReason, RunState};
 use service::lifecycle::{Lifecycle, Stage};
 use time::macros::datetime;
 
-use super::world::{World, archiving};
+use super::world::{NOW, World, archiving};
 
 on_both_databases! {
     async fn replicas_run_once_in_the_hour_of_a_day(test: TestDatabase) {
@@ -63,6 +63,39 @@ on_both_databases! {
         };
         eventually(Duration::from_secs(20), "another run", async || states().await == ["abandoned", "succeeded"]).await;
         assert_eq!(world.table().await.len(), 0);
+        lifecycle.advance(Stage::Draining);
+        replica.await.unwrap();
+    }
+
+    /// Whoever asked for it, and whatever hour it is.
+    async fn a_run_that_was_killed_outside_of_its_hour_is_followed_by_the_next(test: TestDatabase) {
+        let world = World::start(test).await;
+        world.fill("cpu", [20], 10).await;
+        world.policy("cpu", 5, "delete", true).await;
+        let lifecycle = Lifecycle::default();
+        let archiving = archiving(&world.test, &world.test.open(), Clock::fixed(NOW), &[]);
+        assert_ne!(NOW.hour(), archiving.live.current().archive_run_hour);
+        let replica = tokio::spawn(run_daily(archiving, Duration::from_millis(10), lifecycle.clone()));
+        let states = async || {
+            let rows = world.query("SELECT state FROM archive_run ORDER BY id", &[]).await;
+            rows.iter().map(|row| row.get::<String>("state").unwrap()).collect::<Vec<_>>()
+        };
+        let killed = async |is_dry_run: bool| {
+            let begun = foundation::entropy::Entropy::system().uuid_v7(NOW - time::Duration::MINUTE);
+            let sql = "INSERT INTO archive_run (id, reason, is_dry_run, state, fencing, started_at) \
+                       VALUES ($1, 'request', $2, 'running', 0, $3)";
+            world.execute(sql, &[begun.into(), is_dry_run.into(), NOW.into()]).await;
+        };
+        // One that changes nothing leaves nothing to be finished.
+        killed(true).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!((states().await, world.table().await.len()), (vec!["running".to_owned()], 10));
+        killed(false).await;
+        let followed = async || states().await == ["abandoned", "abandoned", "succeeded"];
+        eventually(Duration::from_secs(20), "another run", followed).await;
+        assert_eq!(world.table().await.len(), 0);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(states().await.len(), 3, "one is enough");
         lifecycle.advance(Stage::Draining);
         replica.await.unwrap();
     }

@@ -8,7 +8,7 @@ use foundation::database::{DatabaseError, RowStream};
 use futures_util::StreamExt as _;
 use poem::Body;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::bodies::write_snapshot;
 use crate::actions::ActionError;
@@ -45,12 +45,24 @@ pub(super) fn failure(incomplete: Incomplete) -> Failure {
     if stored == 0 { failure } else { Failure::Incomplete(Box::new(failure), stored) }
 }
 
+/// Why a stream that is read is broken off, for the log.
+#[derive(Debug, thiserror::Error)]
+enum BrokenOff {
+    #[error("nobody takes it")]
+    Idle,
+    #[error("it took as long as one may")]
+    TooLong,
+}
+
 /// Rows on their way to a client.
 pub(super) struct Outgoing {
     pub(super) rows: RowStream<'static>,
     pub(super) metric_type: String,
     /// How long the client may take no chunk.
     pub(super) patience: Duration,
+    /// When it is broken off at the latest: until then it holds a snapshot of the database, which nothing that
+    /// is deleted meanwhile can be cleaned up behind, and a lock that keeps partitions from being dropped.
+    pub(super) until: Instant,
     pub(super) permit: OwnedSemaphorePermit,
 }
 
@@ -75,25 +87,35 @@ impl Outgoing {
     }
 
     async fn send(mut self, sender: &mpsc::Sender<io::Result<Bytes>>) {
+        if let Err(reason) = self.send_all(sender).await {
+            tracing::warn!(%reason, "a stream of snapshots is broken off");
+            // The channel may be full, so that this waits until somebody takes it, or is gone.
+            drop(self.rows);
+            drop(self.permit);
+            let _sent = sender.send(Err(io::ErrorKind::TimedOut.into())).await;
+        }
+    }
+
+    async fn send_all(&mut self, sender: &mpsc::Sender<io::Result<Bytes>>) -> Result<(), BrokenOff> {
         loop {
-            let (chunk, is_end) = match self.next_chunk().await {
+            // Whatever is ready at once comes before the end of the time.
+            if Instant::now() >= self.until {
+                return Err(BrokenOff::TooLong);
+            }
+            let next = timeout_at(self.until, self.next_chunk()).await.map_err(|_| BrokenOff::TooLong)?;
+            let (chunk, is_end) = match next {
                 Ok((chunk, is_end)) => (Ok(chunk), is_end),
                 Err(error) => {
                     tracing::warn!(%error, "a stream of snapshots is broken off");
                     (Err(io::Error::other(error)), true)
                 }
             };
-            match timeout(self.patience, sender.send(chunk)).await {
+            let left = self.until.saturating_duration_since(Instant::now());
+            match timeout(self.patience.min(left), sender.send(chunk)).await {
                 Ok(Ok(())) if !is_end => {}
-                Ok(_) => return,
-                Err(_) => {
-                    tracing::warn!("a stream of snapshots is broken off, because nobody takes it");
-                    // The channel is full, so that this waits until somebody does, or is gone.
-                    drop(self.rows);
-                    drop(self.permit);
-                    let _sent = sender.send(Err(io::ErrorKind::TimedOut.into())).await;
-                    return;
-                }
+                Ok(_) => return Ok(()),
+                Err(_) if left < self.patience => return Err(BrokenOff::TooLong),
+                Err(_) => return Err(BrokenOff::Idle),
             }
         }
     }

@@ -11,6 +11,7 @@ use poem::{Body, Request};
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Query};
 use time::OffsetDateTime;
+use tokio::time::Instant;
 
 use self::answers::{OfRead, OfWrite};
 pub use self::answers::{SnapshotList, SnapshotsWritten};
@@ -141,9 +142,16 @@ impl MetricsSnapshotsApi {
         after: Option<Position>,
         limit: Option<u32>,
     ) -> Result<SnapshotList, Refused<OfRead>> {
+        let begun = Instant::now();
         let (rows, permit) = self.snapshots.stream(&filter, order, after, limit).await?;
-        let patience = self.snapshots.settings.stream_idle_timeout;
-        let outgoing = Outgoing { rows, metric_type: filter.metric_type, patience, permit };
+        let settings = &self.snapshots.settings;
+        let outgoing = Outgoing {
+            rows,
+            metric_type: filter.metric_type,
+            patience: settings.stream_idle_timeout,
+            until: begun + settings.stream_timeout,
+            permit,
+        };
         Ok(SnapshotList::Lines(outgoing.into_body().await.map_err(Failure::Database)?))
     }
 

@@ -106,6 +106,35 @@ impl Archiving {
             guard.release().await;
             return Ok(None);
         }
+        self.begin_with(guard, asked, event).await.map(Some)
+    }
+
+    /// Begins a run in the place of one that was killed; nothing when there is none, or when another process has
+    /// the duty: then it is under way.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn make_up(&self) -> Result<Option<Run>, ArchiveError> {
+        // It is asked for the duty only where it may be needed, and looked at once more with it.
+        if !archive_runs::is_running(&self.database).await? {
+            return Ok(None);
+        }
+        let Some(guard) = self.leases.acquire(LEASE).await? else { return Ok(None) };
+        if !archive_runs::is_running(&self.database).await? {
+            guard.release().await;
+            return Ok(None);
+        }
+        let asked =
+            Asked { reason: RunReason::Schedule, requested_by: None, is_dry_run: false, unless_since: None };
+        self.begin_with(guard, &asked, |_| None).await.map(Some)
+    }
+
+    async fn begin_with(
+        &self,
+        guard: LeaseGuard,
+        asked: &Asked,
+        event: impl FnOnce(Uuid) -> Option<AuditEvent>,
+    ) -> Result<Run, ArchiveError> {
         let now = self.now().await?;
         let record = ArchiveRun {
             id: self.entropy.uuid_v7(now),
@@ -134,7 +163,7 @@ impl Archiving {
                 "a run of the archive policies was not finished; this one begins there"
             );
         }
-        Ok(Some(Run { archiving: self.clone(), guard, record }))
+        Ok(Run { archiving: self.clone(), guard, record })
     }
 }
 

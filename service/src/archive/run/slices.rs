@@ -62,8 +62,8 @@ impl Work<'_> {
         }
     }
 
-    /// A range that overlaps the slice and is left alone: what was restored, and partitions of which this run
-    /// is done.
+    /// A range that overlaps the slice and is left alone: what was restored, what a file has that is not
+    /// finished, and partitions of which this run is done.
     async fn obstacle(&self, name: &str, slice: Range) -> Result<Option<Range>, ArchiveError> {
         if let Some(range) = self.left_alone.iter().find(|range| range.overlaps(&slice)) {
             return Ok(Some(*range));
