@@ -1,5 +1,6 @@
 //! The SQL that brings one schema to another.
 
+mod casts;
 mod enums;
 mod grants;
 mod postgres;
