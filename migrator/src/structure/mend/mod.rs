@@ -3,9 +3,11 @@
 mod casts;
 mod enums;
 mod grants;
+mod identity;
 mod postgres;
 mod postgres_columns;
 mod postgres_parts;
+mod renamed;
 mod sqlite;
 
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::postgres_columns::{self, Touched};
-use super::{Mend, enums, gone, grants, postgres_parts};
+use super::{Mend, enums, gone, grants, postgres_parts, renamed};
 use crate::structure::clauses::{self, in_order_of_foreign_keys, in_order_of_reading};
 use crate::structure::names::quote_name;
 use crate::structure::{Constraint, ConstraintKind, Index, Structure, View};
@@ -20,6 +20,7 @@ pub(super) struct Way<'a> {
 
 pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
     let mut out = Mend::default();
+    let from = &renamed::rename(from, to, &mut out);
     let enums = enums::rebuilt(from, to);
     let touched = postgres_columns::touched(from, to, &enums);
     let way = Way { from, to, enums, touched };
@@ -169,7 +170,16 @@ fn sequences(from: &Structure, to: &Structure, out: &mut Mend) {
     for (name, sequence) in &to.sequences {
         let (quoted, definition) = (quote_name(name), &sequence.definition);
         match from.sequences.get(name) {
-            None => out.run(format!("CREATE SEQUENCE {quoted} {definition}")),
+            None => {
+                if let Some((table, column)) = &sequence.owned_by
+                    && from.tables.get(table).is_some_and(|it| it.column(column).is_some())
+                {
+                    out.warnings.push(format!(
+                        "{table}.{column} begins to count anew: set it above what is there (ALTER SEQUENCE {quoted} RESTART WITH)"
+                    ));
+                }
+                out.run(format!("CREATE SEQUENCE {quoted} {definition}"));
+            }
             Some(before) => {
                 if before.owned_by.is_some() && before.owned_by != sequence.owned_by {
                     out.run(format!("ALTER SEQUENCE {quoted} OWNED BY NONE"));

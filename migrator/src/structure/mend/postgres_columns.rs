@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::postgres::Way;
-use super::{Mend, casts, enums, postgres_parts};
+use super::{Mend, casts, enums, identity, postgres_parts};
 use crate::source::Dialect;
 use crate::structure::clauses;
 use crate::structure::names::{mentions, quote_name};
@@ -156,7 +156,7 @@ impl Alter<'_> {
         if old.default.is_some() && (new.default.is_none() || retyped) {
             self.run(&format!("ALTER COLUMN {name} DROP DEFAULT"));
         }
-        if old.identity.is_some() && (old.identity != new.identity || retyped) {
+        if old.identity.is_some() && new.identity.is_none() {
             self.run(&format!("ALTER COLUMN {name} DROP IDENTITY"));
         }
         if retyped {
@@ -195,8 +195,11 @@ impl Alter<'_> {
                 .push(format!("{}.{} refuses NULL now: this fails where there is one", self.table, new.name));
             self.run(&format!("ALTER COLUMN {name} SET NOT NULL"));
         }
+        if let Some(change) = identity::change(old, new) {
+            self.run(&format!("ALTER COLUMN {name} {change}"));
+        }
         if let Some(identity) = &new.identity
-            && (retyped || old.identity.as_ref() != Some(identity))
+            && old.identity.is_none()
         {
             self.out.warnings.push(format!(
                 "{}.{} begins to count anew: set it above what is there (ALTER TABLE ... RESTART WITH)",
