@@ -205,6 +205,9 @@ pub struct Routine {
     /// Whether it names a table in its arguments, its result or a body that is parsed when it is made.
     #[serde(default)]
     pub after_tables: bool,
+    /// The views that it names there.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub views: BTreeSet<String>,
 }
 
 /// A domain.

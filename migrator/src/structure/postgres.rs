@@ -8,7 +8,7 @@ mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use foundation::database::{Connection, DatabaseError, Row};
+use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Row};
 
 use super::{
     Column, Constraint, ConstraintKind, Domain, Grant, Index, Partition, Routine, Sequence, Structure, Table,
@@ -39,7 +39,11 @@ pub(super) async fn read(connection: &mut Connection) -> Result<Structure, Datab
         let definition: Option<String> = row.get("definition")?;
         let definition = definition
             .map(|it| it.replacen(&format!("{kind} {prefix}"), &format!("{kind} "), 1).trim_end().to_owned());
-        let routine = Routine { kind, definition, after_tables: row.get("after_tables")? };
+        let views = serde_json::from_str(&row.get::<String>("views")?).map_err(|error| {
+            DatabaseError::new(DatabaseErrorKind::Conversion, "the views of a routine are no list")
+                .caused_by(error)
+        })?;
+        let routine = Routine { kind, definition, after_tables: row.get("after_tables")?, views };
         structure.routines.insert(row.get("signature")?, routine);
     }
     relations(connection, &mut structure).await?;

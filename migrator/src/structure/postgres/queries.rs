@@ -115,7 +115,7 @@ pub(super) const SEQUENCES: Statement = Statement::read(
     ),
 );
 
-/// The definition has the name of the schema in its head.
+/// The definition has the name of the schema in its head. The functions that make values of a range are its type's.
 pub(super) const ROUTINES: Statement = Statement::read(
     "pg_proc",
     concat!(
@@ -126,8 +126,16 @@ pub(super) const ROUTINES: Statement = Statement::read(
            EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
              AND (d.refclassid = 'pg_class'::regclass OR d.refclassid = 'pg_type'::regclass
                AND EXISTS (SELECT 1 FROM pg_type t LEFT JOIN pg_type e ON e.oid = t.typelem
-                 JOIN pg_class r ON r.oid IN (t.typrelid, e.typrelid) AND r.relkind <> 'c' WHERE t.oid = d.refobjid))) AS after_tables
-         FROM pg_proc p WHERE p.pronamespace = ",
+                 JOIN pg_class r ON r.oid IN (t.typrelid, e.typrelid) AND r.relkind <> 'c' WHERE t.oid = d.refobjid))) AS after_tables,
+           (SELECT coalesce(json_agg(DISTINCT v.relname::text), '[]') FROM pg_depend d
+              LEFT JOIN pg_type t ON d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
+              LEFT JOIN pg_type e ON e.oid = t.typelem
+              JOIN pg_class v ON v.relkind IN ('v', 'm') AND v.relnamespace = p.pronamespace
+                AND (d.refclassid = 'pg_class'::regclass AND v.oid = d.refobjid OR v.oid IN (t.typrelid, e.typrelid))
+            WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid)::text AS views
+         FROM pg_proc p WHERE NOT EXISTS (SELECT 1 FROM pg_depend i WHERE i.classid = 'pg_proc'::regclass
+             AND i.objid = p.oid AND i.refclassid = 'pg_type'::regclass AND i.deptype = 'i')
+           AND p.pronamespace = ",
         schema!(),
         " AND ",
         of_no_extension!("pg_proc", "p.oid")
