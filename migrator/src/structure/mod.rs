@@ -79,6 +79,9 @@ pub struct Table {
     /// Its triggers, each as the statement that makes it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub triggers: BTreeMap<String, String>,
+    /// Its rules, each as the statement that makes it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rules: BTreeMap<String, String>,
     /// Its policies, each as the statement that makes it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub policies: BTreeMap<String, String>,
@@ -193,6 +196,9 @@ pub struct View {
     /// Its triggers, each as the statement that makes it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub triggers: BTreeMap<String, String>,
+    /// Its rules, except for the one that is its query, each as the statement that makes it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rules: BTreeMap<String, String>,
 }
 
 /// A function or a procedure.

@@ -95,6 +95,7 @@ async fn relations(connection: &mut Connection, structure: &mut Structure) -> Re
                 reads: BTreeSet::new(),
                 indexes: BTreeMap::new(),
                 triggers: BTreeMap::new(),
+                rules: BTreeMap::new(),
             };
             structure.views.insert(name, view);
             continue;
@@ -193,7 +194,7 @@ async fn constraints(connection: &mut Connection, structure: &mut Structure) -> 
     Ok(())
 }
 
-/// Indexes, triggers and policies.
+/// Indexes, triggers, rules and policies.
 async fn parts(connection: &mut Connection, structure: &mut Structure) -> Result<(), DatabaseError> {
     for row in connection.query(&queries::INDEXES, &[]).await? {
         let on: String = row.get("relation")?;
@@ -212,6 +213,14 @@ async fn parts(connection: &mut Connection, structure: &mut Structure) -> Result
             table.triggers.insert(row.get("name")?, row.get("definition")?);
         } else if let Some(view) = structure.views.get_mut(&on) {
             view.triggers.insert(row.get("name")?, row.get("definition")?);
+        }
+    }
+    for row in connection.query(&queries::RULES, &[]).await? {
+        let (on, rule): (String, String) = (row.get("relation")?, row.get("definition")?);
+        if let Some(table) = structure.tables.get_mut(&on) {
+            table.rules.insert(row.get("name")?, rule);
+        } else if let Some(view) = structure.views.get_mut(&on) {
+            view.rules.insert(row.get("name")?, rule);
         }
     }
     for row in connection.query(&queries::POLICIES, &[]).await? {
