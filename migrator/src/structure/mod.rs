@@ -14,6 +14,7 @@ mod difference;
 mod dump;
 mod mend;
 pub(crate) mod names;
+mod older;
 mod postgres;
 mod rename;
 mod sqlite;
