@@ -1,3 +1,5 @@
+SET check_function_bodies = off;
+
 CREATE OR REPLACE FUNCTION metrics_snapshot_detach_partition(lower_bound timestamp with time zone, upper_bound timestamp with time zone, lock_timeout_ms integer)
  RETURNS text
  LANGUAGE plpgsql

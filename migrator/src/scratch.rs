@@ -7,9 +7,8 @@ use foundation::database::{Backend, Connection, DatabaseError, DatabaseErrorKind
 use crate::error::MigratorError;
 use crate::session::{Context, line_at, trial};
 use crate::source::{Dialect, Migration, bookkeeping};
-use crate::statements::undo_runs_in_parts;
+use crate::statements::{Part, split, undo_runs_in_parts};
 use crate::structure::names::{quote_name, quote_text};
-use crate::structure::tokens::statements;
 
 /// The longest name that PostgreSQL keeps, in bytes.
 const LONGEST_NAME: usize = 63;
@@ -163,13 +162,13 @@ async fn in_parts(
     after: &mut impl AsyncFnMut(&mut Connection, &str) -> Result<(), DatabaseError>,
 ) -> Result<(), MigratorError> {
     trial::begin_parts(connection).await?;
-    for statement in statements(sql, connection.backend().into()) {
-        connection.batch(statement).await.map_err(|source| MigratorError::FailedInPart {
-            line: line_of(sql, statement, &source),
+    for part in split(connection.backend().into(), sql) {
+        connection.batch(part.sql).await.map_err(|source| MigratorError::FailedInPart {
+            line: Some(line_of(&part, &source)),
             migration: title.to_owned(),
             source,
         })?;
-        after(connection, statement).await?;
+        after(connection, part.sql).await?;
     }
     trial::end_parts(connection).await?;
     trial::end_file(connection).await?;
@@ -233,20 +232,18 @@ async fn one_by_one(
     sql: &str,
     after: &mut impl AsyncFnMut(&mut Connection, &str) -> Result<(), DatabaseError>,
 ) -> Result<(), MigratorError> {
-    for statement in statements(sql, Dialect::Postgres) {
-        connection.batch(statement).await.map_err(|source| MigratorError::Failed {
+    for part in split(Dialect::Postgres, sql) {
+        connection.batch(part.sql).await.map_err(|source| MigratorError::Failed {
             migration: title.to_owned(),
-            line: line_of(sql, statement, &source),
+            line: Some(line_of(&part, &source)),
             source,
         })?;
-        after(connection, statement).await?;
+        after(connection, part.sql).await?;
     }
     Ok(())
 }
 
 /// The line of the file at which one of its statements failed.
-fn line_of(sql: &str, statement: &str, error: &DatabaseError) -> Option<usize> {
-    let before = sql.len().checked_sub(sql.find(statement).map(|at| sql.len() - at)?)?;
-    let characters = sql[..before].chars().count();
-    Some(line_at(sql, characters + error.position().unwrap_or(1)))
+fn line_of(part: &Part<'_>, error: &DatabaseError) -> usize {
+    part.line - 1 + line_at(part.sql, error.position().unwrap_or(1))
 }

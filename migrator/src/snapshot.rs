@@ -33,6 +33,9 @@ struct Kept {
     /// The major version of the PostgreSQL that wrote the definitions: another one words the same ones otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     server: Option<i64>,
+    /// Whether triggers that do not fire, rules and rights on columns were looked at.
+    #[serde(default)]
+    beside_tables: bool,
     #[serde(flatten)]
     structure: Structure,
 }
@@ -41,6 +44,8 @@ struct Kept {
 pub(crate) struct Snapshot {
     pub(crate) structure: Structure,
     pub(crate) recorded_at: OffsetDateTime,
+    /// Whether a release wrote it that looked at less.
+    pub(crate) older: bool,
 }
 
 /// Which history a schema goes with: its newest version, and how many migrations there are.
@@ -94,7 +99,7 @@ async fn replace(connection: &mut Connection, now: OffsetDateTime) -> Result<(),
     connection.begin().await?;
     let applied = history::read(connection).await?.unwrap_or_default();
     let structure = Structure::read(connection).await?;
-    let kept = Kept { server: server(connection).await?, structure };
+    let kept = Kept { server: server(connection).await?, beside_tables: true, structure };
     let document = serde_json::to_string(&kept).map_err(|error| {
         DatabaseError::new(DatabaseErrorKind::Conversion, "the structure cannot be written as JSON")
             .caused_by(error)
@@ -133,7 +138,8 @@ pub(crate) async fn read(
                 );
                 return Ok(None);
             }
-            Ok(Some(Snapshot { structure: kept.structure, recorded_at: row.get("recorded_at")? }))
+            let recorded_at = row.get("recorded_at")?;
+            Ok(Some(Snapshot { structure: kept.structure, recorded_at, older: !kept.beside_tables }))
         }
         Err(error) => {
             tracing::info!(error = %error, "the recorded structure is of another release of the migrator");

@@ -116,6 +116,66 @@ async fn a_snapshot_of_another_postgresql_is_not_used() {
     assert!(clean.stdout.contains("a scratch database"), "{clean}");
 }
 
+/// Triggers that do not fire, rules and rights on columns are looked at as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_beside_the_tables_is_looked_at() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let silent = "CREATE TABLE log (name text); CREATE TABLE a (id integer PRIMARY KEY, name text, note text);
+        CREATE VIEW v AS SELECT id FROM a; GRANT SELECT (name, note) ON a TO PUBLIC; GRANT UPDATE ON a TO PUBLIC;
+        CREATE TYPE span AS RANGE (subtype = float8);
+        CREATE TRIGGER one BEFORE UPDATE ON a FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+        CREATE TRIGGER two BEFORE UPDATE ON a FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+        ALTER TABLE a DISABLE TRIGGER two;
+        CREATE RULE kept AS ON DELETE TO a DO ALSO (INSERT INTO log VALUES ('x'); INSERT INTO log VALUES (old.name));";
+    let migrator = support::library(&database, &[("V1__a", silent), ("D1__a", "SELECT 1;")]);
+    migrator.up(None).await.unwrap();
+    assert!(migrator.check(false).await.unwrap().clean());
+    let mut connection = database.connect().await;
+    let by_hand = "ALTER TABLE a DISABLE TRIGGER one; ALTER TABLE a ENABLE ALWAYS TRIGGER two;
+        DROP RULE kept ON a; CREATE RULE no_delete AS ON DELETE TO v DO INSTEAD NOTHING;
+        GRANT SELECT ON a TO PUBLIC; GRANT UPDATE (id) ON a TO PUBLIC; REVOKE SELECT (note) ON a FROM PUBLIC";
+    connection.batch(by_hand).await.unwrap();
+    let report = migrator.check(false).await.unwrap();
+    let mut objects: Vec<&str> = report.differences.iter().map(|it| it.object.as_str()).collect();
+    objects.sort_unstable();
+    assert_eq!(
+        objects,
+        [
+            "grant of SELECT (note) on TABLE a to PUBLIC",
+            "grant of SELECT on TABLE a to PUBLIC",
+            "grant of UPDATE (id) on TABLE a to PUBLIC",
+            "rule kept on a",
+            "rule no_delete on v",
+            "trigger one on a",
+            "trigger two on a",
+        ]
+    );
+    assert!(report.remarks.is_empty(), "{:#?}", report.remarks);
+    let sql = format!("BEGIN; {}; COMMIT", report.sql.join(";\n"));
+    connection.batch(&sql).await.unwrap_or_else(|error| panic!("{error}\n{sql}"));
+    for against_scratch in [false, true] {
+        let report = migrator.check(against_scratch).await.unwrap();
+        assert!(report.clean(), "{}", report.text());
+    }
+    // A release before looked at none of it, and kept the functions of the range.
+    let older = "UPDATE migrator_structure SET structure = jsonb_set(jsonb_set(jsonb_set(
+        (structure - 'beside_tables') #- '{tables,a,rules}', '{tables,a,triggers,two}',
+        to_jsonb(split_part(structure #>> '{tables,a,triggers,two}', ';', 1))), '{grants}',
+        (SELECT jsonb_agg(it) FROM jsonb_array_elements(structure -> 'grants') AS it WHERE it ->> 'right' NOT LIKE '%(%')),
+        '{routines}', jsonb_build_object('span(double precision, double precision)', jsonb_build_object('kind', 'FUNCTION',
+          'definition', 'CREATE OR REPLACE FUNCTION span(...) AS $function$range_constructor2$function$')))";
+    connection.batch(older).await.unwrap();
+    let report = migrator.check(false).await.unwrap();
+    assert!(
+        report.clean() && report.compared_with.starts_with("what the last run left"),
+        "{}",
+        report.text()
+    );
+    // The dump makes all of it.
+    let dump = migrator.dump().await.unwrap();
+    assert!(dump.contains("DISABLE TRIGGER two") && dump.contains("CREATE RULE kept"), "{dump}");
+}
+
 /// Partitions that are made and taken out by the service are no drift, nor are the rights of its role.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_service_does_is_no_drift() {

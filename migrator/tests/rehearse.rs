@@ -100,6 +100,37 @@ on_both_databases! {
         assert_eq!(error.exit().code(), 70);
         nothing_is_left(&database).await;
     }
+
+    /// A trial runs the statements that `up` runs, where a semicolon or END stands in the middle of one too.
+    async fn statements_end_where_they_end(database: TestDatabase) {
+        let (rule, undo) = match support::backend(&database) {
+            Backend::Postgres => (
+                "CREATE TABLE log (name text);\nCREATE RULE twice AS ON INSERT TO a DO ALSO (INSERT INTO log VALUES ('x'); INSERT INTO log VALUES ('y'));",
+                "DROP RULE twice ON a; DROP TABLE log;",
+            ),
+            Backend::Sqlite => (
+                "CREATE TABLE log (\"start\" text, end text);\nCREATE TRIGGER twice AFTER INSERT ON a BEGIN INSERT INTO log (end) VALUES ('x'); UPDATE log SET end = log.end; INSERT INTO log (end) VALUES ('y'); END;",
+                "DROP TRIGGER twice; DROP TABLE log;",
+            ),
+        };
+        let one_by_one = format!("-- migrator: no-transaction\n{rule}\nINSERT INTO a VALUES (1, 'a');");
+        let undo = format!("DELETE FROM a; {undo}");
+        for up in [rule.to_owned(), one_by_one] {
+            let failing = format!("{up}\n\nSELECT nonsense;");
+            let line = failing.lines().count();
+            let files: Files<'_> = &[TABLE, TABLE_UNDO, ("V2__b", &up), ("D2__b", &undo)];
+            let report = library(&database, files).rehearse(false).await.unwrap();
+            assert!(report.exact, "{}", report.text());
+            let files: Files<'_> = &[TABLE, TABLE_UNDO, ("V2__b", &failing), ("D2__b", &undo)];
+            let error = library(&database, files).rehearse(false).await.unwrap_err();
+            let told = match &error {
+                MigratorError::Failed { line, .. } | MigratorError::FailedInPart { line, .. } => *line,
+                _ => panic!("{error:?}"),
+            };
+            assert_eq!(told, Some(line), "{error}");
+        }
+        nothing_is_left(&database).await;
+    }
 }
 
 /// What each statement locks, beyond the statements before it.

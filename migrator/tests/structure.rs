@@ -5,10 +5,11 @@ mod support;
 
 use std::path::Path;
 
+use foundation::database::Backend;
 use foundation::on_both_databases;
 use migrator::source::{Dialect, embedded};
 use migrator::statements::split;
-use migrator::structure::{Partitions, Structure, difference};
+use migrator::structure::{Partitions, Structure, difference, dump, mend};
 use support::{backend, migrator, settings};
 
 fn own(database: &TestDatabase) -> migrator::Migrator {
@@ -57,7 +58,7 @@ on_both_databases! {
         let migrations = rehearsal["migrations"].as_array().unwrap();
         assert_eq!(migrations.len(), support::embedded_versions().len());
         assert!(migrations.iter().all(|it| it["outcome"] == "exact"), "{rehearsal:#}");
-        if backend(&database) == foundation::database::Backend::Postgres {
+        if backend(&database) == Backend::Postgres {
             let session = &migrations[1];
             let locks = session["statements"][0]["locks"].to_string();
             assert!(locks.contains("users") && locks.contains("ShareRowExclusiveLock"), "{session:#}");
@@ -76,5 +77,55 @@ on_both_databases! {
         assert!(clean.stdout.contains("what the last run left on "), "{clean}");
         let clean = migrator(&database, &["check", "--against-scratch"]).await.ends(0);
         assert!(clean.stdout.contains("a scratch database"), "{clean}");
+    }
+}
+
+/// Each dump makes the same schema of an empty database, whatever its parts are called: they come in the order
+/// of the alphabet where nothing else says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dump_comes_in_an_order_that_works() {
+    let functions = "CREATE TABLE t (id integer);
+        CREATE FUNCTION z() RETURNS integer LANGUAGE sql AS 'SELECT 1';
+        CREATE FUNCTION a() RETURNS integer LANGUAGE sql AS 'SELECT z()';
+        CREATE FUNCTION b() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM t';
+        ALTER TABLE t ADD COLUMN made integer DEFAULT a();";
+    let types = "CREATE TYPE mood AS ENUM ('good', 'bad');
+        CREATE DOMAIN a_mood AS mood DEFAULT 'bad' CHECK (VALUE <> 'good');
+        CREATE TYPE b_pair AS (first mood, second a_mood);
+        CREATE DOMAIN a_pair AS b_pair;
+        CREATE FUNCTION is_even(n integer) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT n % 2 = 0';
+        CREATE DOMAIN even AS integer CHECK (is_even(VALUE));
+        CREATE TABLE t (id even, pair a_pair);";
+    let views = "CREATE TABLE t (id integer);
+        CREATE VIEW v AS SELECT id FROM t WHERE id > 1;
+        CREATE FUNCTION a() RETURNS SETOF v LANGUAGE sql AS 'SELECT * FROM v';
+        CREATE FUNCTION b(wanted v[]) RETURNS integer LANGUAGE sql AS 'SELECT 1';
+        CREATE FUNCTION c() RETURNS SETOF t LANGUAGE sql AS 'SELECT * FROM t';";
+    let changed_view = views.replace("id > 1", "id > 2");
+    for (name, schema, other) in [
+        ("functions", functions, "SELECT 1"),
+        ("types", types, "SELECT 1"),
+        ("views", views, changed_view.as_str()),
+    ] {
+        let made = async |ddl: &str| {
+            let database = TestDatabase::new(Backend::Postgres).await;
+            let mut connection = database.connect().await;
+            connection.batch(ddl).await.unwrap_or_else(|error| panic!("{name}: {error}\n{ddl}"));
+            (Structure::read(&mut connection).await.unwrap(), connection, database)
+        };
+        let (wanted, _, _database) = made(schema).await;
+        let printed = dump(&wanted);
+        let (found, _, _database) = made(&printed).await;
+        let left = difference(&found, &wanted, Partitions::All);
+        assert!(left.is_empty(), "{left:#?}\n{printed}");
+
+        let (from, mut connection, _database) = made(other).await;
+        let way = mend(&from, &wanted);
+        connection
+            .batch(&format!("BEGIN; {} COMMIT", way.sql()))
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}\n{}", way.sql()));
+        let found = Structure::read(&mut connection).await.unwrap();
+        assert_eq!(difference(&found, &wanted, Partitions::All), []);
     }
 }

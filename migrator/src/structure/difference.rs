@@ -130,6 +130,7 @@ fn facts(structure: &Structure, partitions: Partitions) -> Vec<Fact> {
         });
         index_facts(name, &object, &view.indexes, &mut facts);
         text_facts(name, &object, "trigger", &view.triggers, structure.dialect, &mut facts);
+        text_facts(name, &object, "rule", &view.rules, structure.dialect, &mut facts);
     }
     for grant in &structure.grants {
         let option = if grant.grantable { "and may pass it on" } else { "and may not pass it on" };
@@ -160,6 +161,7 @@ fn table_facts(name: &str, table: &Table, dialect: Dialect, partitions: Partitio
     }
     index_facts(name, &object, &table.indexes, facts);
     text_facts(name, &object, "trigger", &table.triggers, dialect, facts);
+    text_facts(name, &object, "rule", &table.rules, dialect, facts);
     text_facts(name, &object, "policy", &table.policies, dialect, facts);
     let come_and_go = table.partition_key.as_ref().is_some_and(|it| it.starts_with("RANGE"));
     if partitions == Partitions::All || !come_and_go {

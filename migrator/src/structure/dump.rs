@@ -1,5 +1,6 @@
 //! A schema as plain DDL: applied to an empty database, it makes the same schema.
 
+use super::mend::BODIES_UNCHECKED;
 use super::{Structure, mend};
 
 /// The statements that make the schema, in an order that works, ending in a line feed. What SQL cannot say is
@@ -20,7 +21,12 @@ pub fn dump(structure: &Structure) -> String {
         if !(text.is_empty() || together) {
             text.push('\n');
         }
-        text.push_str(statement);
+        // A dump may be run without a transaction.
+        let statement = statement
+            .strip_prefix("SET LOCAL ")
+            .filter(|_| statement == BODIES_UNCHECKED)
+            .map_or_else(|| statement.clone(), |it| format!("SET {it}"));
+        text.push_str(&statement);
         text.push_str(";\n");
     }
     text

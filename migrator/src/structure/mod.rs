@@ -14,6 +14,7 @@ mod difference;
 mod dump;
 mod mend;
 pub(crate) mod names;
+mod older;
 mod postgres;
 mod rename;
 mod sqlite;
@@ -79,6 +80,9 @@ pub struct Table {
     /// Its triggers, each as the statement that makes it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub triggers: BTreeMap<String, String>,
+    /// Its rules, each as the statement that makes it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rules: BTreeMap<String, String>,
     /// Its policies, each as the statement that makes it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub policies: BTreeMap<String, String>,
@@ -193,6 +197,9 @@ pub struct View {
     /// Its triggers, each as the statement that makes it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub triggers: BTreeMap<String, String>,
+    /// Its rules, except for the one that is its query, each as the statement that makes it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rules: BTreeMap<String, String>,
 }
 
 /// A function or a procedure.
@@ -205,6 +212,9 @@ pub struct Routine {
     /// Whether it names a table in its arguments, its result or a body that is parsed when it is made.
     #[serde(default)]
     pub after_tables: bool,
+    /// The views that it names there.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub views: BTreeSet<String>,
 }
 
 /// A domain.

@@ -8,7 +8,7 @@ mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use foundation::database::{Connection, DatabaseError, Row};
+use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Row};
 
 use super::{
     Column, Constraint, ConstraintKind, Domain, Grant, Index, Partition, Routine, Sequence, Structure, Table,
@@ -39,7 +39,11 @@ pub(super) async fn read(connection: &mut Connection) -> Result<Structure, Datab
         let definition: Option<String> = row.get("definition")?;
         let definition = definition
             .map(|it| it.replacen(&format!("{kind} {prefix}"), &format!("{kind} "), 1).trim_end().to_owned());
-        let routine = Routine { kind, definition, after_tables: row.get("after_tables")? };
+        let views = serde_json::from_str(&row.get::<String>("views")?).map_err(|error| {
+            DatabaseError::new(DatabaseErrorKind::Conversion, "the views of a routine are no list")
+                .caused_by(error)
+        })?;
+        let routine = Routine { kind, definition, after_tables: row.get("after_tables")?, views };
         structure.routines.insert(row.get("signature")?, routine);
     }
     relations(connection, &mut structure).await?;
@@ -91,6 +95,7 @@ async fn relations(connection: &mut Connection, structure: &mut Structure) -> Re
                 reads: BTreeSet::new(),
                 indexes: BTreeMap::new(),
                 triggers: BTreeMap::new(),
+                rules: BTreeMap::new(),
             };
             structure.views.insert(name, view);
             continue;
@@ -189,7 +194,7 @@ async fn constraints(connection: &mut Connection, structure: &mut Structure) -> 
     Ok(())
 }
 
-/// Indexes, triggers and policies.
+/// Indexes, triggers, rules and policies.
 async fn parts(connection: &mut Connection, structure: &mut Structure) -> Result<(), DatabaseError> {
     for row in connection.query(&queries::INDEXES, &[]).await? {
         let on: String = row.get("relation")?;
@@ -208,6 +213,14 @@ async fn parts(connection: &mut Connection, structure: &mut Structure) -> Result
             table.triggers.insert(row.get("name")?, row.get("definition")?);
         } else if let Some(view) = structure.views.get_mut(&on) {
             view.triggers.insert(row.get("name")?, row.get("definition")?);
+        }
+    }
+    for row in connection.query(&queries::RULES, &[]).await? {
+        let (on, rule): (String, String) = (row.get("relation")?, row.get("definition")?);
+        if let Some(table) = structure.tables.get_mut(&on) {
+            table.rules.insert(row.get("name")?, rule);
+        } else if let Some(view) = structure.views.get_mut(&on) {
+            view.rules.insert(row.get("name")?, rule);
         }
     }
     for row in connection.query(&queries::POLICIES, &[]).await? {

@@ -50,6 +50,7 @@ fn add(structure: &mut Structure, row: &Row) -> Result<(), DatabaseError> {
                 reads: std::collections::BTreeSet::new(),
                 indexes: std::collections::BTreeMap::new(),
                 triggers: std::collections::BTreeMap::new(),
+                rules: std::collections::BTreeMap::new(),
             };
             structure.views.insert(name, view);
         }

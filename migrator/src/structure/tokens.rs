@@ -1,4 +1,4 @@
-//! SQL as words, so that texts can be compared and split without a grammar of either database.
+//! SQL as words, so that texts can be compared without a grammar of either database.
 
 use std::fmt::Write as _;
 
@@ -168,51 +168,6 @@ fn number_length(rest: &str) -> usize {
     rest.len()
 }
 
-/// The statements of a text, without what follows or precedes them.
-pub(crate) fn statements(sql: &str, dialect: Dialect) -> Vec<&str> {
-    let mut found = Vec::new();
-    let mut statement: Vec<Token<'_>> = Vec::new();
-    let mut depth = 0_usize;
-    for token in tokens(sql, dialect) {
-        if token.is_symbol(";") && depth == 0 {
-            if let (Some(first), Some(last)) = (statement.first(), statement.last()) {
-                found.push(&sql[first.start..last.end()]);
-            }
-            statement.clear();
-            continue;
-        }
-        depth = block_depth(&statement, &token, depth, dialect);
-        statement.push(token);
-    }
-    if let (Some(first), Some(last)) = (statement.first(), statement.last()) {
-        found.push(&sql[first.start..last.end()]);
-    }
-    found
-}
-
-/// How deep in BEGIN and CASE the statement is after this token: a trigger of SQLite, and a function of
-/// PostgreSQL with a body in SQL, have statements in them.
-fn block_depth(before: &[Token<'_>], token: &Token<'_>, depth: usize, dialect: Dialect) -> usize {
-    let creates = before.first().is_some_and(|it| it.is("create"));
-    let has_body = creates
-        && match dialect {
-            Dialect::Sqlite => before.iter().take(4).any(|it| it.is("trigger")),
-            Dialect::Postgres => {
-                depth > 0 || (token.is("atomic") && before.last().is_some_and(|it| it.is("begin")))
-            }
-        };
-    if !has_body {
-        return depth;
-    }
-    match dialect {
-        Dialect::Sqlite if token.is("begin") => depth + 1,
-        Dialect::Postgres if token.is("atomic") => depth + 1,
-        _ if depth > 0 && token.is("case") => depth + 1,
-        _ if depth > 0 && token.is("end") => depth - 1,
-        _ => depth,
-    }
-}
-
 /// Keywords that SQLite takes in any case, written as they are compared.
 const KEYWORDS: &str = "\
     ACTION ALWAYS AND AS ASC AUTOINCREMENT BETWEEN BY CASCADE CASE CAST CHECK COLLATE CONFLICT \
@@ -276,24 +231,6 @@ fn is_keyword(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn statements_are_split_outside_of_quotes_and_bodies() {
-        let sql =
-            "-- one\nCREATE TABLE a (b text DEFAULT ';'); DO $x$ BEGIN; END $x$;\n/* ; /* ; */ */ SELECT 1";
-        assert_eq!(
-            statements(sql, Dialect::Postgres),
-            ["CREATE TABLE a (b text DEFAULT ';')", "DO $x$ BEGIN; END $x$", "SELECT 1"]
-        );
-        let trigger =
-            "CREATE TRIGGER t AFTER INSERT ON a BEGIN SELECT CASE 1 WHEN 1 THEN 2 END; SELECT 2; END";
-        assert_eq!(statements(&format!("{trigger}; SELECT 3;"), Dialect::Sqlite), [trigger, "SELECT 3"]);
-        let atomic = "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END";
-        assert_eq!(
-            statements(&format!("BEGIN; {atomic}; COMMIT"), Dialect::Postgres),
-            ["BEGIN", atomic, "COMMIT"]
-        );
-    }
 
     #[test]
     fn texts_that_mean_the_same_are_the_same() {

@@ -8,7 +8,7 @@ use crate::structure::{Grant, Structure};
 /// Gives and takes what is different. What is made anew on the way has lost what it had.
 pub(super) fn mend(from: &Structure, to: &Structure, made_anew: &BTreeSet<String>, out: &mut Mend) {
     let mut before: BTreeSet<Grant> =
-        from.grants.iter().filter(|it| !made_anew.contains(&it.on) && exists(to, &it.on)).cloned().collect();
+        from.grants.iter().filter(|it| !made_anew.contains(&it.on) && exists(to, it)).cloned().collect();
     // Everybody may run a function that was just made.
     for (signature, routine) in &to.routines {
         let on = routine_on(&routine.kind, signature);
@@ -21,8 +21,12 @@ pub(super) fn mend(from: &Structure, to: &Structure, made_anew: &BTreeSet<String
             });
         }
     }
-    for grant in before.difference(&to.grants) {
+    let revoked: Vec<Grant> = before.difference(&to.grants).cloned().collect();
+    for grant in &revoked {
         out.run(format!("REVOKE {} ON {} FROM {}", grant.right, grant.on, grant.to));
+        // What is taken for the whole table is taken for each of its columns.
+        let of_columns = format!("{} (", grant.right);
+        before.retain(|it| (&it.on, &it.to) != (&grant.on, &grant.to) || !it.right.starts_with(&of_columns));
     }
     for grant in to.grants.difference(&before) {
         let option = if grant.grantable { " WITH GRANT OPTION" } else { "" };
@@ -37,10 +41,18 @@ pub(super) fn routine_on(kind: &str, signature: &str) -> String {
     format!("{kind} {signature}")
 }
 
-fn exists(to: &Structure, on: &str) -> bool {
+fn exists(to: &Structure, grant: &Grant) -> bool {
     use crate::structure::names::quote_name;
-    let Some((kind, name)) = on.split_once(' ') else { return false };
+    let Some((kind, name)) = grant.on.split_once(' ') else { return false };
     match kind {
+        "TABLE" if grant.right.ends_with(')') => {
+            let column =
+                grant.right.split_once('(').map(|(_, it)| it.trim_end_matches(')')).unwrap_or_default();
+            to.views.keys().any(|it| quote_name(it) == name)
+                || to.tables.iter().any(|(it, table)| {
+                    quote_name(it) == name && table.columns.iter().any(|it| quote_name(&it.name) == column)
+                })
+        }
         "TABLE" => to.tables.keys().chain(to.views.keys()).any(|it| quote_name(it) == name),
         // Those of identity columns are no objects of their own.
         "SEQUENCE" => true,

@@ -1,11 +1,16 @@
 //! The SQL that brings one schema to another.
 
+mod casts;
 mod enums;
 mod grants;
+mod identity;
 mod postgres;
 mod postgres_columns;
 mod postgres_parts;
+mod renamed;
+mod routines;
 mod sqlite;
+mod types;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +18,9 @@ use serde::Serialize;
 
 use super::Structure;
 use crate::source::Dialect;
+
+/// A text in a body is looked at when it is run: it may call what is made further down.
+pub(crate) const BODIES_UNCHECKED: &str = "SET LOCAL check_function_bodies = off";
 
 /// How to get from one schema to another.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::postgres_columns::{self, Touched};
-use super::{Mend, enums, gone, grants, postgres_parts};
+use super::routines::{self, Stage};
+use super::{Mend, enums, gone, grants, postgres_parts, renamed, types};
 use crate::structure::clauses::{self, in_order_of_foreign_keys, in_order_of_reading};
 use crate::structure::names::quote_name;
 use crate::structure::{Constraint, ConstraintKind, Index, Structure, View};
@@ -20,12 +21,14 @@ pub(super) struct Way<'a> {
 
 pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
     let mut out = Mend::default();
+    let from = &renamed::rename(from, to, &mut out);
     let enums = enums::rebuilt(from, to);
     let touched = postgres_columns::touched(from, to, &enums);
     let way = Way { from, to, enums, touched };
     let mut made_anew = BTreeSet::new();
 
     let views = way.views_in_the_way();
+    let dropped = routines::drop_what_holds_views(&way, &views, &mut made_anew, &mut out);
     for name in in_order_of_reading(from, |it| views.contains(it)).into_iter().rev() {
         let kind = kind_of_view(&from.views[name]);
         out.breaking |= !to.views.contains_key(name);
@@ -35,10 +38,12 @@ pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
     postgres_parts::drop_what_is_in_the_way(&way, &mut out);
     drop_tables(&way, &mut out);
 
-    types(from, to, &mut out);
+    types::extensions(from, to, &mut out);
     enums::before_tables(from, to, &mut out);
+    types::mend(from, to, &mut out);
     sequences(from, to, &mut out);
-    routines(&way, false, &mut made_anew, &mut out);
+    routines::make(&way, Stage::BeforeTables, &dropped, &mut made_anew, &mut out);
+    types::late_checks(from, to, &mut out);
     let late = create_tables(&way, &mut out);
     for (name, table) in &to.tables {
         if let Some(before) = from.tables.get(name) {
@@ -55,7 +60,7 @@ pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
             out.run(format!("ALTER SEQUENCE {name} OWNED BY {table}.{column}"));
         }
     }
-    routines(&way, true, &mut made_anew, &mut out);
+    routines::make(&way, Stage::AfterTables, &dropped, &mut made_anew, &mut out);
     for name in in_order_of_reading(to, |it| views.contains(it) || !from.views.contains_key(it)) {
         let view = &to.views[name];
         let query = view.definition.trim().trim_end_matches(';');
@@ -63,8 +68,9 @@ pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
         out.run(format!("CREATE {} {}{options} AS\n{query}", kind_of_view(view), quote_name(name)));
         view.indexes.values().for_each(|index| out.run(&index.definition));
     }
+    routines::make(&way, Stage::AfterViews, &dropped, &mut made_anew, &mut out);
     postgres_parts::make_texts(&way, &views, &mut out);
-    drop_the_rest(&way, &mut out);
+    drop_the_rest(&way, &dropped, &mut out);
     grants::mend(from, to, &made_anew, &mut out);
     out
 }
@@ -113,63 +119,20 @@ fn drop_tables(way: &Way<'_>, out: &mut Mend) {
     }
 }
 
-/// Extensions, composite types and domains.
-fn types(from: &Structure, to: &Structure, out: &mut Mend) {
-    for name in to.extensions.difference(&from.extensions) {
-        out.run(format!("CREATE EXTENSION IF NOT EXISTS {}", quote_name(name)));
-    }
-    for (name, definition) in &to.composites {
-        match from.composites.get(name) {
-            None => out.run(format!("CREATE TYPE {} AS ({definition})", quote_name(name))),
-            Some(before) if before != definition => {
-                out.unsaid.push(format!("the type {name} has other attributes; ALTER TYPE it by hand"));
-            }
-            Some(_) => {}
-        }
-    }
-    for (name, domain) in &to.domains {
-        let quoted = quote_name(name);
-        let Some(before) = from.domains.get(name) else {
-            let not_null = if domain.not_null { " NOT NULL" } else { "" };
-            let default = domain.default.as_ref().map(|it| format!(" DEFAULT {it}")).unwrap_or_default();
-            let checks: String = domain
-                .checks
-                .iter()
-                .map(|(name, it)| format!(" CONSTRAINT {} {it}", quote_name(name)))
-                .collect();
-            out.run(format!("CREATE DOMAIN {quoted} AS {}{default}{not_null}{checks}", domain.base));
-            continue;
-        };
-        if before.base != domain.base {
-            out.unsaid.push(format!("the domain {name} is of another type; make it anew by hand"));
-        }
-        for (check, _) in gone(&before.checks, &domain.checks, String::eq) {
-            out.run(format!("ALTER DOMAIN {quoted} DROP CONSTRAINT {}", quote_name(check)));
-        }
-        for (check, definition) in gone(&domain.checks, &before.checks, String::eq) {
-            out.breaking = true;
-            out.run(format!("ALTER DOMAIN {quoted} ADD CONSTRAINT {} {definition}", quote_name(check)));
-        }
-        if before.default != domain.default {
-            let action =
-                domain.default.as_ref().map_or("DROP DEFAULT".to_owned(), |it| format!("SET DEFAULT {it}"));
-            out.run(format!("ALTER DOMAIN {quoted} {action}"));
-        }
-        if before.not_null != domain.not_null {
-            out.breaking |= domain.not_null;
-            out.run(format!(
-                "ALTER DOMAIN {quoted} {} NOT NULL",
-                if domain.not_null { "SET" } else { "DROP" }
-            ));
-        }
-    }
-}
-
 fn sequences(from: &Structure, to: &Structure, out: &mut Mend) {
     for (name, sequence) in &to.sequences {
         let (quoted, definition) = (quote_name(name), &sequence.definition);
         match from.sequences.get(name) {
-            None => out.run(format!("CREATE SEQUENCE {quoted} {definition}")),
+            None => {
+                if let Some((table, column)) = &sequence.owned_by
+                    && from.tables.get(table).is_some_and(|it| it.column(column).is_some())
+                {
+                    out.warnings.push(format!(
+                        "{table}.{column} begins to count anew: set it above what is there (ALTER SEQUENCE {quoted} RESTART WITH)"
+                    ));
+                }
+                out.run(format!("CREATE SEQUENCE {quoted} {definition}"));
+            }
             Some(before) => {
                 if before.owned_by.is_some() && before.owned_by != sequence.owned_by {
                     out.run(format!("ALTER SEQUENCE {quoted} OWNED BY NONE"));
@@ -179,28 +142,6 @@ fn sequences(from: &Structure, to: &Structure, out: &mut Mend) {
                 }
             }
         }
-    }
-}
-
-fn routines(way: &Way<'_>, after_tables: bool, made_anew: &mut BTreeSet<String>, out: &mut Mend) {
-    let head = |definition: &str| definition.lines().take(2).map(str::to_owned).collect::<Vec<_>>();
-    for (signature, routine) in way.to.routines.iter().filter(|(_, it)| it.after_tables == after_tables) {
-        let before = way.from.routines.get(signature);
-        if before.is_some_and(|it| it.definition == routine.definition && it.kind == routine.kind) {
-            continue;
-        }
-        let Some(definition) = &routine.definition else {
-            out.unsaid.push(format!("the aggregate {signature} is to be made by hand"));
-            continue;
-        };
-        if let Some(before) = before
-            && before.definition.as_ref().is_none_or(|it| head(it) != head(definition))
-        {
-            out.breaking = true;
-            out.run(format!("DROP {} {signature}", before.kind));
-            made_anew.insert(grants::routine_on(&routine.kind, signature));
-        }
-        out.run(definition.clone());
     }
 }
 
@@ -229,12 +170,9 @@ fn create_tables<'a>(way: &Way<'a>, out: &mut Mend) -> Vec<(&'a str, &'a Constra
 }
 
 /// What nothing needs any more.
-fn drop_the_rest(way: &Way<'_>, out: &mut Mend) {
+fn drop_the_rest(way: &Way<'_>, dropped: &BTreeSet<&str>, out: &mut Mend) {
     let (from, to) = (way.from, way.to);
-    for (signature, routine) in from.routines.iter().filter(|(name, _)| !to.routines.contains_key(*name)) {
-        out.breaking = true;
-        out.run(format!("DROP {} {signature}", routine.kind));
-    }
+    routines::drop_the_rest(way, dropped, out);
     for name in from.sequences.keys().filter(|name| !to.sequences.contains_key(*name)) {
         // One that went with a column is gone by now.
         out.run(format!("DROP SEQUENCE IF EXISTS {}", quote_name(name)));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::postgres::Way;
-use super::{Mend, enums, postgres_parts};
+use super::{Mend, casts, enums, identity, postgres_parts};
 use crate::source::Dialect;
 use crate::structure::clauses;
 use crate::structure::names::{mentions, quote_name};
@@ -156,7 +156,7 @@ impl Alter<'_> {
         if old.default.is_some() && (new.default.is_none() || retyped) {
             self.run(&format!("ALTER COLUMN {name} DROP DEFAULT"));
         }
-        if old.identity.is_some() && (old.identity != new.identity || retyped) {
+        if old.identity.is_some() && new.identity.is_none() {
             self.run(&format!("ALTER COLUMN {name} DROP IDENTITY"));
         }
         if retyped {
@@ -165,9 +165,16 @@ impl Alter<'_> {
                 "{}.{} becomes {} from {}: the table is rewritten, or read as a whole, under ACCESS EXCLUSIVE",
                 self.table, new.name, new.type_name, old.type_name
             ));
+            if casts::loses(&old.type_name, &new.type_name) {
+                self.out.warnings.push(format!(
+                    "{}.{}: values are rounded or cut on their way from {} to {}, and an undo does not bring that back",
+                    self.table, new.name, old.type_name, new.type_name
+                ));
+            }
             let collation = new.collation.as_ref().map(|it| format!(" COLLATE {it}")).unwrap_or_default();
-            let using = cast(&name, &old.type_name, &new.type_name);
-            self.run(&format!("ALTER COLUMN {name} TYPE {}{collation} USING {using}", new.type_name));
+            let using = casts::using(&name, &old.type_name, &new.type_name);
+            let using = using.map(|it| format!(" USING {it}")).unwrap_or_default();
+            self.run(&format!("ALTER COLUMN {name} TYPE {}{collation}{using}", new.type_name));
         }
         if old.not_null && !new.not_null {
             self.run(&format!("ALTER COLUMN {name} DROP NOT NULL"));
@@ -188,8 +195,11 @@ impl Alter<'_> {
                 .push(format!("{}.{} refuses NULL now: this fails where there is one", self.table, new.name));
             self.run(&format!("ALTER COLUMN {name} SET NOT NULL"));
         }
+        if let Some(change) = identity::change(old, new) {
+            self.run(&format!("ALTER COLUMN {name} {change}"));
+        }
         if let Some(identity) = &new.identity
-            && (retyped || old.identity.as_ref() != Some(identity))
+            && old.identity.is_none()
         {
             self.out.warnings.push(format!(
                 "{}.{} begins to count anew: set it above what is there (ALTER TABLE ... RESTART WITH)",
@@ -232,25 +242,5 @@ impl Alter<'_> {
                 other(after).join(", ")
             ));
         }
-    }
-}
-
-/// How the values get into the new type: by a cast within one family of types, through text otherwise.
-fn cast(name: &str, old: &str, new: &str) -> String {
-    let family = |it: &str| {
-        let base = it.split(['(', '[']).next().unwrap_or_default().trim();
-        match base {
-            "smallint" | "integer" | "bigint" | "numeric" | "real" | "double precision" => 1,
-            "text" | "character varying" | "character" => 2,
-            _ if base.starts_with("timestamp") || base == "date" => 3,
-            _ => 0,
-        }
-    };
-    let same_shape = old.ends_with("[]") == new.ends_with("[]");
-    let arrays = if same_shape && new.ends_with("[]") { "[]" } else { "" };
-    if same_shape && family(new) > 0 && (family(old) == family(new) || family(new) == 2) {
-        format!("{name}::{new}")
-    } else {
-        format!("{name}::text{arrays}::{new}")
     }
 }

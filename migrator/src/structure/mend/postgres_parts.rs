@@ -75,6 +75,11 @@ pub(super) fn drop_what_is_in_the_way(way: &Way<'_>, out: &mut Mend) {
                 out.run(format!("DROP TRIGGER {} ON {table}", quote_name(trigger)));
             }
         }
+        for (rule, sql) in &before.rules {
+            if !way.text_stays(name, after.rules.get(rule), sql) {
+                out.run(format!("DROP RULE {} ON {table}", quote_name(rule)));
+            }
+        }
         for (policy, sql) in &before.policies {
             if !way.text_stays(name, after.policies.get(policy), sql) {
                 out.run(format!("DROP POLICY {} ON {table}", quote_name(policy)));
@@ -136,13 +141,14 @@ fn add_constraint(table: &str, constraint: &Constraint, out: &mut Mend) {
     out.run(format!("ALTER TABLE {} ADD {}", quote_name(table), clauses::constraint(constraint)));
 }
 
-/// Triggers and policies.
+/// Triggers, rules and policies.
 pub(super) fn make_texts(way: &Way<'_>, views: &BTreeSet<&str>, out: &mut Mend) {
     let nothing = BTreeMap::new();
     for (name, after) in &way.to.tables {
         let before = way.from.tables.get(name);
         let pairs = [
             (before.map_or(&nothing, |it| &it.triggers), &after.triggers),
+            (before.map_or(&nothing, |it| &it.rules), &after.rules),
             (before.map_or(&nothing, |it| &it.policies), &after.policies),
         ];
         for (before, after) in pairs {
@@ -155,12 +161,18 @@ pub(super) fn make_texts(way: &Way<'_>, views: &BTreeSet<&str>, out: &mut Mend) 
     }
     for (name, after) in &way.to.views {
         let anew = views.contains(name.as_str());
-        let before = way.from.views.get(name).filter(|_| !anew).map_or(&nothing, |it| &it.triggers);
-        for (trigger, _) in gone(before, &after.triggers, String::eq) {
-            out.run(format!("DROP TRIGGER {} ON {}", quote_name(trigger), quote_name(name)));
-        }
-        for (_, sql) in gone(&after.triggers, before, String::eq) {
-            out.run(sql.clone());
+        let before = way.from.views.get(name).filter(|_| !anew);
+        let kinds = [
+            ("RULE", before.map_or(&nothing, |it| &it.rules), &after.rules),
+            ("TRIGGER", before.map_or(&nothing, |it| &it.triggers), &after.triggers),
+        ];
+        for (kind, before, after) in kinds {
+            for (text, _) in gone(before, after, String::eq) {
+                out.run(format!("DROP {kind} {} ON {}", quote_name(text), quote_name(name)));
+            }
+            for (_, sql) in gone(after, before, String::eq) {
+                out.run(sql.clone());
+            }
         }
     }
 }

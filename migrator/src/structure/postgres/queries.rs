@@ -115,7 +115,7 @@ pub(super) const SEQUENCES: Statement = Statement::read(
     ),
 );
 
-/// The definition has the name of the schema in its head.
+/// The definition has the name of the schema in its head. The functions that make values of a range are its type's.
 pub(super) const ROUTINES: Statement = Statement::read(
     "pg_proc",
     concat!(
@@ -126,8 +126,16 @@ pub(super) const ROUTINES: Statement = Statement::read(
            EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
              AND (d.refclassid = 'pg_class'::regclass OR d.refclassid = 'pg_type'::regclass
                AND EXISTS (SELECT 1 FROM pg_type t LEFT JOIN pg_type e ON e.oid = t.typelem
-                 JOIN pg_class r ON r.oid IN (t.typrelid, e.typrelid) AND r.relkind <> 'c' WHERE t.oid = d.refobjid))) AS after_tables
-         FROM pg_proc p WHERE p.pronamespace = ",
+                 JOIN pg_class r ON r.oid IN (t.typrelid, e.typrelid) AND r.relkind <> 'c' WHERE t.oid = d.refobjid))) AS after_tables,
+           (SELECT coalesce(json_agg(DISTINCT v.relname::text), '[]') FROM pg_depend d
+              LEFT JOIN pg_type t ON d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
+              LEFT JOIN pg_type e ON e.oid = t.typelem
+              JOIN pg_class v ON v.relkind IN ('v', 'm') AND v.relnamespace = p.pronamespace
+                AND (d.refclassid = 'pg_class'::regclass AND v.oid = d.refobjid OR v.oid IN (t.typrelid, e.typrelid))
+            WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid)::text AS views
+         FROM pg_proc p WHERE NOT EXISTS (SELECT 1 FROM pg_depend i WHERE i.classid = 'pg_proc'::regclass
+             AND i.objid = p.oid AND i.refclassid = 'pg_type'::regclass AND i.deptype = 'i')
+           AND p.pronamespace = ",
         schema!(),
         " AND ",
         of_no_extension!("pg_proc", "p.oid")
@@ -224,11 +232,28 @@ pub(super) const INDEXES: Statement = Statement::read(
     ),
 );
 
+/// One that fires in another way than usual is told with the statement that makes it so.
 pub(super) const TRIGGERS: Statement = Statement::read(
     "pg_trigger",
     concat!(
-        "SELECT c.relname::text AS relation, t.tgname::text AS name, pg_get_triggerdef(t.oid, true) AS definition
+        "SELECT c.relname::text AS relation, t.tgname::text AS name, pg_get_triggerdef(t.oid, true)
+           || coalesce(E';\nALTER TABLE ' || quote_ident(c.relname) || CASE t.tgenabled WHEN 'D' THEN ' DISABLE'
+             WHEN 'R' THEN ' ENABLE REPLICA' WHEN 'A' THEN ' ENABLE ALWAYS' END || ' TRIGGER ' || quote_ident(t.tgname), '')
+           AS definition
          FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid WHERE NOT t.tgisinternal AND ",
+        is_ours!()
+    ),
+);
+
+/// The query of a view is a rule too, and told with the view.
+pub(super) const RULES: Statement = Statement::read(
+    "pg_rewrite",
+    concat!(
+        "SELECT c.relname::text AS relation, r.rulename::text AS name, rtrim(pg_get_ruledef(r.oid, true), ';')
+           || coalesce(E';\nALTER TABLE ' || quote_ident(c.relname) || CASE r.ev_enabled WHEN 'D' THEN ' DISABLE'
+             WHEN 'R' THEN ' ENABLE REPLICA' WHEN 'A' THEN ' ENABLE ALWAYS' END || ' RULE ' || quote_ident(r.rulename), '')
+           AS definition
+         FROM pg_class c JOIN pg_rewrite r ON r.ev_class = c.oid WHERE r.rulename <> '_RETURN' AND ",
         is_ours!()
     ),
 );
@@ -254,11 +279,11 @@ pub(super) const POLICIES: Statement = Statement::read(
 pub(super) const GRANTS: Statement = Statement::read(
     "pg_class",
     concat!(
-        "SELECT g.object, a.privilege_type AS privilege, a.is_grantable AS grantable,
+        "SELECT g.object, a.privilege_type || coalesce(' (' || g.attribute || ')', '') AS privilege, a.is_grantable AS grantable,
            CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS grantee
          FROM (
            SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || quote_ident(c.relname) AS object,
-             c.relacl AS acl, c.relowner AS owner
+             c.relacl AS acl, c.relowner AS owner, NULL::text AS attribute
            FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') AND NOT EXISTS (SELECT 1 FROM pg_depend d
              JOIN pg_class o ON o.oid = d.refobjid WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
                AND d.deptype IN ('a', 'i') AND (o.relname ~ '^migrator_' OR o.relname IN ",
@@ -268,11 +293,16 @@ pub(super) const GRANTS: Statement = Statement::read(
         " UNION ALL
            SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE ' ELSE 'FUNCTION ' END || quote_ident(p.proname) || '('
                || pg_get_function_identity_arguments(p.oid) || ')',
-             coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner
+             coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner, NULL
            FROM pg_proc p WHERE p.pronamespace = ",
         schema!(),
         " AND ",
         of_no_extension!("pg_proc", "p.oid"),
+        " UNION ALL
+           SELECT 'TABLE ' || quote_ident(c.relname), t.attacl, c.relowner, quote_ident(t.attname)
+           FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid AND t.attacl IS NOT NULL AND NOT t.attisdropped
+           WHERE c.relkind IN ('r', 'p', 'v', 'm') AND ",
+        is_ours!(),
         " ) AS g CROSS JOIN LATERAL aclexplode(g.acl) AS a WHERE a.grantee <> g.owner"
     ),
 );

@@ -1,0 +1,23 @@
+//! What releases before did not look at. A schema that one of them kept says nothing of it, which is no drift.
+
+use super::Structure;
+
+impl Structure {
+    /// Leaves out of what is found, and of what such a release kept, the things that the other cannot have.
+    pub(crate) fn compare_with_older(&mut self, kept: &mut Self) {
+        self.grants.retain(|it| !it.right.ends_with(')'));
+        let tables = self.tables.values_mut().map(|it| (&mut it.triggers, &mut it.rules));
+        let views = self.views.values_mut().map(|it| (&mut it.triggers, &mut it.rules));
+        for (triggers, rules) in tables.chain(views) {
+            rules.clear();
+            for trigger in triggers.values_mut() {
+                if let Some(end) = trigger.find(";\nALTER TABLE ") {
+                    trigger.truncate(end);
+                }
+            }
+        }
+        // The functions of a range were kept beside its type.
+        kept.routines
+            .retain(|_, it| it.definition.as_ref().is_none_or(|it| !it.contains("range_constructor")));
+    }
+}
