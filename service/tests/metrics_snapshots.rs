@@ -180,6 +180,30 @@ on_both_databases! {
         assert_eq!(stored(&world).await, 1);
     }
 
+    /// A request that may be done in part is not the one that may not.
+    async fn a_key_is_that_of_one_query(test: TestDatabase) {
+        let (world, person) = world(test).await;
+        let body = json!({"items": [item(now(), "a", 1)]});
+        let send = async |key: &str, query: &str| {
+            let request = world.request(reqwest::Method::POST, &format!("{PATH}{query}"), &person);
+            request.header("Idempotency-Key", key).json(&body).send().await.unwrap()
+        };
+        for (key, first, others) in [
+            ("a", "", ["?atomic=true", "?atomic=false"]),
+            ("b", "?atomic=true", ["", "?atomic=false"]),
+        ] {
+            assert_eq!(send(key, first).await.status(), 200);
+            for other in others {
+                let refused = send(key, other).await;
+                assert_eq!(refused.status(), 422, "{first} {other}");
+                assert_eq!(body_of(refused).await["code"], "idempotency_mismatch", "{first} {other}");
+            }
+            assert_eq!(send(key, first).await.headers()["idempotent-replayed"], "true");
+        }
+        assert_eq!(send("a", "?").await.headers()["idempotent-replayed"], "true");
+        assert_eq!(stored(&world).await, 2);
+    }
+
     async fn every_page_size_shows_every_snapshot_once(test: TestDatabase) {
         let (world, person) = world(test).await;
         let begin = now() - Duration::days(2);
