@@ -12,7 +12,7 @@ use tokio::sync::RwLock;
 use tokio::time::timeout;
 
 use super::renewals::{Opened, Renewals};
-use super::{bound, configured, hosts, not_connected, parameters, timed_out, values};
+use super::{OUTDATED, bound, configured, hosts, not_connected, parameters, timed_out, values};
 use crate::database::{DatabaseError, PostgresUrl, Row, Value};
 use crate::settings::DatabaseSettings;
 
@@ -113,7 +113,7 @@ impl Shared {
             Ok(Ok(rows)) => Ok(values::rows(rows)),
             Ok(Err(error)) => {
                 // A migration changed what the statement finds: it is prepared anew by whoever asks next.
-                if error.code().is_some_and(|code| code.code() == "0A000") {
+                if error.code() == Some(&OUTDATED) {
                     lane.statement_cache.clear();
                 }
                 Err(error.into())
