@@ -9,6 +9,7 @@ use futures_util::TryStreamExt as _;
 #[tokio::test]
 async fn statements_are_prepared_anew_after_a_migration() {
     const FIND: Statement = Statement::read("thing", "SELECT id, size FROM thing ORDER BY id");
+    const LOOK_UP: Statement = Statement::lookup("thing", "SELECT size FROM thing WHERE id = $1");
     const CHANGE: Statement =
         Statement::write("thing", "UPDATE thing SET size = $1 WHERE id = 1 RETURNING size");
     let test = TestDatabase::new(Backend::Postgres).await;
@@ -72,6 +73,15 @@ async fn statements_are_prepared_anew_after_a_migration() {
     let rows: Vec<_> = database.query_stream(&FIND, &[]).await.unwrap().try_collect().await.unwrap();
     assert_eq!(rows[0].get::<i64>("size").unwrap(), 8);
     assert_eq!(database.query(&FIND, &[]).await.unwrap()[0].get::<i64>("size").unwrap(), 8);
+
+    // Each of the connections that look-ups share.
+    for column_type in ["integer", "bigint", "integer"] {
+        grow(column_type).await;
+        for _ in 0..8 {
+            let row = database.query_optional(&LOOK_UP, &[1_i64.into()]).await.unwrap().unwrap();
+            assert_eq!(row.get::<i64>("size").unwrap(), 8);
+        }
+    }
 
     // In a transaction the next one does.
     grow("text").await;

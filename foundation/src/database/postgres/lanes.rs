@@ -56,7 +56,8 @@ impl Lanes {
         }))
     }
 
-    /// Asks on the next lane. A lane that broke is replaced, and asked once more: nothing was changed.
+    /// Asks on the next lane. A lane that broke is replaced, and asked once more: nothing was changed. So is one
+    /// whose statement was prepared before a migration.
     pub(in crate::database) async fn query(
         &self,
         sql: &str,
@@ -65,7 +66,7 @@ impl Lanes {
         let index = self.0.next.fetch_add(1, Ordering::Relaxed) % LANES;
         let lane = self.0.lane(index).await?;
         match self.0.ask(&lane, sql, values).await {
-            Err(_) if !lane.is_current() => {
+            Err(error) if !lane.is_current() || error.sqlstate() == Some(OUTDATED.code()) => {
                 let lane = self.0.lane(index).await?;
                 self.0.ask(&lane, sql, values).await
             }
@@ -112,7 +113,7 @@ impl Shared {
         match timeout(self.lookup_timeout, asked).await {
             Ok(Ok(rows)) => Ok(values::rows(rows)),
             Ok(Err(error)) => {
-                // A migration changed what the statement finds: it is prepared anew by whoever asks next.
+                // A migration changed what the statement finds: it is prepared anew.
                 if error.code() == Some(&OUTDATED) {
                     lane.statement_cache.clear();
                 }
