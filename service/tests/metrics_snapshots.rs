@@ -180,6 +180,86 @@ on_both_databases! {
         assert_eq!(stored(&world).await, 1);
     }
 
+    /// A request that may be done in part is not the one that may not.
+    async fn a_key_is_that_of_one_query(test: TestDatabase) {
+        let (world, person) = world(test).await;
+        let body = json!({"items": [item(now(), "a", 1)]});
+        let send = async |key: &str, query: &str| {
+            let request = world.request(reqwest::Method::POST, &format!("{PATH}{query}"), &person);
+            request.header("Idempotency-Key", key).json(&body).send().await.unwrap()
+        };
+        for (key, first, others) in [
+            ("a", "", ["?atomic=true", "?atomic=false"]),
+            ("b", "?atomic=true", ["", "?atomic=false"]),
+        ] {
+            assert_eq!(send(key, first).await.status(), 200);
+            for other in others {
+                let refused = send(key, other).await;
+                assert_eq!(refused.status(), 422, "{first} {other}");
+                assert_eq!(body_of(refused).await["code"], "idempotency_mismatch", "{first} {other}");
+            }
+            assert_eq!(send(key, first).await.headers()["idempotent-replayed"], "true");
+        }
+        assert_eq!(send("a", "?").await.headers()["idempotent-replayed"], "true");
+        assert_eq!(stored(&world).await, 2);
+    }
+
+    /// Pages of large documents are short ones, and together all of them.
+    async fn a_page_is_bounded_in_bytes(test: TestDatabase) {
+        let (world, person) = world(test).await;
+        let (begin, text) = (now() - Duration::hours(1), "x".repeat(60_000));
+        for batch in 0..10 {
+            let large = |it: i64| {
+                let mut large = item(begin + Duration::seconds(it / 3), &format!("{:03}", it % 150), it);
+                large["metric_data"]["text"] = text.as_str().into();
+                large
+            };
+            let items: Vec<Value> = (batch * 15..batch * 15 + 15).map(large).collect();
+            let written = world.post(PATH, &person, &json!({ "items": items })).await;
+            assert_eq!(body_of(written).await["accepted"], 15);
+        }
+        // At once and as a stream.
+        for limit in [100, 149, 150, 1000] {
+            for path in [
+                format!("{PATH}?metric_type=cpu&order=asc&limit={limit}"),
+                format!("/api/v1/metrics/latest?limit={limit}"),
+            ] {
+                let (mut found, mut cursor) = (Vec::new(), String::new());
+                loop {
+                    let answer = world.get(&format!("{path}{cursor}"), &person).await;
+                    assert_eq!(answer.status(), 200, "{path}");
+                    let answer = answer.text().await.unwrap();
+                    assert!(answer.len() < 4_300_000, "{path}: {}", answer.len());
+                    let page: Value = serde_json::from_str(&answer).unwrap();
+                    let items = page["items"].as_array().unwrap();
+                    let values: Vec<_> = items.iter().map(|it| it["metric_data"]["value"].as_i64().unwrap()).collect();
+                    found.extend(values);
+                    let Some(next) = page["next_cursor"].as_str() else { break };
+                    assert_eq!(items.len(), 69, "{path}");
+                    cursor = format!("&cursor={next}");
+                }
+                assert_eq!(found, (0..150).collect::<Vec<_>>(), "{path}");
+            }
+        }
+    }
+
+    /// What PostgreSQL writes out is counted as it comes back.
+    async fn numbers_count_as_they_are_written_out(test: TestDatabase) {
+        let (world, person) = world(test).await;
+        let of = |count: usize| {
+            let time = text(now());
+            let numbers = vec!["1e307"; count].join(",");
+            let item = format!(r#"{{"timestamp":"{time}","source":"a","metric_type":"cpu","metric_data":{{"value":[{numbers}]}}}}"#);
+            let request = world.request(reqwest::Method::POST, PATH, &person);
+            request.header("content-type", "application/json").body(format!(r#"{{"items":[{item}]}}"#)).send()
+        };
+        let refused = body_of(of(10_000).await.unwrap()).await;
+        assert_eq!(refused["errors"][0]["code"], "too_large", "{refused}");
+        assert_eq!(body_of(of(200).await.unwrap()).await["accepted"], 1);
+        let read = world.get(&format!("{PATH}?metric_type=cpu"), &person).await.text().await.unwrap();
+        assert!(read.len() < 64 * 1024, "{}", read.len());
+    }
+
     async fn every_page_size_shows_every_snapshot_once(test: TestDatabase) {
         let (world, person) = world(test).await;
         let begin = now() - Duration::days(2);

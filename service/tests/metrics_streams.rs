@@ -73,6 +73,25 @@ on_both_databases! {
         }
     }
 
+    /// What is told of bad lines is small, however long the words are that would be repeated.
+    async fn what_was_sent_is_not_sent_back(test: TestDatabase) {
+        let world = World::start(test, &[]).await;
+        let text = format!("{{\"{}\":1}}\n", "ä".repeat(30_000)).repeat(200);
+        let answer = world.send("", "zstd", zstd(text.as_bytes())).await;
+        assert_eq!(answer.status(), 200);
+        let answer = answer.text().await.unwrap();
+        assert!(answer.len() < 200 * 1000, "{} bytes", answer.len());
+        let told: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(told["rejected"], 200);
+        let detail = told["errors"][199]["detail"].as_str().unwrap();
+        assert!(detail.starts_with("unknown field `ää") && detail.contains("…, expected one of `timestamp`"), "{detail}");
+        let body = json!({"items": [], "x".repeat(60_000): 1}).to_string();
+        let request = world.service.client.post(world.service.url(PATH)).bearer_auth(&world.token);
+        let refused = request.header("content-type", "application/json").body(body).send().await.unwrap();
+        assert_eq!(refused.status(), 400);
+        assert!(refused.text().await.unwrap().len() < 2000);
+    }
+
     async fn an_atomic_stream_is_stored_whole_or_not_at_all(test: TestDatabase) {
         let world = World::start(test, &[]).await;
         let good: Vec<String> = (0..12_000).map(line).collect();

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How far a server had got in the log that it writes ahead, or that it follows. In PostgreSQL's own
@@ -43,19 +44,30 @@ struct Followed {
 }
 
 tokio::task_local! {
-    static FOLLOWED: Followed;
+    static FOLLOWED: Arc<Followed>;
 }
 
 /// Does something of which the reads find whatever was written up to `after`, and says where the last of its
-/// own transactions ended: nothing where it wrote nothing, or where no standby is read. What it spawns is not
-/// part of it.
+/// own transactions ended: nothing where it wrote nothing, or where no standby is read. What it spawns is part
+/// of it where that is [`carried`], as far as it is waited for.
 pub async fn following<T>(after: Option<Position>, work: impl Future<Output = T>) -> (T, Option<Position>) {
-    let followed = Followed { after, written: AtomicU64::new(0) };
+    let followed = Arc::new(Followed { after, written: AtomicU64::new(0) });
     let both = async {
         let done = work.await;
-        (done, FOLLOWED.with(Followed::written))
+        (done, FOLLOWED.with(|it| it.written()))
     };
     FOLLOWED.scope(followed, both).await
+}
+
+/// What is spawned as a part of the work that is followed here, if any is.
+pub fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let followed = FOLLOWED.try_with(Arc::clone).ok();
+    async move {
+        match followed {
+            Some(followed) => FOLLOWED.scope(followed, work).await,
+            None => work.await,
+        }
+    }
 }
 
 impl Followed {
@@ -119,5 +131,15 @@ mod tests {
         .await;
         assert_eq!((said, written), (Some(position("1/0")), Some(position("1/0"))));
         assert_eq!(following(None, async { demanded() }).await, (None, None));
+        let spawned = async {
+            let written = position("2/0");
+            let work = carried(async move {
+                note(written);
+                demanded()
+            });
+            tokio::spawn(work).await.expect("it does not panic")
+        };
+        let told = following(Some(position("0/5")), spawned).await;
+        assert_eq!(told, (Some(position("2/0")), Some(position("2/0"))));
     }
 }

@@ -1,6 +1,8 @@
 //! Requests that are done once, however often they are sent: the answer is kept in the transaction of what
 //! was done, so that either both are there or neither.
 
+use std::borrow::Cow;
+
 use foundation::database::{DatabaseErrorKind, Transaction};
 use time::OffsetDateTime;
 
@@ -8,8 +10,19 @@ use super::{ActionError, Actions};
 use crate::domain::idempotency::{Answer, KeyedRequest};
 use crate::store::idempotency_keys;
 
-/// What the bodies are signed for.
+/// What the bodies of requests without a query are signed for.
 const PURPOSE: &str = "idempotent body";
+
+/// What queries and bodies are signed for.
+const QUERY_PURPOSE: &str = "idempotent query and body";
+
+/// What is signed of a request: its body, and before it, where there is one, the query with its length, so that
+/// nothing of the one is taken for the other.
+fn signed(request: &KeyedRequest) -> (&'static str, Cow<'_, [u8]>) {
+    let Some(query) = &request.query else { return (PURPOSE, Cow::Borrowed(&request.body)) };
+    let length = (query.len() as u64).to_be_bytes();
+    (QUERY_PURPOSE, [&length, query.as_bytes(), &request.body].concat().into())
+}
 
 impl Actions {
     /// Answers are forgotten that are as old as this.
@@ -20,12 +33,13 @@ impl Actions {
     /// What was answered when the request was done before.
     ///
     /// # Errors
-    /// [`ActionError::IdempotencyMismatch`]: its key was used with another body.
+    /// [`ActionError::IdempotencyMismatch`]: its key was used with another query or another body.
     pub async fn replay(&self, request: Option<&KeyedRequest>) -> Result<Option<Answer>, ActionError> {
         let Some(request) = request else { return Ok(None) };
         let found = idempotency_keys::find(&self.database, request, self.kept_since()).await?;
         let Some(kept) = found else { return Ok(None) };
-        if self.keys.verify(PURPOSE, &request.body, &kept.body_hmac) {
+        let (purpose, message) = signed(request);
+        if self.keys.verify(purpose, &message, &kept.body_hmac) {
             // Whoever did not get the answer of that time does not know where it ended either.
             self.database.note_position().await?;
             Ok(Some(kept.answer))
@@ -46,7 +60,8 @@ impl Actions {
         answer: &Answer,
     ) -> Result<bool, ActionError> {
         let Some(request) = request else { return Ok(false) };
-        let hmac = self.keys.sign(PURPOSE, &request.body);
+        let (purpose, message) = signed(request);
+        let hmac = self.keys.sign(purpose, &message);
         let (now, since) = (self.clock.now(), self.kept_since());
         match idempotency_keys::insert(transaction, request, hmac, answer, now, since).await {
             Ok(()) => Ok(false),

@@ -7,6 +7,7 @@ use foundation::settings::Secret;
 use serde_json::json;
 
 use super::login_limits::Limits;
+use super::to_its_end::to_its_end;
 use super::{ActionError, Actions, Origin};
 use crate::access::{make_token, token_hash};
 use crate::domain::audit::{Actor, ActorKind, Change, Target};
@@ -67,6 +68,10 @@ impl fmt::Display for Reason {
 /// An attempt that is refused because of earlier ones is no event of its own: it costs nothing, so it must
 /// not fill a table either. Those that led to it are events.
 ///
+/// An attempt that is let through comes to its end, whether or not its client waits for it: otherwise one that
+/// hangs up early would guess without being counted. A session of which nobody heard the token ends as others
+/// do.
+///
 /// # Errors
 /// [`ActionError::TooManyAttempts`]; [`ActionError::Busy`]; [`ActionError::Blocked`]; otherwise
 /// [`ActionError::InvalidCredentials`].
@@ -75,12 +80,16 @@ pub async fn login(
     credentials: Credentials,
     origin: &Origin,
 ) -> Result<Login, ActionError> {
-    for _ in 0..ROUNDS {
-        if let Some(login) = compare(actions, &credentials, origin).await? {
-            return Ok(login);
+    let (actions, origin) = (actions.clone(), origin.clone());
+    to_its_end(async move {
+        for _ in 0..ROUNDS {
+            if let Some(login) = compare(&actions, &credentials, &origin).await? {
+                return Ok(login);
+            }
         }
-    }
-    Err(ActionError::Busy { retry_after: Duration::from_secs(1) })
+        Err(ActionError::Busy { retry_after: Duration::from_secs(1) })
+    })
+    .await
 }
 
 /// Signs somebody in, unless the account is changed while the password is compared: by another login that

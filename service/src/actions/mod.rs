@@ -13,6 +13,7 @@ pub mod metrics_snapshots;
 pub mod operators;
 pub mod passwords;
 pub mod sessions;
+mod to_its_end;
 pub mod users;
 
 pub use error::ActionError;

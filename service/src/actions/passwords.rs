@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::login_limits::Limits;
 use super::sessions::current;
+use super::to_its_end::to_its_end;
 use super::{ActionError, Actions, Origin};
 use crate::domain::access::Caller;
 use crate::domain::audit::{Actor, Change, Target};
@@ -27,7 +28,7 @@ pub struct PasswordChange {
 /// they were never made from the password, and are revoked one by one.
 ///
 /// Wrong present passwords are counted as failed logins are, so that a session that fell into other hands
-/// is no way to guess it.
+/// is no way to guess it, and come to their end as those do.
 ///
 /// # Errors
 /// [`ActionError::Invalid`]: the present password is not right, or the new one is not taken.
@@ -40,14 +41,19 @@ pub async fn change(
     let session = current(caller)?;
     let user = &caller.user;
     check(wanted.new.expose(), &user.username).map_err(|rule| invalid("/body/new_password", rule))?;
-    let mut limits = Limits::new(Some(user.username.to_ascii_lowercase()), Some(user.id), origin);
-    limits.admit(actions, origin).await?;
-    let outcome = change_admitted(actions, caller, session, wanted, origin, &limits).await;
-    if !matches!(outcome, Ok(()) | Err(ActionError::Invalid(_))) {
-        // The present password was neither taken nor counted as a wrong one.
-        limits.give_back(actions).await?;
-    }
-    outcome
+    let (actions, caller, origin) = (actions.clone(), caller.clone(), origin.clone());
+    to_its_end(async move {
+        let user = &caller.user;
+        let mut limits = Limits::new(Some(user.username.to_ascii_lowercase()), Some(user.id), &origin);
+        limits.admit(&actions, &origin).await?;
+        let outcome = change_admitted(&actions, &caller, session, wanted, &origin, &limits).await;
+        if !matches!(outcome, Ok(()) | Err(ActionError::Invalid(_))) {
+            // The present password was neither taken nor counted as a wrong one.
+            limits.give_back(&actions).await?;
+        }
+        outcome
+    })
+    .await
 }
 
 async fn change_admitted(

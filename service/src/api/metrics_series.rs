@@ -118,7 +118,8 @@ impl MetricsSeriesApi {
 
     /// Shows the newest snapshot of each series
     ///
-    /// By type and source, in the order of their bytes.
+    /// By type and source, in the order of their bytes. A page ends before `limit` where its documents would have
+    /// more than 4 MiB together.
     #[oai(path = "/api/v1/metrics/latest", method = "get", operation_id = "list_latest_metrics")]
     async fn latest(
         &self,
@@ -147,10 +148,13 @@ impl MetricsSeriesApi {
                 metrics_series::Query::latest_distributed(filter, after.as_ref(), limit + 1)
             }
         };
-        let rows = metrics_series::rows(database, &query).await.map_err(Failure::Database)?;
+        let limits = self.snapshots.page_limits(*limit);
+        let page = metrics_series::page(database, &query, limits).await;
+        let (rows, has_more) = page.map_err(Failure::Database)?;
         let found: Result<Vec<Snapshot<'_>>, _> = rows.iter().map(metrics_series::latest).collect();
-        let mut found = found.map_err(Failure::Database)?;
-        let next_cursor = self.next_cursor(&asked, &mut found, |it| (it.metric_type, it.source));
+        let found = found.map_err(Failure::Database)?;
+        let last = found.last().filter(|_| has_more);
+        let next_cursor = last.map(|it| self.seal(&asked, it.metric_type, it.source));
         let json = write_page(&found, next_cursor.as_deref()).map_err(poem::error::InternalServerError)?;
         Ok(LatestList::Page(json.into()))
     }
@@ -200,8 +204,13 @@ impl MetricsSeriesApi {
         }
         found.truncate(limit);
         let (metric_type, source) = key(found.last()?);
+        Some(self.seal(asked, metric_type, source))
+    }
+
+    /// The cursor of what is behind a series.
+    fn seal(&self, asked: &Asked, metric_type: &str, source: &str) -> String {
         let key = SeriesKey { metric_type: metric_type.to_owned(), source: source.to_owned() };
-        Some(cursors::seal(&self.snapshots.actions.keys, &asked.list, &key.encode()))
+        cursors::seal(&self.snapshots.actions.keys, &asked.list, &key.encode())
     }
 }
 

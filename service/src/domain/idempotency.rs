@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A request with a key: the same caller, method, path and key are the same request.
+/// A request with a key: the same caller, method, path and key are the same request, which has the same query
+/// and the same body each time.
 #[derive(Clone, Debug)]
 pub struct KeyedRequest {
     /// The user who asks.
@@ -12,6 +13,8 @@ pub struct KeyedRequest {
     pub method: &'static str,
     /// Its path.
     pub path: String,
+    /// Its query, where it has one.
+    pub query: Option<String>,
     /// Its `Idempotency-Key`.
     pub key: String,
     /// Its body.

@@ -130,7 +130,7 @@ impl Passwords {
         let (answer, answered) = oneshot::channel();
         let work = Arc::clone(&self.0.work);
         let job: Job = Box::new(move || {
-            // Nobody waits for what a client that went away had asked for.
+            // Nobody waits for what was given up meanwhile.
             if !answer.is_closed() {
                 let _gone = answer.send(job(&work));
             }

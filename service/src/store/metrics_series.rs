@@ -3,6 +3,7 @@
 
 use foundation::database::{Backend, Database, DatabaseError, Row, Statement, Value};
 
+use super::pages::{self, PageLimits};
 use crate::domain::metrics_snapshots::{Series, SeriesFilter, SeriesKey, Snapshot};
 
 const SELECT: Statement = Statement::read("metrics_snapshot", "");
@@ -160,6 +161,19 @@ fn grouped(
 /// What the database says.
 pub async fn rows(database: &Database, query: &Query) -> Result<Vec<Row>, DatabaseError> {
     database.query(&query.statement, &query.values).await
+}
+
+/// The snapshots that [`Query::latest`] finds, as many as a page has, and whether there are more. It asks for one
+/// more than `limits` has.
+///
+/// # Errors
+/// What the database says.
+pub async fn page(
+    database: &Database,
+    query: &Query,
+    limits: PageLimits,
+) -> Result<(Vec<Row>, bool), DatabaseError> {
+    pages::rows(database, &query.statement, &query.values, limits).await
 }
 
 /// The series in a row of [`Query::series`].

@@ -4,6 +4,7 @@ use foundation::database::{
     Database, DatabaseError, Row, RowStream, Statement, Transaction, Value, ValueType,
 };
 
+use super::pages::{self, PageLimits};
 use crate::domain::metrics_snapshots::{NewSnapshot, Order, Position, Snapshot, SnapshotFilter, first_kept};
 
 const COLUMNS: [&str; 4] = ["timestamp", "source", "metric_type", "metric_data"];
@@ -130,7 +131,7 @@ pub struct Placed {
     pub position: Position,
 }
 
-/// The rows behind a place in their order, at most `limit` of them, and whether there are more.
+/// The rows behind a place in their order, as many as a page has, and whether there are more.
 ///
 /// # Errors
 /// What the database says.
@@ -139,11 +140,16 @@ pub async fn page(
     filter: &SnapshotFilter,
     order: Order,
     after: Option<Position>,
-    limit: u32,
+    limits: PageLimits,
 ) -> Result<(Vec<Placed>, bool), DatabaseError> {
-    let count = limit as usize;
+    let count = limits.rows as usize;
     // One more than is shown says whether there is a next page.
-    let wanted = Some(u64::from(limit) + 1);
+    let wanted = Some(u64::from(limits.rows) + 1);
+    if !limits.fit_at_once() {
+        let Query { statement, values } = Query::new(filter, order, after, wanted);
+        let (rows, has_more) = pages::rows(database, &statement, &values, limits).await?;
+        return Ok((rows.into_iter().map(Placed::new).collect::<Result<_, _>>()?, has_more));
+    }
     let mut placed = placed(database, &Query::by_time(filter, order, after, wanted)).await?;
     let at = |index: usize| placed.get(index).map(|it: &Placed| it.position.timestamp);
     if at(count).is_some() && count.checked_sub(1).and_then(at) == at(count) {
@@ -155,18 +161,20 @@ pub async fn page(
         Order::NewestFirst => placed.sort_by_key(|it| std::cmp::Reverse(key(it))),
         Order::OldestFirst => placed.sort_by_key(key),
     }
-    let has_more = placed.len() > count;
-    placed.truncate(count);
+    let has_more = pages::cut(&mut placed, limits, |it| &it.row)?;
     Ok((placed, has_more))
 }
 
 async fn placed(database: &Database, query: &Query) -> Result<Vec<Placed>, DatabaseError> {
     let rows = database.query(&query.statement, &query.values).await?;
-    let placed = rows.into_iter().map(|row| {
+    rows.into_iter().map(Placed::new).collect()
+}
+
+impl Placed {
+    fn new(row: Row) -> Result<Self, DatabaseError> {
         let position = Position { id: row.get("id")?, timestamp: row.get("timestamp")? };
-        Ok(Placed { row, position })
-    });
-    placed.collect()
+        Ok(Self { row, position })
+    }
 }
 
 /// The rows as they come, however many they are.

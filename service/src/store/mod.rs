@@ -19,6 +19,7 @@ pub mod login_failures;
 pub mod metrics_series;
 pub mod metrics_snapshots;
 pub mod operators;
+pub mod pages;
 pub mod partitions;
 pub mod passwords;
 pub mod prune;

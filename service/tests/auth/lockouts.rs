@@ -1,5 +1,6 @@
 //! Failures cost time, by account and by address, for all replicas together, and keep nobody out for good.
 
+use foundation::testing::eventually;
 use reqwest::{Response, StatusCode};
 use time::Duration;
 
@@ -104,6 +105,24 @@ foundation::on_both_databases! {
         let statuses: Vec<_> = all.iter().map(Response::status).collect();
         assert!(statuses.iter().all(|it| [WRONG, LATER].contains(it)), "{statuses:?}");
         assert!(statuses.contains(&LATER), "{statuses:?}");
+    }
+
+    /// Whoever hangs up before the answer guesses no cheaper than others.
+    async fn guesses_whose_client_hangs_up_are_counted(test: TestDatabase) {
+        let slow = [("AUTH_ARGON2_MEMORY", "19MiB"), ("AUTH_ARGON2_PASSES", "12")];
+        // One after the other is compared.
+        let house = House::with(test, &[slow[0], slow[1], ("AUTH_HASHING_MEMORY_LIMIT", "19MiB")]).await;
+        house.insert(NewUser { hash: Some(hash(&slow).await), ..NewUser::local("ada").await }).await;
+        let guesses = (0..5).map(|_| Box::pin(house.login("ada", "wrong")));
+        let (first, _, others) = futures_util::future::select_all(guesses).await;
+        assert_eq!(first.status(), WRONG);
+        drop(others);
+        let told = "SELECT count(*) AS value FROM audit_event WHERE action = 'login.failed'";
+        let (house, told) = (&house, &told);
+        let all = || async move { house.value::<i64>(told).await == 5 };
+        eventually(std::time::Duration::from_secs(20), "all of them are counted", all).await;
+        assert_eq!(house.login("ada", "wrong").await.status(), WRONG);
+        assert_eq!(house.login("ada", PASSWORD).await.status(), LATER);
     }
 
     async fn the_longest_delay_is_the_longest(test: TestDatabase) {

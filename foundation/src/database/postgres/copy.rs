@@ -79,7 +79,8 @@ impl PostgresConnection {
             None => work(client).await,
         };
         self.busy = false;
-        Ok(done?)
+        // The types that the rows were written by may be those of before a migration.
+        Ok(done.inspect_err(|_| self.forget_statements())?)
     }
 }
 
@@ -90,8 +91,10 @@ impl CopyIn<'_> {
             self.sink = self.connection.start(&self.statement).await?;
             self.buffer = fresh_buffer();
         }
-        encode(&mut self.buffer, &self.types, values)
-            .map_err(|error| error.in_row(self.finished + self.rows))?;
+        encode(&mut self.buffer, &self.types, values).map_err(|error| {
+            self.connection.forget_statements();
+            error.in_row(self.finished + self.rows)
+        })?;
         self.rows += 1;
         if self.buffer.len() >= CHUNK {
             let full = std::mem::replace(&mut self.buffer, BytesMut::with_capacity(CHUNK + CHUNK / 4));

@@ -12,7 +12,7 @@ use tokio::sync::RwLock;
 use tokio::time::timeout;
 
 use super::renewals::{Opened, Renewals};
-use super::{bound, configured, hosts, not_connected, parameters, timed_out, values};
+use super::{OUTDATED, bound, configured, hosts, not_connected, parameters, timed_out, values};
 use crate::database::{DatabaseError, PostgresUrl, Row, Value};
 use crate::settings::DatabaseSettings;
 
@@ -56,7 +56,8 @@ impl Lanes {
         }))
     }
 
-    /// Asks on the next lane. A lane that broke is replaced, and asked once more: nothing was changed.
+    /// Asks on the next lane. A lane that broke is replaced, and asked once more: nothing was changed. So is one
+    /// whose statement was prepared before a migration.
     pub(in crate::database) async fn query(
         &self,
         sql: &str,
@@ -65,7 +66,7 @@ impl Lanes {
         let index = self.0.next.fetch_add(1, Ordering::Relaxed) % LANES;
         let lane = self.0.lane(index).await?;
         match self.0.ask(&lane, sql, values).await {
-            Err(_) if !lane.is_current() => {
+            Err(error) if !lane.is_current() || error.sqlstate() == Some(OUTDATED.code()) => {
                 let lane = self.0.lane(index).await?;
                 self.0.ask(&lane, sql, values).await
             }
@@ -112,8 +113,8 @@ impl Shared {
         match timeout(self.lookup_timeout, asked).await {
             Ok(Ok(rows)) => Ok(values::rows(rows)),
             Ok(Err(error)) => {
-                // A migration changed what the statement finds: it is prepared anew by whoever asks next.
-                if error.code().is_some_and(|code| code.code() == "0A000") {
+                // A migration changed what the statement finds: it is prepared anew.
+                if error.code() == Some(&OUTDATED) {
                     lane.statement_cache.clear();
                 }
                 Err(error.into())

@@ -16,6 +16,7 @@ use std::time::Duration;
 use deadpool_postgres::ClientWrapper;
 use futures_util::TryStreamExt as _;
 use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{CancelToken, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -33,6 +34,10 @@ pub(super) use values::PostgresRow;
 
 /// How long the server gets to act on a request to cancel, or on a rollback nobody waits for.
 const CLEAN_UP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the server says of a prepared statement that finds other columns, or others of their types, than when it
+/// was prepared ("cached plan must not change result type"), and of what it cannot do at all.
+const OUTDATED: SqlState = SqlState::FEATURE_NOT_SUPPORTED;
 
 /// How much longer than the server this side waits before it gives a statement up.
 const GRACE: Duration = Duration::from_secs(1);
@@ -100,6 +105,13 @@ impl PostgresConnection {
     }
 
     pub(super) async fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, DatabaseError> {
+        match self.query_once(sql, values).await {
+            Err(error) if self.may_try_again(&error) => self.query_once(sql, values).await,
+            found => found,
+        }
+    }
+
+    async fn query_once(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, DatabaseError> {
         let rows = self
             .run(async |client| {
                 let statement = client.prepare_cached(sql).await?;
@@ -110,11 +122,31 @@ impl PostgresConnection {
     }
 
     pub(super) async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, DatabaseError> {
+        match self.execute_once(sql, values).await {
+            Err(error) if self.may_try_again(&error) => self.execute_once(sql, values).await,
+            done => done,
+        }
+    }
+
+    async fn execute_once(&mut self, sql: &str, values: &[Value]) -> Result<u64, DatabaseError> {
         self.run(async |client| {
             let statement = client.prepare_cached(sql).await?;
             client.execute(&statement, &bound(&parameters(values))).await
         })
         .await
+    }
+
+    /// Whether a statement is done once more: a migration changed what it finds since it was prepared, and
+    /// nothing was done yet. A transaction that is going on has failed with it, and is its caller's to repeat.
+    fn may_try_again(&self, error: &DatabaseError) -> bool {
+        !self.in_transaction && error.sqlstate() == Some(OUTDATED.code())
+    }
+
+    /// Forgets the prepared statements, so that they are prepared anew.
+    fn forget_statements(&self) {
+        if let Ok(client) = self.client() {
+            client.statement_cache.clear();
+        }
     }
 
     /// Runs statements without parameters, and without preparing them.
@@ -206,6 +238,9 @@ impl PostgresConnection {
             None => work(client).await,
         };
         self.busy = false;
+        if matches!(&result, Err(error) if error.code() == Some(&OUTDATED)) {
+            self.forget_statements();
+        }
         result.map_err(|error| match DatabaseError::from(error) {
             // The server's own limit is the only thing that cancels a statement of the pool.
             said if said.kind() == DatabaseErrorKind::QueryCanceled && self.statement_timeout.is_some() => {

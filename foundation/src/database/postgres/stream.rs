@@ -6,7 +6,7 @@ use std::pin::Pin;
 use futures_util::{StreamExt as _, stream};
 use tokio_postgres::Statement;
 
-use super::{PostgresConnection, parameters, values};
+use super::{OUTDATED, PostgresConnection, parameters, values};
 use crate::database::stream::{Held, Rows};
 use crate::database::{DatabaseError, Row, Value};
 
@@ -14,9 +14,13 @@ use crate::database::{DatabaseError, Row, Value};
 /// still.
 pub(super) const LIFT_TIME_LIMIT: &str = "SET LOCAL statement_timeout = 0";
 
+/// Begins a transaction that streams.
+const BEGIN: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout = 0; SET LOCAL enable_sort = off";
+
 /// A stream of rows, and the connection that they come from.
 struct State<'a> {
     connection: Held<'a, PostgresConnection>,
+    sql: String,
     statement: Statement,
     values: Vec<Value>,
     running: Option<Running>,
@@ -35,7 +39,7 @@ impl PostgresConnection {
         values: Vec<Value>,
     ) -> Result<Rows<'static>, DatabaseError> {
         self.in_transaction = true;
-        self.batch(&format!("BEGIN READ ONLY; {LIFT_TIME_LIMIT}; SET LOCAL enable_sort = off")).await?;
+        self.batch(BEGIN).await?;
         streamed(Held::Own(Box::new(self)), sql, values).await
     }
 
@@ -62,7 +66,7 @@ async fn streamed(
     values: Vec<Value>,
 ) -> Result<Rows<'_>, DatabaseError> {
     let statement = connection.run(async |client| client.prepare_cached(&sql).await).await?;
-    let state = State { connection, statement, values, running: None };
+    let state = State { connection, sql, statement, values, running: None };
     Ok(Box::pin(stream::try_unfold(state, State::next)))
 }
 
@@ -71,7 +75,7 @@ impl<'a> State<'a> {
         let running = match &mut self.running {
             Some(running) => running,
             None => {
-                let started = self.start().await?;
+                let started = self.start_or_again().await?;
                 self.running.insert(started)
             }
         };
@@ -89,6 +93,24 @@ impl<'a> State<'a> {
                 }
                 Ok(None)
             }
+        }
+    }
+
+    /// Asks for the rows, and once more where a migration changed what the statement finds since it was prepared.
+    /// A transaction of others has failed with it, and is its caller's to repeat.
+    async fn start_or_again(&mut self) -> Result<Running, DatabaseError> {
+        match self.start().await {
+            Err(error) if error.sqlstate() == Some(OUTDATED.code()) => {
+                self.connection.forget_statements();
+                if matches!(self.connection, Held::Lent(_)) {
+                    return Err(error);
+                }
+                self.connection.batch(&format!("ROLLBACK; {BEGIN}")).await?;
+                let Self { connection, sql, .. } = self;
+                self.statement = connection.run(async |client| client.prepare_cached(sql).await).await?;
+                self.start().await
+            }
+            started => started,
         }
     }
 

@@ -17,6 +17,7 @@ use crate::partitions::Partitions;
 use crate::settings::MetricsSettings;
 use crate::store::layout::KnownLayout;
 use crate::store::metrics_snapshots;
+use crate::store::pages::PageLimits;
 
 /// Batches that are read and stored at the same time. More wait: they would wait for each other in the pages of
 /// an index, which takes longer, and each would keep its rows in memory meanwhile.
@@ -62,6 +63,12 @@ impl Snapshots {
     pub fn rules(&self) -> Rules {
         let MetricsSettings { write_past, write_ahead, .. } = *self.settings;
         Rules::new(self.actions.clock.now(), write_past, write_ahead, self.settings.document_limits())
+    }
+
+    /// How much is on a page of so many snapshots.
+    #[must_use]
+    pub fn page_limits(&self, rows: u32) -> PageLimits {
+        PageLimits { rows, document: self.settings.document_limits().bytes }
     }
 
     /// Writes snapshots, all of them or none.

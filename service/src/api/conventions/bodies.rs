@@ -1,5 +1,7 @@
 //! Bodies in JSON that go straight through serde, and are kept as they came for who has to know them again.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use poem::{FromRequest, Request, RequestBody, Result};
 use poem_openapi::error::ContentTypeError;
@@ -13,6 +15,12 @@ use crate::api::problem::Failure;
 
 const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
+
+/// The most that is repeated of what was sent, in characters.
+const MOST_FOUND: usize = 200;
+
+/// The most that is said of what was expected, in characters: the names of a type's fields.
+const MOST_EXPECTED: usize = 800;
 
 /// A body of `application/json`.
 pub struct JsonBody<T> {
@@ -102,8 +110,28 @@ pub(crate) fn explain(error: &serde_json::Error) -> String {
     }
     let said = error.to_string();
     match said.rsplit_once(", expected ") {
-        Some((found, expected)) if found.starts_with("invalid ") => format!("expected {expected}"),
-        _ => said,
+        Some((found, expected)) if found.starts_with("invalid ") => {
+            format!("expected {}", cut(expected, MOST_EXPECTED))
+        }
+        _ => bounded(&said),
+    }
+}
+
+/// What a reader says of a body: it repeats keys and texts of it, however long they are.
+pub(crate) fn bounded(said: &str) -> String {
+    match said.rsplit_once(", expected ") {
+        Some((found, expected)) => {
+            format!("{}, expected {}", cut(found, MOST_FOUND), cut(expected, MOST_EXPECTED))
+        }
+        None => cut(said, MOST_FOUND).into_owned(),
+    }
+}
+
+/// The text, or so many characters of it and an ellipsis.
+fn cut(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
     }
 }
 
@@ -124,6 +152,26 @@ mod tests {
         for body in [r#""hunter2 hunter2""#, r#"{"a":"hunter2"}"#, r#"{"a":7,"hunter2""#] {
             let error = serde_json::from_str::<std::collections::BTreeMap<String, u8>>(body).unwrap_err();
             assert!(!explain(&error).contains("hunter2"), "{}", explain(&error));
+        }
+    }
+
+    #[test]
+    fn a_long_key_is_not_repeated_whole() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Known {
+            #[serde(rename = "known")]
+            _known: Option<u8>,
+        }
+        let told = |key: &str| {
+            let body = format!("{{\"{key}\": 1}}");
+            explain(&serde_json::from_str::<Known>(&body).unwrap_err())
+        };
+        assert!(told("short").starts_with("unknown field `short`, expected `known`"), "{}", told("short"));
+        for key in ["x".repeat(70_000), "ä".repeat(70_000), ", expected ".repeat(7000)] {
+            let told = told(&key);
+            assert!(told.chars().count() < 300, "{told}");
+            assert!(told.contains("…, expected `known`"), "{told}");
         }
     }
 }

@@ -26,5 +26,6 @@ pub fn keyed(
         return Err(Failure::Unreadable("/header/idempotency-key", detail.to_owned()));
     }
     let path = request.uri().path().to_owned();
-    Ok(Some(KeyedRequest { caller: caller.user.id, method: "POST", path, key, body }))
+    let query = request.uri().query().filter(|it| !it.is_empty()).map(str::to_owned);
+    Ok(Some(KeyedRequest { caller: caller.user.id, method: "POST", path, query, key, body }))
 }

@@ -9,6 +9,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::api::conventions::bodies::bounded;
 use crate::domain::metrics_snapshots::{NewSnapshot, Rejection, Rules, Written};
 
 /// The most snapshots of one request.
@@ -102,10 +103,11 @@ pub(super) fn read_item(json: &[u8], rules: &Rules) -> Result<NewSnapshot, Rejec
     item.check(rules)
 }
 
-/// What is said of data, without the place: that is the place in the one item.
+/// What is said of data, without the place: that is the place in the one item. Thousands of them may be told
+/// at once.
 fn said(error: &serde_json::Error) -> String {
     let said = error.to_string();
-    said.split_once(" at line ").map_or_else(|| said.clone(), |(said, _)| said.to_owned())
+    bounded(said.rsplit_once(" at line ").map_or(said.as_str(), |(said, _)| said))
 }
 
 /// Reads the body of a request: `{"items":[...]}`.

@@ -89,7 +89,8 @@ impl MetricsSnapshotsApi {
     /// Lists snapshots of a type
     ///
     /// In the order of time; of the same time, in that of ids. With `Accept: application/x-ndjson` they come as
-    /// a stream, a line for each, and all of them unless `limit` is given.
+    /// a stream, a line for each, and all of them unless `limit` is given. A page ends before `limit` where its
+    /// documents would have more than 4 MiB together.
     #[oai(path = "/api/v1/metrics/snapshots", method = "get", operation_id = "list_metrics_snapshots")]
     #[expect(clippy::too_many_arguments, reason = "each is a parameter of the query")]
     async fn list(
@@ -122,8 +123,9 @@ impl MetricsSnapshotsApi {
         if accepts_lines(request) {
             return self.list_lines(filter, order, after, limit.0).await;
         }
-        let (database, limit) = (&self.snapshots.actions.database, limit.0.unwrap_or(DEFAULT_LIMIT));
-        let page = metrics_snapshots::page(database, &filter, order, after, limit).await;
+        let limits = self.snapshots.page_limits(limit.0.unwrap_or(DEFAULT_LIMIT));
+        let database = &self.snapshots.actions.database;
+        let page = metrics_snapshots::page(database, &filter, order, after, limits).await;
         let (rows, has_more) = page.map_err(Failure::Database)?;
         let last = rows.last().filter(|_| has_more);
         let next_cursor = last.map(|it| cursors::seal(keys, &list, &it.position.encode()));

@@ -12,6 +12,7 @@ use poem_openapi::error as openapi;
 use super::Failure;
 use crate::actions::ActionError;
 use crate::api::RouteFacts;
+use crate::api::conventions::bodies::bounded;
 use crate::api::problem_json::FieldError;
 use crate::domain::access::Refusal;
 
@@ -191,7 +192,7 @@ fn describe_json_error(error: &ParseJsonError) -> Description {
         ParseJsonError::InvalidContentType(_) | ParseJsonError::ContentTypeRequired => {
             unsupported_media_type()
         }
-        other => Description::invalid("/body".to_owned(), other.to_string()),
+        other => Description::invalid("/body".to_owned(), bounded(&other.to_string())),
     }
 }
 

@@ -16,7 +16,7 @@ const PLAIN_NUMBER: usize = 300;
 /// How large a document may be.
 #[derive(Clone, Copy, Debug)]
 pub struct DocumentLimits {
-    /// Its text, in bytes.
+    /// Its text, in bytes, with every number written without an exponent, as PostgreSQL gives it back.
     pub bytes: usize,
     /// Objects and arrays in each other, itself included.
     pub depth: usize,
@@ -70,7 +70,9 @@ impl Flaw {
         let DocumentLimits { bytes, depth, keys } = limits;
         match self {
             Self::NotAnObject => "it has to be an object".to_owned(),
-            Self::TooLarge => format!("it may have {bytes} bytes at most"),
+            Self::TooLarge => {
+                format!("it may have {bytes} bytes at most, with numbers written without exponents")
+            }
             Self::TooDeep => format!("at most {depth} objects and arrays may be in each other"),
             Self::TooManyKeys => format!("its objects may have {keys} keys at most, all together"),
             Self::KeyTooLong => format!("a key may have {MAX_KEY} characters at most"),
@@ -106,7 +108,7 @@ pub fn check(text: &str, limits: DocumentLimits) -> Result<(), Flaw> {
         return Err(Flaw::NotAnObject);
     }
     let (mut open, mut keys): (Vec<Open>, Vec<Cow<'_, str>>) = (Vec::new(), Vec::new());
-    let (mut at, mut count) = (0, 0);
+    let (mut at, mut count, mut length) = (0, 0, bytes.len());
     while let Some(byte) = bytes.get(at) {
         match byte {
             b'{' | b'[' => {
@@ -152,7 +154,10 @@ pub fn check(text: &str, limits: DocumentLimits) -> Result<(), Flaw> {
             }
             b'-' | b'0'..=b'9' => {
                 let end = scan::end_of_number(bytes, at);
-                check_number(text.get(at..end).unwrap_or_default())?;
+                length = length.saturating_add(check_number(text.get(at..end).unwrap_or_default())?);
+                if length > limits.bytes {
+                    return Err(Flaw::TooLarge);
+                }
                 at = end;
                 continue;
             }
@@ -204,15 +209,21 @@ fn code_unit(inside: &[u8], at: usize) -> Option<u32> {
     digits.iter().try_fold(0, |number, digit| Some(number * 16 + char::from(*digit).to_digit(16)?))
 }
 
-fn check_number(number: &str) -> Result<(), Flaw> {
-    if number.len() <= PLAIN_NUMBER && !number.contains(['e', 'E']) {
-        return Ok(());
+/// Checks a number, and says how much longer it is at most without its exponent.
+fn check_number(number: &str) -> Result<usize, Flaw> {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    if number.len() <= PLAIN_NUMBER && mantissa.len() == number.len() {
+        return Ok(0);
     }
     if number.len() > MAX_NUMBER {
         return Err(Flaw::Number);
     }
     let value: f64 = number.parse().map_err(|_| Flaw::Number)?;
-    let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
     let is_zero = mantissa.bytes().all(|it| !matches!(it, b'1'..=b'9'));
-    if value.is_finite() && (value != 0.0 || is_zero) { Ok(()) } else { Err(Flaw::Number) }
+    if !value.is_finite() || (value == 0.0 && !is_zero) {
+        return Err(Flaw::Number);
+    }
+    // That of a zero may be any.
+    let digits = exponent.trim_start_matches(['+', '-']).trim_start_matches('0');
+    Ok(if digits.is_empty() { 0 } else { digits.parse().unwrap_or(usize::MAX) })
 }

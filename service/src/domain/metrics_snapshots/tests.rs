@@ -37,6 +37,13 @@ fn documents_are_taken_or_refused_for_their_flaw() {
         ("[]", Some(Flaw::NotAnObject)),
         ("1", Some(Flaw::NotAnObject)),
         (&large, Some(Flaw::TooLarge)),
+        (r#"{"a":[1e307,1e307,1e307,1e307,1E+307,1e-307,1e307,1e307,1e307,1e307,1e307,1e307]}"#, None),
+        (
+            r#"{"a":[1e307,1e307,1e307,1e307,1E+307,1e-307,1e307,1e307,1e307,1e307,1e307,1e307,1e307]}"#,
+            Some(Flaw::TooLarge),
+        ),
+        (r#"{"a":-0e-16000}"#, Some(Flaw::TooLarge)),
+        (r#"{"a":0e99999999999999999999999}"#, Some(Flaw::TooLarge)),
         (r#"{"a":[[[]]]}"#, Some(Flaw::TooDeep)),
         (&format!("{{{}}}", many.join(",")), Some(Flaw::TooManyKeys)),
         (&long_key, Some(Flaw::KeyTooLong)),
