@@ -12,7 +12,7 @@ use foundation::database::Backend;
 use foundation::on_both_databases;
 use foundation::testing::{TestDatabase, maintenance, postgres_address, unique_name};
 use support::{Run, backend, count, has_table, migrator, migrator_command, migrator_with, newest, texts};
-use tools::{fake, real_psql, with_path, with_tools};
+use tools::{fake, path_behind, real_psql, with_path, with_tools};
 
 const NAMES: &str = "SELECT username AS it FROM users ORDER BY username";
 
@@ -206,9 +206,7 @@ async fn no_password_is_an_argument() {
     let (host, _) = server.split_once('/').unwrap();
     let address = format!("postgresql+asyncpg://{role}:tell-nobody-77@{host}/{}", database.url.name());
     let mut command = migrator_command(&database, &["backup", "x"]);
-    #[allow(clippy::disallowed_methods, reason = "the PATH goes on as it is")]
-    let path = std::env::var("PATH").unwrap();
-    command.env("PATH", format!("{}:{path}", fakes.path().display())).env("DATABASE_URL", address);
+    command.env("PATH", path_behind(&[fakes.path()])).env("DATABASE_URL", address);
     let run = Run::of(command).await;
     maintenance(&format!("DROP ROLE {role}")).await;
     run.ends(75).hides(&["tell-nobody-77"]);
@@ -265,13 +263,7 @@ async fn a_restore_that_is_killed_changes_nothing() {
         begun.display()
     );
     fake(fakes.path(), "pg_restore", &script);
-    #[allow(clippy::disallowed_methods, reason = "the PATH goes on as it is")]
-    let path = format!(
-        "{}:{}:{}",
-        fakes.path().display(),
-        real.parent().unwrap().display(),
-        std::env::var("PATH").unwrap()
-    );
+    let path = path_behind(&[fakes.path()]);
     for (signal, code) in [("KILL", None), ("TERM", Some(75))] {
         let mut command = migrator_command(&database, &["restore", "x", "--replace", "--yes"]);
         let child = command.env("PATH", &path).spawn().unwrap();

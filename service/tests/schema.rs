@@ -14,19 +14,39 @@ mod support;
 
 use accounts::{ADMIN_PASSWORD, migrate_with};
 use foundation::database::Backend;
-use foundation::testing::TestDatabase;
+use foundation::testing::{TestDatabase, maintenance, pooled};
 use serde_json::{Value, json};
 use support::TestService;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Its functions and what it looks up in the catalog are those of that schema too.
+const SCHEMA: (&str, &str) = ("DATABASE_SCHEMA", "Team-1");
+
+/// Each connection asks for the schema as it opens. A transaction pooler refuses that.
 #[tokio::test]
 async fn everything_works_in_a_schema_of_its_own() {
     let database = TestDatabase::new(Backend::Postgres).await;
-    let schema = ("DATABASE_SCHEMA", "Team-1");
-    migrate_with(&database, &[schema]).await;
-    let service = TestService::with(&[("DATABASE_URL", &database.address), schema], |it| it).await;
+    if pooled(&database.address) == database.address {
+        migrate_with(&database, &[SCHEMA]).await;
+        everything_works(&database, &[SCHEMA]).await;
+    }
+}
+
+/// Behind a transaction pooler too.
+#[tokio::test]
+async fn everything_works_in_the_schema_of_the_role() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    migrate_with(&database, &[SCHEMA]).await;
+    let (name, (_, schema)) = (database.url.name(), SCHEMA);
+    maintenance(&format!("ALTER ROLE postgres IN DATABASE {name} SET search_path = \"{schema}\"")).await;
+    everything_works(&database, &[]).await;
+}
+
+/// The functions and what is looked up in the catalog are those of that schema too.
+async fn everything_works(database: &TestDatabase, variables: &[(&str, &str)]) {
+    let mut all = vec![("DATABASE_URL", database.address.as_str())];
+    all.extend(variables);
+    let service = TestService::with(&all, |it| it).await;
     service.ready().await;
     let credentials = json!({ "username": "admin", "password": ADMIN_PASSWORD });
     let login =

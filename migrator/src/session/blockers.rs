@@ -1,6 +1,7 @@
 //! Who holds the locks that a migration waits for, asked on a second connection while it waits.
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::time::Duration;
 
 use foundation::database::{Backend, Connection, DatabaseError, Statement};
@@ -34,17 +35,22 @@ pub(super) async fn own_pid(connection: &mut Connection) -> Result<Option<i64>, 
     }
 }
 
+type Opening = Pin<Box<dyn Future<Output = Result<Connection, DatabaseError>> + Send>>;
+
 /// The sessions that were seen in the way.
 pub(super) struct Blockers {
     context: Context,
     pid: Option<i64>,
+    /// The second connection while it is being opened. It is kept when a change ends before that is done, so
+    /// that a short patience for locks does not begin anew with it in each try and never see anybody.
+    opening: Option<Opening>,
     observer: Option<Connection>,
     seen: BTreeSet<String>,
 }
 
 impl Blockers {
     pub(super) fn new(context: &Context, pid: Option<i64>) -> Self {
-        Self { context: context.clone(), pid, observer: None, seen: BTreeSet::new() }
+        Self { context: context.clone(), pid, opening: None, observer: None, seen: BTreeSet::new() }
     }
 
     /// Runs `work`, and looks at who is in its way when it takes long.
@@ -71,12 +77,17 @@ impl Blockers {
     }
 
     async fn look(&mut self, pid: i64) -> Result<(), DatabaseError> {
-        let observer = match &mut self.observer {
-            Some(observer) => observer,
-            observer => {
-                observer.insert(Connection::open(&self.context.url, &self.context.database, OBSERVER).await?)
-            }
-        };
+        if self.observer.is_none() {
+            let context = &self.context;
+            let opening = self.opening.get_or_insert_with(|| {
+                let context = context.clone();
+                Box::pin(async move { Connection::open(&context.url, &context.database, OBSERVER).await })
+            });
+            let opened = opening.await;
+            self.opening = None;
+            self.observer = Some(opened?);
+        }
+        let Some(observer) = &mut self.observer else { return Ok(()) };
         for row in observer.query(&BLOCKING, &[pid.into()]).await? {
             let name = format!(
                 "pid {} ({} as {})",

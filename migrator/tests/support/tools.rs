@@ -5,6 +5,7 @@
     reason = "each file of tests takes what it needs, and a test ends by panicking"
 )]
 
+use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -29,17 +30,23 @@ pub(crate) async fn with_all(
     variables: &[(&str, &str)],
     arguments: &[&str],
 ) -> Run {
+    let mut command = migrator_command(database, arguments);
+    command.env("PATH", path_behind(folders));
+    // About another server altogether.
+    command.env("PGHOST", "not.the.one.invalid").env("PGPASSWORD", "not the one");
+    command.envs(variables.iter().copied());
+    Run::of(command).await.hides(&["postgres:postgres", "not the one"])
+}
+
+/// A PATH of these folders and then the programs of the server's own version, which is perhaps not the newest
+/// that is installed.
+pub(crate) fn path_behind(folders: &[&Path]) -> OsString {
     let mut path: Vec<PathBuf> = folders.iter().map(|it| it.to_path_buf()).collect();
     #[allow(clippy::disallowed_methods, reason = "it is where the cluster's own programs are")]
     path.extend(std::env::var_os("TEST_POSTGRES_BIN").map(PathBuf::from));
     #[allow(clippy::disallowed_methods, reason = "the PATH goes on as it is")]
     path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
-    let mut command = migrator_command(database, arguments);
-    command.env("PATH", std::env::join_paths(path).unwrap());
-    // About another server altogether.
-    command.env("PGHOST", "not.the.one.invalid").env("PGPASSWORD", "not the one");
-    command.envs(variables.iter().copied());
-    Run::of(command).await.hides(&["postgres:postgres", "not the one"])
+    std::env::join_paths(path).unwrap()
 }
 
 /// A program of this name that says something else.
