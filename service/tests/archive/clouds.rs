@@ -245,17 +245,23 @@ on_both_databases! {
             }
             let all = world.table_with_detached().await;
             archived.extend(all.clone().into_iter().filter(|(_, row)| row.2 == "cpu"));
-            let lifecycle = Lifecycle::default();
-            let stopping = lifecycle.clone();
+            // What the run has written of the file cannot be recorded.
+            let (database, is_away) = (world.database.clone(), Arc::new(AtomicBool::new(false)));
             bucket.before_each_answer(move |asked| {
-                if asked.is_of_manifest() && asked.method == Method::PUT {
-                    stopping.advance(Stage::Draining);
-                }
-                Box::pin(async { None })
+                let is_manifest = asked.is_of_manifest() && asked.method == Method::PUT;
+                let goes = is_manifest && !is_away.swap(true, Ordering::Relaxed);
+                let database = database.clone();
+                Box::pin(async move {
+                    if goes {
+                        let sql = "ALTER TABLE archive_file RENAME TO archive_file_away";
+                        database.execute(&Statement::write("archive_file", sql), &[]).await.unwrap();
+                    }
+                    None
+                })
             });
-            let asked = Asked { reason: RunReason::CommandLine, requested_by: None, is_dry_run: false, unless_since: None };
-            let run = world.archiving.begin(&asked, |_| None).await.unwrap().unwrap();
-            assert_eq!(run.work(&lifecycle).await.state, RunState::Abandoned);
+            let done = world.run(false).await;
+            assert_eq!(done.state, RunState::Failed, "{done:?}");
+            world.execute("ALTER TABLE archive_file_away RENAME TO archive_file", &[]).await;
             assert!(world.states().await.contains("writing"));
             let names = bucket.names();
             let fails = AtomicBool::new(true);
