@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::blockers::Blockers;
-use super::{Change, Context, Guard, Performed, Work, postgres, sqlite};
+use super::{Change, Context, Guard, Performed, Work, postgres, sqlite, trial};
 use crate::correction;
 use crate::error::MigratorError;
 use crate::history::{self, Action};
@@ -173,14 +173,10 @@ async fn transaction(
     }
     let record = record.map_or("", String::as_str);
     let has_files = work.iter().any(|it| matches!(it, Work::File { .. }));
-    // What a file has left in the session ends with it: the next one runs as it would by itself.
-    match connection.backend() {
-        Backend::Postgres if has_files => connection.commit_with(record, postgres::FORGET_FILE).await?,
-        Backend::Sqlite if has_files => {
-            connection.commit_with(record, "").await?;
-            sqlite::forget_file(connection).await?;
-        }
-        _ => connection.commit_with(record, "").await?,
+    if has_files {
+        trial::commit_file(connection, record).await?;
+    } else {
+        connection.commit_with(record, "").await?;
     }
     Ok((Performed::Done, written))
 }

@@ -80,7 +80,7 @@ const CURRENT_SCHEMA: Statement = Statement::write("pg_namespace", "SELECT curre
 /// begins by emptying the search path, and a file may go over to another schema or role for the rest of it.
 pub(super) const KEEP_PLACE: &str = "SELECT set_config('bedplate.search_path', current_setting('search_path'), true), set_config('bedplate.role', current_setting('role'), true), set_config('bedplate.session', session_user, true)";
 
-/// The same until [`RETURN_IN_SESSION`].
+/// The same until [`RETURN`].
 const KEEP_PLACE_IN_SESSION: &str = "SELECT set_config('bedplate.search_path', current_setting('search_path'), false), set_config('bedplate.role', current_setting('role'), false), set_config('bedplate.session', session_user, false)";
 
 /// Whether the mark is there, and then back to where the session was, in one question.

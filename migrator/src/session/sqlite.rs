@@ -100,7 +100,10 @@ pub(super) async fn leave_as_found(
         }
         (now, _) => now?,
     };
-    let before = before.unwrap_or_default();
+    let before = before.unwrap_or_else(|error| {
+        tracing::debug!(error = %error, "the foreign keys of before could not be looked at, so all that are broken count");
+        Broken::new()
+    });
     let (old, new): (Broken, Broken) =
         now.into_iter().partition(|(key, count)| before.get(key).is_some_and(|before| before >= count));
     if !old.is_empty() {

@@ -1,6 +1,6 @@
 //! A transaction of a trial in a scratch database: what is true of one of `up` is true of it, but for the lock.
 
-use foundation::database::{Backend, Connection};
+use foundation::database::{Backend, Connection, DatabaseError};
 
 use super::{postgres, sqlite};
 use crate::error::MigratorError;
@@ -21,15 +21,23 @@ pub(crate) async fn begin(connection: &mut Connection) -> Result<(), MigratorErr
 /// Ends it, unless the file did so, or left foreign keys that point at nothing.
 pub(crate) async fn commit(connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
     match connection.backend() {
-        Backend::Postgres => {
-            postgres::still_inside(connection, title).await?;
-            Ok(connection.commit_with("", postgres::FORGET_FILE).await?)
-        }
+        Backend::Postgres => postgres::still_inside(connection, title).await?,
         Backend::Sqlite => {
             sqlite::still_inside(connection, title).await?;
             sqlite::leave(connection, title).await?;
-            connection.commit().await?;
-            Ok(sqlite::forget_file(connection).await?)
+        }
+    }
+    Ok(commit_file(connection, "").await?)
+}
+
+/// Ends the transaction of a file, with these statements before its end. What the file has left in the session ends
+/// with it: the next one runs as it would by itself.
+pub(super) async fn commit_file(connection: &mut Connection, before: &str) -> Result<(), DatabaseError> {
+    match connection.backend() {
+        Backend::Postgres => connection.commit_with(before, postgres::FORGET_FILE).await,
+        Backend::Sqlite => {
+            connection.commit_with(before, "").await?;
+            sqlite::forget_file(connection).await
         }
     }
 }
