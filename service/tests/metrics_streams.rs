@@ -43,6 +43,24 @@ fn numbers(lines: &[Value]) -> Vec<usize> {
     lines.iter().map(number).collect()
 }
 
+/// A stream of which the head was read, of more than fits between the two; and how many bytes of rows went in.
+async fn begin_to_read(world: &World) -> (tokio::net::TcpStream, usize) {
+    let large = json!({"timestamp": Clock::system().now().format(&Rfc3339).unwrap(), "source": "a",
+        "metric_type": "cpu", "metric_data": {"text": "x".repeat(60_000)}});
+    let text = format!("{large}\n").repeat(500);
+    assert_eq!(world.send("", "zstd", zstd(text.as_bytes())).await.status(), 200);
+    let mut stream = tokio::net::TcpStream::connect(world.service.address).await.unwrap();
+    let head = format!(
+        "GET {PATH}?metric_type=cpu HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\naccept: {NDJSON}\r\n\r\n",
+        world.token
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    (stream, text.len())
+}
+
 on_both_databases! {
     async fn good_lines_are_stored_and_bad_ones_told(test: TestDatabase) {
         let world = World::start(test, &[("METRICS_DATA_LIMIT", "1KiB")]).await;
@@ -177,44 +195,20 @@ on_both_databases! {
 
     async fn who_does_not_read_on_gives_the_place_up(test: TestDatabase) {
         let world = World::start(test, &[("METRICS_STREAMS", "1"), ("METRICS_STREAM_IDLE_TIMEOUT", "1s")]).await;
-        let large = json!({"timestamp": Clock::system().now().format(&Rfc3339).unwrap(), "source": "a",
-            "metric_type": "cpu", "metric_data": {"text": "x".repeat(60_000)}});
-        let text = format!("{large}\n").repeat(500);
-        assert_eq!(world.send("", "zstd", zstd(text.as_bytes())).await.status(), 200);
-        let mut stream = tokio::net::TcpStream::connect(world.service.address).await.unwrap();
-        let head = format!(
-            "GET {PATH}?metric_type=cpu HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\naccept: {NDJSON}\r\n\r\n",
-            world.token
-        );
-        stream.write_all(head.as_bytes()).await.unwrap();
-        let mut first = [0; 12];
-        stream.read_exact(&mut first).await.unwrap();
-        assert_eq!(&first, b"HTTP/1.1 200");
+        let (mut stream, whole) = begin_to_read(&world).await;
         assert_eq!(world.read("&limit=1").await.status(), 503, "there is one place");
         let is_free = || async { world.read("&limit=1").await.status() == 200 };
         eventually(std::time::Duration::from_secs(15), "the place is free again", is_free).await;
         // What it got is not taken for the whole: the answer ends without its end.
         let mut rest = Vec::new();
         let _broken_off = stream.read_to_end(&mut rest).await;
-        assert!(rest.len() < text.len() && !rest.ends_with(b"\r\n0\r\n\r\n"), "{} bytes", rest.len());
+        assert!(rest.len() < whole && !rest.ends_with(b"\r\n0\r\n\r\n"), "{} bytes", rest.len());
     }
 
     /// A stream holds a lock and a snapshot of the database as long as it is read.
     async fn who_reads_for_ever_gives_the_place_up(test: TestDatabase) {
         let world = World::start(test, &[("METRICS_STREAMS", "1"), ("METRICS_STREAM_TIMEOUT", "2s")]).await;
-        let large = json!({"timestamp": Clock::system().now().format(&Rfc3339).unwrap(), "source": "a",
-            "metric_type": "cpu", "metric_data": {"text": "x".repeat(60_000)}});
-        let text = format!("{large}\n").repeat(500);
-        assert_eq!(world.send("", "zstd", zstd(text.as_bytes())).await.status(), 200);
-        let mut stream = tokio::net::TcpStream::connect(world.service.address).await.unwrap();
-        let head = format!(
-            "GET {PATH}?metric_type=cpu HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {}\r\naccept: {NDJSON}\r\n\r\n",
-            world.token
-        );
-        stream.write_all(head.as_bytes()).await.unwrap();
-        let mut first = [0; 12];
-        stream.read_exact(&mut first).await.unwrap();
-        assert_eq!(&first, b"HTTP/1.1 200");
+        let (mut stream, whole) = begin_to_read(&world).await;
         let slow = tokio::spawn(async move {
             let (mut all, mut some) = (Vec::new(), vec![0; 16 * 1024]);
             // Slowly as long as there is something to hold, and to the end then.
@@ -233,6 +227,6 @@ on_both_databases! {
         let is_free = || async { world.read("&limit=1").await.status() == 200 };
         eventually(std::time::Duration::from_secs(7), "the place is free again", is_free).await;
         let all = slow.await.unwrap();
-        assert!(all.len() < text.len() && !all.ends_with(b"\r\n0\r\n\r\n"), "{} bytes", all.len());
+        assert!(all.len() < whole && !all.ends_with(b"\r\n0\r\n\r\n"), "{} bytes", all.len());
     }
 }
