@@ -241,3 +241,24 @@ async fn a_statement_has_its_limit_on_postgresql() {
     assert!(error.to_string().contains("statement timeout"), "{error}");
     assert!(!has_table(&mut database.connect().await, "two").await);
 }
+
+/// So is one outside of a transaction, and what it leaves is cleared away.
+#[tokio::test]
+async fn a_statement_alone_has_its_limit_on_postgresql() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let slow = (
+        "V2__slow",
+        "-- migrator: no-transaction\n\
+         CREATE FUNCTION slow(bigint) RETURNS bigint IMMUTABLE LANGUAGE sql RETURN (SELECT $1 FROM pg_sleep(60));\n\
+         INSERT INTO one VALUES (1);\n\
+         CREATE INDEX CONCURRENTLY one_slow ON one (slow(id));",
+    );
+    let limit = [("MIGRATOR_STATEMENT_TIMEOUT", "500ms")];
+    let error = support::library_with(&database, &[ONE, slow], &limit).up(None).await.expect_err("too long");
+    assert_eq!(error.exit(), Exit::Migration);
+    assert!(error.to_string().contains("statement timeout"), "{error}");
+    let mut connection = database.connect().await;
+    let left = "SELECT count(*) AS it FROM pg_class WHERE relname = 'one_slow'";
+    assert_eq!(number(&mut connection, left).await, 0, "no invalid index is left");
+    assert_eq!(count(&mut connection, "one").await, 1);
+}

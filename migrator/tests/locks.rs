@@ -132,6 +132,39 @@ on_both_databases! {
     }
 }
 
+/// What takes the table outside of a transaction keeps readers waiting no longer than what does so inside of one.
+#[tokio::test]
+async fn a_table_is_rewritten_when_nobody_has_it() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let folder = tempfile::tempdir().unwrap();
+    let rewrite = "-- migrator: no-transaction\nVACUUM FULL item;\nINSERT INTO item VALUES (2);";
+    let files: Files<'_> = &[FILES[0], ("V2__rewrite", rewrite)];
+    write_files(folder.path(), Backend::Postgres, files);
+    library(&database, &files[..1]).up(None).await.unwrap();
+    let mut holder = hold(&database).await;
+
+    let given_up = [LOCK_TIMEOUT, ("MIGRATOR_DEADLINE", "2s")];
+    let run = Run::of(child::up_command(&database, folder.path(), &given_up)).await.ends(75);
+    run.says(&["V2__rewrite waits for a lock that pid", "monthly report as postgres"]);
+
+    let migrating = tokio::spawn(Run::of(child::up_command(&database, folder.path(), &[LOCK_TIMEOUT])));
+    let mut observer = connect_as(&database, "observer").await;
+    let waiting = "SELECT count(*) AS it FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' AND relation = 'item'::regclass";
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while number(&mut observer, waiting).await == 0 {
+        assert!(Instant::now() < deadline, "it never waited for the table");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let mut reader = connect_as(&database, "reader").await;
+    reader.batch("SET lock_timeout = '20s'").await.unwrap();
+    assert_eq!(support::count(&mut reader, "item").await, 1, "read while the table is waited for");
+    assert!(!migrating.is_finished(), "it waits");
+    holder.rollback().await.unwrap();
+    migrating.await.unwrap().ends(0);
+    assert_eq!(support::count(&mut reader, "item").await, 2);
+    assert_eq!(versions(&mut reader).await, ["1", "2"]);
+}
+
 /// SQLite's reader holds nothing that a writer waits for; its writer does.
 #[tokio::test]
 async fn sqlite_waits_for_a_writer() {

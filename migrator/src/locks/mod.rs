@@ -5,6 +5,7 @@ mod alter_table;
 mod postgres;
 mod sqlite;
 
+pub(crate) use postgres::locks_others_out;
 use serde::Serialize;
 
 use crate::source::Dialect;

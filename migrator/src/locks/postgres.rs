@@ -14,6 +14,12 @@ const ROW_EXCLUSIVE: &str = "ROW EXCLUSIVE";
 const ROW_SHARE: &str = "ROW SHARE";
 const ACCESS_SHARE: &str = "ACCESS SHARE";
 
+/// The modes that who writes rows waits for.
+const HEAVY: [&str; 4] = [ACCESS_EXCLUSIVE, EXCLUSIVE, SHARE_ROW_EXCLUSIVE, SHARE];
+
+/// What a statement without a name is about.
+const EVERY_TABLE: &str = "every table";
+
 /// The nodes that name something that exists and can be locked.
 const NAMES: [SyntaxKind; 5] = [
     SyntaxKind::TABLE_NAME_REF,
@@ -43,6 +49,13 @@ pub(super) fn effects(sql: &str, made: &mut Vec<String>) -> Effects {
         }
     }
     effects
+}
+
+/// Whether a statement takes a lock that keeps others from writing or reading, also those that come while it still
+/// waits for it. What works CONCURRENTLY takes such a one at its end at most, when nobody is in the way any more.
+pub(crate) fn locks_others_out(sql: &str) -> bool {
+    let is_heavy = effects(sql, &mut Vec::new()).locks.iter().any(|lock| HEAVY.contains(&lock.mode));
+    is_heavy && !has(SourceFile::parse(sql).tree().syntax(), SyntaxKind::CONCURRENTLY_KW)
 }
 
 pub(super) fn text(node: &SyntaxNode) -> String {
@@ -187,7 +200,7 @@ fn of_rows(statement: &Stmt, effects: &mut Effects) {
 fn rewritten(node: &SyntaxNode, why: &str, effects: &mut Effects) {
     let mut relations = names(node);
     if relations.is_empty() {
-        relations.push("every table".to_owned());
+        relations.push(EVERY_TABLE.to_owned());
     }
     for relation in relations {
         effects.rewrite(&relation, why);
@@ -197,7 +210,12 @@ fn rewritten(node: &SyntaxNode, why: &str, effects: &mut Effects) {
 
 fn reindex(node: &SyntaxNode, concurrently: bool, effects: &mut Effects) {
     let is_index = has(node, SyntaxKind::REINDEX_TARGET_INDEX);
-    for relation in names(node) {
+    let mut relations = names(node);
+    if relations.is_empty() {
+        // Of a schema, or of the database.
+        relations.push(EVERY_TABLE.to_owned());
+    }
+    for relation in relations {
         let table = if is_index { format!("the table of {relation}") } else { relation.clone() };
         effects.scan(&table, "the index is built anew");
         effects.lock(table, if concurrently { SHARE_UPDATE_EXCLUSIVE } else { SHARE });
@@ -219,5 +237,30 @@ fn lock_mode(lock: &ast::Lock) -> &'static str {
         Some(LockMode::Share(_)) => SHARE,
         Some(LockMode::ShareRowExclusive(_)) => SHARE_ROW_EXCLUSIVE,
         Some(LockMode::ShareUpdateExclusive(_)) => SHARE_UPDATE_EXCLUSIVE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wait_for_is_known() {
+        for (sql, expected) in [
+            ("VACUUM (FULL, ANALYZE) t", true),
+            ("VACUUM FULL", true),
+            ("CLUSTER", true),
+            ("REINDEX TABLE t", true),
+            ("REINDEX DATABASE d", true),
+            ("VACUUM (ANALYZE) t", false),
+            ("REINDEX SCHEMA CONCURRENTLY s", false),
+            ("CREATE INDEX CONCURRENTLY i ON t (a)", false),
+            ("DROP INDEX CONCURRENTLY i", false),
+            ("ALTER TABLE p DETACH PARTITION c CONCURRENTLY", false),
+            ("CREATE DATABASE d", false),
+            ("CALL p()", false),
+        ] {
+            assert_eq!(locks_others_out(sql), expected, "{sql}");
+        }
     }
 }

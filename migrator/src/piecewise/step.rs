@@ -5,6 +5,7 @@ use foundation::database::Backend;
 use super::effect::{Effect, Trace};
 use super::units::{Mode, Unit};
 use crate::error::MigratorError;
+use crate::locks;
 use crate::progress::{Known, Piece};
 use crate::session::{Change, Guard, Session, Work};
 
@@ -34,11 +35,16 @@ impl Failed {
 async fn alone(session: &mut Session, title: &str, settings: &str, sql: &str) -> Result<(), Failed> {
     let not_sent = |error| Failed { error, was_sent: false };
     let sent = |error| Failed { error, was_sent: true };
-    if settings.is_empty() {
-        return session.perform_without_transaction(title, sql).await.map_err(sent);
-    }
+    let in_turns = session.backend() == Backend::Postgres && locks::locks_others_out(sql);
+    // A limit that the file sets for itself comes later and holds.
+    let settings = session.limits(in_turns) + settings;
     session.begin_parts().await.map_err(not_sent)?;
-    let done = match session.perform_without_transaction(title, settings).await {
+    let set = match settings.as_str() {
+        "" => Ok(()),
+        settings => session.perform_without_transaction(title, settings).await,
+    };
+    let done = match set {
+        Ok(()) if in_turns => session.perform_in_turns(title, sql).await.map_err(sent),
         Ok(()) => session.perform_without_transaction(title, sql).await.map_err(sent),
         Err(error) => Err(not_sent(error)),
     };

@@ -7,11 +7,11 @@ mod context;
 mod postgres;
 mod sqlite;
 pub(crate) mod trial;
+mod turns;
 
 use std::time::Duration;
 
 use foundation::database::{Backend, Connection, DatabaseErrorKind};
-use tokio::time::Instant;
 
 use crate::correction;
 use crate::error::MigratorError;
@@ -19,6 +19,7 @@ use crate::history::Entry;
 use crate::source::{Dialect, bookkeeping};
 use attempt::{Failure, attempt, is_contention, stoppable};
 use blockers::Blockers;
+use turns::Turns;
 
 pub(crate) use attempt::{CHANGED_MEANWHILE, line_at};
 pub(crate) use change::{Change, Guard, Performed, Work};
@@ -153,34 +154,21 @@ impl Session {
     /// Makes the change in a transaction. When a lock is not given it is rolled back, so that nobody queues
     /// behind it, and tried again until the deadline.
     pub(crate) async fn perform(&mut self, change: &Change) -> Result<Performed, MigratorError> {
-        let (started, waited_before) = (Instant::now(), self.tally.lock_wait);
         let pid = self.pid().await?;
-        let mut blockers = Blockers::new(&self.context, pid);
-        for pause in self.context.pauses(Duration::from_millis(100), Duration::from_secs(2)) {
-            if self.context.stop.is_requested() {
-                return Err(MigratorError::Stopped);
-            }
-            let attempt = attempt(&self.context, &mut self.connection, change, &mut blockers).await;
-            let error = match attempt {
-                Err(Failure::Database(error)) if is_contention(&error) => error,
+        let mut turns = Turns::new(&self.context, &change.title, pid, &self.tally);
+        loop {
+            turns.begin()?;
+            match attempt(&self.context, &mut self.connection, change, &mut turns.blockers).await {
+                Err(Failure::Database(error)) if is_contention(&error) => {
+                    turns.wait(&mut self.tally, &error).await?;
+                }
                 Err(failure) => return Err(failure.explain(change)),
                 Ok((performed, rows)) => {
                     self.tally.rows += rows;
                     return Ok(performed);
                 }
-            };
-            let waited = started.elapsed();
-            self.tally.lock_waits += 1;
-            self.tally.lock_wait = waited_before + waited;
-            let names = blockers.names();
-            tracing::warn!(migration = change.title, blockers = names, reason = %error, "a lock was not given in time; rolled back, trying again");
-            if waited + pause > self.context.settings.deadline {
-                let what = format!("{} waits for a lock that {names} holds", change.title);
-                return Err(MigratorError::Locked { what, waited });
             }
-            self.context.pause(pause).await?;
         }
-        unreachable!("the pauses never end")
     }
 
     /// Writes into the journal that a migration failed, for whoever looks for the reason later. The failure
@@ -197,21 +185,57 @@ impl Session {
     }
 
     /// Runs statements outside of a transaction, for what PostgreSQL does not allow inside of one. They wait
-    /// for locks as long as they need: what builds an index CONCURRENTLY keeps nobody from reading or
-    /// writing meanwhile, and would leave an invalid index behind when it was given up.
+    /// for locks as long as the session lets them.
     pub(crate) async fn perform_without_transaction(
         &mut self,
         title: &str,
         sql: &str,
     ) -> Result<(), MigratorError> {
+        self.send(sql, None).await.map_err(|failure| failure.explain_file(title, sql))
+    }
+
+    /// The same of one that others queue behind: when a lock is not given it is tried again until the deadline.
+    pub(crate) async fn perform_in_turns(&mut self, title: &str, sql: &str) -> Result<(), MigratorError> {
+        let pid = self.pid().await?;
+        let mut turns = Turns::new(&self.context, title, pid, &self.tally);
+        loop {
+            turns.begin()?;
+            match self.send(sql, Some(&mut turns.blockers)).await {
+                Err(Failure::Database(error)) if is_contention(&error) => {
+                    turns.wait(&mut self.tally, &error).await?;
+                }
+                done => return done.map_err(|failure| failure.explain_file(title, sql)),
+            }
+        }
+    }
+
+    async fn send(&mut self, sql: &str, blockers: Option<&mut Blockers>) -> Result<(), Failure> {
         if self.backend() == Backend::Postgres {
             postgres::prove_lock(&mut self.connection).await?;
         }
         let canceller = self.connection.canceller();
-        let work = async { self.connection.batch_rows(sql).await };
-        let done = stoppable(&self.context.stop, &canceller, work).await;
-        self.tally.rows += done.map_err(|failure| failure.explain_file(title, sql))?;
+        let work = async {
+            let work = self.connection.batch_rows(sql);
+            match blockers {
+                Some(blockers) => blockers.watch(work).await,
+                None => work.await,
+            }
+        };
+        self.tally.rows += stoppable(&self.context.stop, &canceller, work).await?;
         Ok(())
+    }
+
+    /// The limits of a statement that is run outside of a transaction, as SQL. What builds an index CONCURRENTLY
+    /// keeps nobody from reading or writing while it waits, and would leave an invalid one behind when it was given
+    /// up: it waits as long as it has to. What locks others out is run in turns.
+    pub(crate) fn limits(&self, in_turns: bool) -> String {
+        let settings = &self.context.settings;
+        let lock = if in_turns { settings.lock_timeout.as_millis() } else { 0 };
+        let statement = settings.statement_timeout.as_millis();
+        match self.backend() {
+            Backend::Postgres => format!("SET lock_timeout = {lock}; SET statement_timeout = {statement}; "),
+            Backend::Sqlite => String::new(),
+        }
     }
 
     /// Before statements outside of a transaction that may leave the session elsewhere.
