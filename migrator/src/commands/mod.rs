@@ -6,6 +6,7 @@ mod check;
 mod copies;
 mod down;
 mod dump;
+mod emptying;
 mod import_history;
 mod lint;
 mod plan;

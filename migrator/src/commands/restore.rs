@@ -6,7 +6,7 @@ use std::time::Duration;
 use foundation::database::{Backend, DatabaseUrl, Statement};
 
 use super::Migrator;
-use super::reset::drop_everything;
+use super::emptying::drop_everything;
 use super::restore_point::Before;
 use crate::error::MigratorError;
 use crate::history::{self, Applied};

@@ -1,0 +1,105 @@
+//! `reset` of what migrations make beside tables, in the schema and beyond it, on PostgreSQL.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
+
+mod support;
+#[path = "support/tools.rs"]
+mod tools;
+
+use foundation::database::Backend;
+use foundation::exit::Exit;
+use foundation::testing::{TestDatabase, unique_name};
+use support::{Files, has_table, library, number, texts, versions, write_files};
+use tools::with_tools;
+
+/// One of each kind that a schema can have, each of them made by one migration only.
+const KINDS: (&str, &str) = (
+    "V1__kinds",
+    "CREATE TYPE pair AS (a bigint, b bigint);
+     CREATE FUNCTION add_pair(bigint, bigint) RETURNS bigint IMMUTABLE LANGUAGE sql RETURN $1 + $2;
+     CREATE FUNCTION same_pair(pair, pair) RETURNS boolean IMMUTABLE LANGUAGE sql RETURN ($1).a = ($2).a;
+     CREATE AGGREGATE total(bigint) (SFUNC = add_pair, STYPE = bigint, INITCOND = '0');
+     CREATE AGGREGATE nothing(*) (SFUNC = int8inc, STYPE = bigint, INITCOND = '0');
+     CREATE OPERATOR === (LEFTARG = pair, RIGHTARG = pair, FUNCTION = same_pair);
+     CREATE OPERATOR FAMILY pairs USING btree;
+     CREATE COLLATION numeric_last (provider = icu, locale = 'en-u-kr-latn-digit');
+     CREATE CONVERSION to_latin FOR 'UTF8' TO 'LATIN1' FROM utf8_to_iso8859_1;
+     CREATE TEXT SEARCH DICTIONARY plain (TEMPLATE = simple);
+     CREATE TEXT SEARCH CONFIGURATION short (PARSER = \"default\");
+     CREATE TABLE item (id bigint, name text COLLATE numeric_last);",
+);
+
+const BEYOND: (&str, &str) = (
+    "V2__beyond",
+    "CREATE SCHEMA \"Reports\";
+     CREATE TABLE \"Reports\".daily (id bigint);
+     CREATE EXTENSION pg_trgm WITH SCHEMA \"Reports\";
+     CREATE PUBLICATION item_changes FOR TABLE item;",
+);
+
+#[tokio::test]
+async fn everything_is_made_again() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let release = library(&database, &[KINDS, BEYOND]);
+    release.up(None).await.unwrap();
+    let mut connection = database.connect().await;
+    connection.batch("INSERT INTO \"Reports\".daily VALUES (1)").await.unwrap();
+    release.reset().await.unwrap();
+    assert_eq!(versions(&mut connection).await, ["1", "2"]);
+    assert_eq!(number(&mut connection, "SELECT count(*) AS it FROM \"Reports\".daily").await, 0);
+    let publications =
+        texts(&mut connection, "SELECT pubname::text AS it FROM pg_publication").await.unwrap();
+    assert_eq!(publications, ["item_changes"]);
+}
+
+/// What others may have made as well is theirs to drop, and nothing is dropped before that is decided.
+#[tokio::test]
+async fn a_schema_that_others_may_use_is_left_alone() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let shared = (
+        "V1__shared",
+        "CREATE SCHEMA IF NOT EXISTS shared;\nCREATE TABLE shared.item (id bigint);\nCREATE TABLE one (id bigint);",
+    );
+    let release = library(&database, &[shared]);
+    release.up(None).await.unwrap();
+    let error = release.reset().await.expect_err("it is not ours alone");
+    assert_eq!(error.exit(), Exit::Schema);
+    let said = error.to_string();
+    assert!(said.contains("V1__shared line 1") && said.contains("DROP SCHEMA shared CASCADE"), "{said}");
+    let mut connection = database.connect().await;
+    assert!(has_table(&mut connection, "one").await, "nothing was dropped");
+    connection.batch("DROP SCHEMA shared CASCADE").await.unwrap();
+    release.reset().await.unwrap();
+    assert!(has_table(&mut connection, "shared.item").await);
+}
+
+#[tokio::test]
+async fn what_belongs_to_the_server_is_told_first() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let role = unique_name("reader");
+    let sql = format!("CREATE TABLE one (id bigint);\nCREATE ROLE {role};");
+    let undo = format!("DROP TABLE one;\nDROP ROLE {role};");
+    let files: Files<'_> = &[("V1__role", &sql), ("D1__role", &undo)];
+    let release = library(&database, files);
+    release.up(None).await.unwrap();
+    let error = release.reset().await.expect_err("the role is there").to_string();
+    assert!(error.contains("V1__role line 2") && error.contains("down --to 0"), "{error}");
+    assert!(has_table(&mut database.connect().await, "one").await, "nothing was dropped");
+    release.down_steps(1).await.unwrap();
+}
+
+/// A backup with such things replaces what is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_of_them_replaces_them() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let folder = database.folder.path().join("files");
+    write_files(&folder, Backend::Postgres, &[KINDS]);
+    let with_files = |command: &'static [&'static str]| {
+        let mut arguments = vec!["--migrations", "files"];
+        arguments.extend_from_slice(command);
+        arguments
+    };
+    with_tools(&database, &with_files(&["up"])).await.ends(0);
+    with_tools(&database, &with_files(&["backup", "x"])).await.ends(0);
+    with_tools(&database, &with_files(&["restore", "x", "--replace", "--yes"])).await.ends(0);
+    assert_eq!(versions(&mut database.connect().await).await, ["1"]);
+}
