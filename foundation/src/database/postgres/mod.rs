@@ -1,5 +1,6 @@
 //! The PostgreSQL driver: the only place that names tokio-postgres and deadpool-postgres.
 
+mod composed;
 mod copy;
 mod hosts;
 mod lanes;
@@ -140,6 +141,14 @@ impl PostgresConnection {
     /// nothing was done yet. A transaction that is going on has failed with it, and is its caller's to repeat.
     fn may_try_again(&self, error: &DatabaseError) -> bool {
         !self.in_transaction && error.sqlstate() == Some(OUTDATED.code())
+    }
+
+    /// Before a statement that was put together at run time: of those a connection of the pool keeps the latest
+    /// prepared. What the program holds as it is has an end, and stays.
+    pub(super) fn keep_latest(&self, sql: &str) {
+        if let Some(Holder::Pooled(object)) = &self.holder {
+            object.keep_latest(sql);
+        }
     }
 
     /// Forgets the prepared statements, so that they are prepared anew.
