@@ -318,6 +318,9 @@ fn not_connected(url: &PostgresUrl, error: DatabaseError) -> DatabaseError {
     let hosts = url.hosts().join(", ");
     let user = url.config.get_user().unwrap_or("the operating system's user");
     match error.kind() {
+        _ if error.sqlstate() == Some(SqlState::TOO_MANY_CONNECTIONS.code()) => error.while_trying(format!(
+            "PostgreSQL at {hosts} has no connection left for the role {user}; let those who use it keep fewer (DATABASE_POOL_SIZE and DATABASE_MAX_OVERFLOW of each process), or raise its max_connections"
+        )),
         DatabaseErrorKind::Authentication => error.while_trying(format!(
             "PostgreSQL at {hosts} refuses the role {user}; check the user and the password in {}",
             url.variable
