@@ -1,5 +1,6 @@
 //! A connection to either database, and a transaction on one.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,6 +74,13 @@ impl Connection {
         self.watch.backend
     }
 
+    /// Before a statement: of those that are put together at run time there is no end.
+    pub(super) fn prepare_for(&self, statement: &Statement) {
+        if let (Driver::Postgres(driver), Cow::Owned(sql)) = (&self.driver, &statement.sql) {
+            driver.keep_latest(sql);
+        }
+    }
+
     /// All rows that the statement finds. Only for statements that bound them.
     ///
     /// # Errors
@@ -82,6 +90,7 @@ impl Connection {
         statement: &Statement,
         values: &[Value],
     ) -> Result<Vec<Row>, DatabaseError> {
+        self.prepare_for(statement);
         let watch = Arc::clone(&self.watch);
         let work =
             async { on_driver!(&mut self.driver, driver => driver.query(statement.sql(), values).await) };
@@ -105,6 +114,7 @@ impl Connection {
     /// # Errors
     /// What the database says.
     pub async fn execute(&mut self, statement: &Statement, values: &[Value]) -> Result<u64, DatabaseError> {
+        self.prepare_for(statement);
         let watch = Arc::clone(&self.watch);
         let work =
             async { on_driver!(&mut self.driver, driver => driver.execute(statement.sql(), values).await) };

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 
-use tokio_postgres::config::{Host, TargetSessionAttrs};
+use tokio_postgres::config::{ChannelBinding, Host, TargetSessionAttrs};
 
 use super::{DatabaseUrl, PostgresUrl, SslMode};
 use crate::settings::Setting as _;
@@ -55,6 +55,11 @@ fn environment(url: &PostgresUrl, database: String) -> Vec<(&'static str, OsStri
         TargetSessionAttrs::ReadOnly => variables.push(("PGTARGETSESSIONATTRS", "read-only".into())),
         _ => {}
     }
+    match config.get_channel_binding() {
+        ChannelBinding::Require => variables.push(("PGCHANNELBINDING", "require".into())),
+        ChannelBinding::Disable => variables.push(("PGCHANNELBINDING", "disable".into())),
+        _ => {}
+    }
     if let Some(options) = config.get_options() {
         variables.push(("PGOPTIONS", options.into()));
     }
@@ -86,7 +91,7 @@ mod tests {
     #[test]
     fn an_address_becomes_variables() {
         let found = variables(
-            "postgresql+asyncpg://me:a%20b%40c@one:5433,two/app?sslmode=verify-full&target_session_attrs=read-write",
+            "postgresql+asyncpg://me:a%20b%40c@one:5433,two/app?sslmode=verify-full&target_session_attrs=read-write&channel_binding=require",
         );
         assert_eq!(
             found,
@@ -99,6 +104,7 @@ mod tests {
                 ("PGPASSWORD", "a b@c".to_owned()),
                 ("PGSSLROOTCERT", "system".to_owned()),
                 ("PGTARGETSESSIONATTRS", "read-write".to_owned()),
+                ("PGCHANNELBINDING", "require".to_owned()),
             ]
         );
         let sockets =

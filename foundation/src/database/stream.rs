@@ -134,6 +134,7 @@ impl Connection {
         values: &[Value],
         wait_limit: Duration,
     ) -> Result<RowStream<'static>, DatabaseError> {
+        self.prepare_for(statement);
         let watched = self.watch.begin(statement);
         let (sql, values) = (statement.sql().to_owned(), values.to_vec());
         let rows = match self.driver {
@@ -195,6 +196,7 @@ impl Transaction {
         statement: &Statement,
         values: &[Value],
     ) -> Result<RowStream<'_>, DatabaseError> {
+        self.connection.prepare_for(statement);
         let watched = self.connection.watch.begin(statement);
         let (sql, values) = (statement.sql().to_owned(), values.to_vec());
         let had_failed = std::mem::replace(&mut self.failed, true);

@@ -96,3 +96,18 @@ async fn a_server_that_is_none() {
     refused(&address, DatabaseErrorKind::Unreachable, Exit::Unavailable).await;
     other.abort();
 }
+
+#[tokio::test]
+async fn a_server_without_a_connection_left() {
+    let address = postgres_address();
+    let role = foundation::testing::unique_name("limited");
+    let mut owner = connect(&address, &[]).await.unwrap();
+    owner.batch(&format!("CREATE ROLE {role} LOGIN PASSWORD 'hunter2' CONNECTION LIMIT 0")).await.unwrap();
+    let limited = address.replacen("postgres:postgres@", &format!("{role}:hunter2@"), 1);
+    let error = connect(&limited, &[]).await.err().unwrap();
+    owner.batch(&format!("DROP ROLE {role}")).await.unwrap();
+    assert_eq!(error.kind(), DatabaseErrorKind::Unreachable, "{error:?}");
+    let said = error.to_string();
+    assert!(said.contains("no connection left") && said.contains("DATABASE_POOL_SIZE"), "{said}");
+    assert!(!said.contains("cannot be reached") && !said.contains("hunter2"), "{said}");
+}

@@ -25,6 +25,33 @@ async fn fill(database: &Database, count: usize) {
     assert_eq!(database.pool_status().available, count);
 }
 
+const LOOK_UP: Statement = Statement::lookup("nothing", "SELECT 1 AS one");
+
+/// Those who wait while a shared connection is opened do not each try again themselves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_server_refuses_all_look_ups_at_once() {
+    let cluster = Cluster::start();
+    let limits = [("DATABASE_CREATE_TIMEOUT", "1s"), ("DATABASE_WAIT_TIMEOUT", "5s")];
+    let database = open(&cluster.address, &limits);
+    cluster.freeze();
+    let started = Instant::now();
+    let look_up = async || database.query(&LOOK_UP, &[]).await;
+    let asked = (0..40).map(|_| look_up());
+    let answers = futures_util::future::join_all(asked).await;
+    let took = started.elapsed();
+    cluster.thaw();
+    for answer in answers {
+        let error = answer.unwrap_err();
+        assert!(error.is_transient() && error.to_string().contains("cannot be reached"), "{error}");
+    }
+    // Ten for each connection, which would have taken ten seconds one behind the other.
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    eventually(Duration::from_secs(5), "it serves again", || async {
+        database.query(&LOOK_UP, &[]).await.is_ok()
+    })
+    .await;
+}
+
 async fn one(database: &Database) -> Result<(), DatabaseError> {
     database.query(&ONE, &[]).await.map(drop)
 }

@@ -19,7 +19,11 @@ async fn with_tls(cluster: &Cluster, authority: &CertifiedIssuer<'static, KeyPai
     let key = KeyPair::generate().unwrap();
     let parameters = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let certificate = parameters.signed_by(&key, authority).unwrap();
-    let certificate = cluster.write("server.crt", &certificate.pem());
+    with_certificate(cluster, &certificate.pem(), &key).await;
+}
+
+async fn with_certificate(cluster: &Cluster, certificate: &str, key: &KeyPair) {
+    let certificate = cluster.write("server.crt", certificate);
     let key = cluster.write("server.key", &key.serialize_pem());
     cluster
         .batch(&[
@@ -99,6 +103,35 @@ async fn each_mode_of_tls_does_what_libpq_does() {
     })
     .await;
     assert_eq!(running.await.unwrap().unwrap_err().kind(), DatabaseErrorKind::QueryCanceled);
+}
+
+/// A certificate that signs itself is taken where it is named, unless it is also an authority's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_signs_itself() {
+    let cluster = Cluster::start();
+    for (is_authority, is_ca) in
+        [(false, IsCa::ExplicitNoCa), (true, IsCa::Ca(BasicConstraints::Unconstrained))]
+    {
+        let key = KeyPair::generate().unwrap();
+        let mut parameters = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        parameters.is_ca = is_ca;
+        let certificate = parameters.self_signed(&key).unwrap().pem();
+        with_certificate(&cluster, &certificate, &key).await;
+        let named = cluster.write("named.pem", &certificate).display().to_string();
+        let address = format!(
+            "{}?sslmode=verify-ca&sslrootcert={named}",
+            cluster.address.replace("127.0.0.1", "localhost")
+        );
+        if is_authority {
+            foundation::testing::eventually(std::time::Duration::from_secs(10), "it is told", || async {
+                let said = tls(&address).await.map_or_else(|error| error.to_string(), |_| String::new());
+                said.contains("that of an authority") && said.contains("-extensions usr_cert")
+            })
+            .await;
+        } else {
+            assert!(tls(&address).await.unwrap());
+        }
+    }
 }
 
 async fn refused_before_connecting(address: &str) -> String {

@@ -4,16 +4,16 @@
 //! A lane carries only single reads by a unique or covering index, because what is slow on it delays
 //! everybody behind it. It has no state that a statement could leave behind: no transaction, no setting.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::RwLock;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::renewals::{Opened, Renewals};
 use super::{OUTDATED, bound, configured, hosts, not_connected, parameters, timed_out, values};
-use crate::database::{DatabaseError, PostgresUrl, Row, Value};
+use crate::database::{DatabaseError, DatabaseErrorKind, PostgresUrl, Row, Value};
 use crate::settings::DatabaseSettings;
 
 /// How many connections are shared. More do not make it faster where it was measured, fewer do slow it down.
@@ -27,13 +27,42 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 pub(in crate::database) struct Lanes(Arc<Shared>);
 
 struct Shared {
-    lanes: [RwLock<Option<Arc<Opened>>>; LANES],
+    lanes: [Lane; LANES],
     next: AtomicUsize,
     url: PostgresUrl,
     connector: hosts::Connector,
     renewals: Arc<Renewals>,
     application_name: String,
     lookup_timeout: Duration,
+    /// How long one waits for another one's try to open a lane.
+    wait_timeout: Duration,
+}
+
+/// A place for a connection that is shared.
+#[derive(Default)]
+struct Lane {
+    /// Locked for a moment at a time.
+    opened: RwLock<Option<Arc<Opened>>>,
+    /// Held by the one who opens it. What came of the last try that failed.
+    opening: Mutex<Option<(DatabaseErrorKind, String)>>,
+    /// How many tries have failed.
+    failures: AtomicU64,
+}
+
+impl Lane {
+    fn current(&self) -> Option<Arc<Opened>> {
+        let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner);
+        opened.as_ref().filter(|it| it.is_current()).map(Arc::clone)
+    }
+
+    /// Puts one there, or none in the place of this one.
+    fn put(&self, lane: Option<Arc<Opened>>, instead_of: Option<&Arc<Opened>>) {
+        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        let is_there = |it: &Arc<Opened>| opened.as_ref().is_some_and(|there| Arc::ptr_eq(there, it));
+        if instead_of.is_none_or(is_there) {
+            *opened = lane;
+        }
+    }
 }
 
 impl Lanes {
@@ -53,6 +82,7 @@ impl Lanes {
             renewals: Arc::clone(renewals),
             application_name: application_name.to_owned(),
             lookup_timeout: settings.statement_timeout.min(LOOKUP_TIMEOUT),
+            wait_timeout: settings.wait_timeout,
         }))
     }
 
@@ -65,47 +95,73 @@ impl Lanes {
     ) -> Result<Vec<Row>, DatabaseError> {
         let index = self.0.next.fetch_add(1, Ordering::Relaxed) % LANES;
         let lane = self.0.lane(index).await?;
-        match self.0.ask(&lane, sql, values).await {
+        match self.0.ask(index, &lane, sql, values).await {
             Err(error) if !lane.is_current() || error.sqlstate() == Some(OUTDATED.code()) => {
                 let lane = self.0.lane(index).await?;
-                self.0.ask(&lane, sql, values).await
+                self.0.ask(index, &lane, sql, values).await
             }
             answered => answered,
         }
     }
 
-    /// Closes the lanes that nobody is just being given. Who asks afterwards opens one again.
+    /// Closes the lanes. Who asks afterwards opens one again.
     pub(in crate::database) fn close(&self) {
         for lane in &self.0.lanes {
-            if let Ok(mut lane) = lane.try_write() {
-                *lane = None;
-            }
+            lane.put(None, None);
         }
     }
 }
 
 impl Shared {
-    /// The lane at this place, opened where it is missing or broken. Those who come meanwhile wait for it.
+    /// The lane at this place, opened where it is missing or broken. Those who come meanwhile wait for it, and are
+    /// told what the one is who opens it when that fails: each of them would only find the same out again.
     async fn lane(&self, index: usize) -> Result<Arc<Opened>, DatabaseError> {
-        if let Some(lane) = self.lanes[index].read().await.as_ref().filter(|lane| lane.is_current()) {
-            return Ok(Arc::clone(lane));
+        let place = &self.lanes[index];
+        if let Some(lane) = place.current() {
+            return Ok(lane);
         }
-        let mut place = self.lanes[index].write().await;
-        if let Some(lane) = place.as_ref().filter(|lane| lane.is_current()) {
-            return Ok(Arc::clone(lane));
-        }
-        let config = configured(&self.url, &self.application_name);
-        let limit = self.connector.create_timeout;
-        let connected = self.renewals.open(&self.connector, &config);
-        let lane = match timeout(limit, connected).await {
-            Ok(connected) => Arc::new(connected.map_err(|error| not_connected(&self.url, error.into()))?),
-            Err(_) => return Err(not_connected(&self.url, timed_out(limit))),
+        let failures = place.failures.load(Ordering::Acquire);
+        let Ok(mut opening) = timeout(self.wait_timeout, place.opening.lock()).await else {
+            return Err(not_connected(&self.url, timed_out(self.wait_timeout)));
         };
-        *place = Some(Arc::clone(&lane));
-        Ok(lane)
+        if let Some(lane) = place.current() {
+            return Ok(lane);
+        }
+        if let (true, Some((kind, said))) =
+            (place.failures.load(Ordering::Acquire) != failures, opening.as_ref())
+        {
+            return Err(DatabaseError::new(*kind, said.as_str()));
+        }
+        match self.open().await {
+            Ok(lane) => {
+                let lane = Arc::new(lane);
+                place.put(Some(Arc::clone(&lane)), None);
+                Ok(lane)
+            }
+            Err(error) => {
+                *opening = Some((error.kind(), error.to_string()));
+                place.failures.fetch_add(1, Ordering::AcqRel);
+                Err(error)
+            }
+        }
     }
 
-    async fn ask(&self, lane: &Arc<Opened>, sql: &str, values: &[Value]) -> Result<Vec<Row>, DatabaseError> {
+    async fn open(&self) -> Result<Opened, DatabaseError> {
+        let config = configured(&self.url, &self.application_name);
+        let limit = self.connector.create_timeout;
+        match timeout(limit, self.renewals.open(&self.connector, &config)).await {
+            Ok(connected) => connected.map_err(|error| not_connected(&self.url, error.into())),
+            Err(_) => Err(not_connected(&self.url, timed_out(limit))),
+        }
+    }
+
+    async fn ask(
+        &self,
+        index: usize,
+        lane: &Arc<Opened>,
+        sql: &str,
+        values: &[Value],
+    ) -> Result<Vec<Row>, DatabaseError> {
         let asked = async {
             let statement = lane.prepare_cached(sql).await?;
             lane.query(&statement, &bound(&parameters(values))).await
@@ -120,18 +176,9 @@ impl Shared {
                 Err(error.into())
             }
             Err(_) => {
-                self.forget(lane).await;
+                // It is given up. Those who still wait on it have their own time limit.
+                self.lanes[index].put(None, Some(lane));
                 Err(timed_out(self.lookup_timeout))
-            }
-        }
-    }
-
-    /// Gives a lane up that does not answer. Those who still wait on it have their own time limit.
-    async fn forget(&self, stuck: &Arc<Opened>) {
-        for place in &self.lanes {
-            let mut place = place.write().await;
-            if place.as_ref().is_some_and(|lane| Arc::ptr_eq(lane, stuck)) {
-                *place = None;
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The PostgreSQL driver: the only place that names tokio-postgres and deadpool-postgres.
 
+mod composed;
 mod copy;
 mod hosts;
 mod lanes;
@@ -140,6 +141,14 @@ impl PostgresConnection {
     /// nothing was done yet. A transaction that is going on has failed with it, and is its caller's to repeat.
     fn may_try_again(&self, error: &DatabaseError) -> bool {
         !self.in_transaction && error.sqlstate() == Some(OUTDATED.code())
+    }
+
+    /// Before a statement that was put together at run time: of those a connection of the pool keeps the latest
+    /// prepared. What the program holds as it is has an end, and stays.
+    pub(super) fn keep_latest(&self, sql: &str) {
+        if let Some(Holder::Pooled(object)) = &self.holder {
+            object.keep_latest(sql);
+        }
     }
 
     /// Forgets the prepared statements, so that they are prepared anew.
@@ -309,6 +318,9 @@ fn not_connected(url: &PostgresUrl, error: DatabaseError) -> DatabaseError {
     let hosts = url.hosts().join(", ");
     let user = url.config.get_user().unwrap_or("the operating system's user");
     match error.kind() {
+        _ if error.sqlstate() == Some(SqlState::TOO_MANY_CONNECTIONS.code()) => error.while_trying(format!(
+            "PostgreSQL at {hosts} has no connection left for the role {user}; let those who use it keep fewer (DATABASE_POOL_SIZE and DATABASE_MAX_OVERFLOW of each process), or raise its max_connections"
+        )),
         DatabaseErrorKind::Authentication => error.while_trying(format!(
             "PostgreSQL at {hosts} refuses the role {user}; check the user and the password in {}",
             url.variable

@@ -10,6 +10,7 @@ use deadpool_postgres::ClientWrapper;
 use tokio::task::AbortHandle;
 use tokio_postgres::{Config, Error};
 
+use super::composed::Composed;
 use super::hosts::Connector;
 
 /// How often the connections were given up, and what drives those that are open.
@@ -22,6 +23,7 @@ pub(super) struct Renewals {
 /// A connection that knows of which generation it is: what counts is when connecting began.
 pub(super) struct Opened {
     client: ClientWrapper,
+    composed: Composed,
     generation: u64,
     renewals: Arc<Renewals>,
 }
@@ -56,7 +58,8 @@ impl Renewals {
             if generation == self.generation() {
                 driving.retain(|task| !task.is_finished());
                 driving.push(abort);
-                return Ok(Opened { client, generation, renewals: Arc::clone(self) });
+                let (composed, renewals) = (Composed::default(), Arc::clone(self));
+                return Ok(Opened { client, composed, generation, renewals });
             }
         }
     }
@@ -71,6 +74,11 @@ impl Opened {
     /// Whether it is open, and leads to the primary as far as anybody knows.
     pub(super) fn is_current(&self) -> bool {
         self.generation == self.renewals.generation() && !self.client.is_closed()
+    }
+
+    /// Notes a statement that was put together at run time and is run next: the latest stay prepared.
+    pub(super) fn keep_latest(&self, sql: &str) {
+        self.composed.note(&self.client, sql);
     }
 }
 

@@ -91,6 +91,23 @@ struct Verifier {
     algorithms: WebPkiSupportedAlgorithms,
 }
 
+/// Says what is wrong with the certificate that `openssl req -x509` makes, as PostgreSQL's manual shows it. libpq takes
+/// it where it is named as authority.
+fn explained(error: Error) -> Error {
+    match &error {
+        Error::InvalidCertificate(CertificateError::Other(other))
+            if other.to_string().contains("CaUsedAsEndEntity") =>
+        {
+            Error::General(
+                "the server's certificate is that of an authority (CA:TRUE), which no server may use; \
+                 sign one for the server with it, or make it with `openssl req -x509 -extensions usr_cert ...` (CA:FALSE)"
+                    .to_owned(),
+            )
+        }
+        _ => error,
+    }
+}
+
 impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
@@ -101,7 +118,9 @@ impl ServerCertVerifier for Verifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let verify = |verifier: &WebPkiServerVerifier| {
-            verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            verifier
+                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+                .map_err(explained)
         };
         match &self.check {
             Check::Nothing => Ok(ServerCertVerified::assertion()),
