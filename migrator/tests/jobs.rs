@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::path::Path;
+use std::process::Stdio;
+
 use foundation::database::{Backend, Connection, Statement};
 use foundation::on_both_databases;
 use foundation::testing::cluster::PrivateCluster;
@@ -32,6 +35,49 @@ on_both_databases! {
         assert_eq!((told["command"].as_str(), told["exit_code"].as_i64()), (Some("down"), Some(2)));
         assert!(told["message"].as_str().unwrap().contains("9999"), "{told}");
     }
+}
+
+/// A program that writes to this, with these last words.
+async fn ends_on(database: &TestDatabase, log: &Path, stdout: impl Into<Stdio>, arguments: &[&str]) -> Run {
+    let mut command = migrator_command(database, arguments);
+    command.stdout(stdout).env("MIGRATOR_TERMINATION_LOG", log);
+    let output = command.spawn().unwrap().wait_with_output().await.unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    Run { code: output.status.code().unwrap(), stdout: String::new(), stderr }
+}
+
+/// Who gets the exit code of success has the result too, unless nobody reads it any more.
+#[tokio::test]
+async fn a_result_that_is_lost_is_told() {
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    let log = database.folder.path().join("termination-log");
+    std::fs::write(&log, "").unwrap();
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    for arguments in [
+        &["up"][..],
+        &["dump"],
+        &["status", "--format", "json"],
+        &["history"],
+        &["check-config"],
+        &["lint"],
+        &["lint", "--sarif"],
+        &["completions", "bash"],
+        &["man"],
+    ] {
+        let run = ends_on(&database, &log, full(), arguments).await.ends(78);
+        run.says(&[
+            "ended with exit code 0, but its result could not be written to standard output: No space",
+        ]);
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        ends_on(&database, &log, writer, arguments).await.ends(0);
+    }
+    ends_on(&database, &log, full(), &["up"]).await.ends(78);
+    let told: Value = serde_json::from_str(&std::fs::read_to_string(&log).unwrap()).unwrap();
+    assert_eq!((&told["command"], &told["exit_code"]), (&"up".into(), &78.into()), "{told}");
+    // What failed by itself says that, also when its document is lost.
+    let run = ends_on(&database, &log, full(), &["stamp", "99999", "--format", "json"]).await.ends(2);
+    run.says(&["version 99999", "the document could not be written"]);
 }
 
 async fn text(connection: &mut Connection, sql: &'static str) -> String {

@@ -1,6 +1,6 @@
 //! `migrator lint`.
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -50,14 +50,13 @@ impl Output {
             findings
         };
         let exit = if findings.is_empty() { Exit::Success } else { Exit::Drift };
-        if arguments.sarif {
-            let _nobody_reads = writeln!(std::io::stdout(), "{}", lint::sarif(&findings));
-            return Ok(exit);
-        }
         let text = match findings.len() {
             0 => "nothing found".to_owned(),
             count => format!("{}{count} found", lint::text(&findings)),
         };
+        if arguments.sarif {
+            return Ok(self.written("lint", exit, &lint::sarif(&findings).to_string(), &text));
+        }
         Ok(self.verdict("lint", exit, &json!({ "findings": findings }), &text))
     }
 }

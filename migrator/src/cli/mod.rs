@@ -25,6 +25,7 @@ use foundation::settings::{Effective, Environment, LONGEST, Setting, SettingsErr
 use foundation::telemetry::{Program, Telemetry};
 
 use crate::commands::Awaited;
+use crate::error::MigratorError;
 use crate::settings::{MigratorSettings, Settings, TERMINATION_LOG};
 use crate::source::Version;
 use crate::structure::Rename;
@@ -294,7 +295,7 @@ impl Cli {
         let foundation = &configured.settings.foundation;
         let telemetry = match Telemetry::start(&program, &foundation.log, &foundation.open_telemetry) {
             Ok(telemetry) => telemetry,
-            Err(error) => return output.no_telemetry(&error),
+            Err(error) => return output.failure("start", &MigratorError::Settings(error.to_string())),
         };
         for warning in &configured.warnings {
             tracing::warn!(setting = warning.name, "{}", warning.detail);
