@@ -136,6 +136,25 @@ async fn everything_is_in_one_schema() {
     migrator_with(&database, &[], &["check", "--schema", "Team-1"]).await.ends(0);
 }
 
+/// Where the search path leads nowhere nothing can be made, and what to do about it is told.
+#[tokio::test]
+async fn without_a_schema_to_work_in() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let mut connection = database.connect().await;
+    connection
+        .batch(&format!("ALTER DATABASE {} SET search_path = nosuch", database.url.name()))
+        .await
+        .unwrap();
+    let password = [("ADMIN_PASSWORD", "a password of the test")];
+    for arguments in [&["up"][..], &["up", "--grant-to", "postgres"], &["stamp", "1"], &["down"]] {
+        let run = migrator_with(&database, &password, arguments).await.ends(78);
+        run.says(&["there is no schema to work in", "DATABASE_SCHEMA", "SET search_path"]);
+    }
+    let run = migrator_with(&database, &password, &["down", "--schema", "nope"]).await.ends(78);
+    run.says(&["there is no schema nope", "DATABASE_SCHEMA"]);
+    migrator_with(&database, &password, &["up", "--schema", "public"]).await.ends(0);
+}
+
 #[tokio::test]
 async fn a_name_that_no_schema_has_is_refused() {
     let database = TestDatabase::new(Backend::Postgres).await;

@@ -34,8 +34,7 @@ impl Output {
             (Some(theirs), None) => new_file(theirs, migrator.catalog().dialect(), name, now),
             (None, None) => new_files(folder, name, now),
         };
-        let files = files.map_err(|error| MigratorError::Usage(error.to_string()))?;
-        let paths: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
+        let paths: Vec<String> = files?.iter().map(|path| path.display().to_string()).collect();
         Ok(self.result("new", &json!({ "files": paths }), &format!("wrote\n  {}", paths.join("\n  "))))
     }
 

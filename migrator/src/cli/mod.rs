@@ -65,19 +65,19 @@ struct Options {
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
     wait_timeout: Option<Duration>,
     /// The role that everything is done as and that owns what is made [MIGRATOR_ROLE].
-    #[arg(long, global = true, value_name = "ROLE")]
+    #[arg(long, global = true, value_name = "ROLE", value_parser = something)]
     role: Option<String>,
     /// The schema that everything is in; made by `up` [DATABASE_SCHEMA].
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", value_parser = something)]
     schema: Option<String>,
     /// Use the migrations in this folder instead of those that this program carries [MIGRATOR_MIGRATIONS].
     ///
     /// The files are for one database, or lie in a folder `postgres` or `sqlite` of their own. They are named as by
     /// refinery, sqlx, golang-migrate, dbmate, goose or Flyway, which is seen from the files; an undo is optional.
-    #[arg(long, global = true, value_name = "FOLDER")]
+    #[arg(long, global = true, value_name = "FOLDER", value_parser = something)]
     migrations: Option<String>,
     /// The role of the service, which gets what it needs on every table [MIGRATOR_GRANT_TO].
-    #[arg(long, global = true, value_name = "ROLE")]
+    #[arg(long, global = true, value_name = "ROLE", value_parser = something)]
     grant_to: Option<String>,
 }
 
@@ -220,6 +220,12 @@ fn duration(text: &str) -> Result<Duration, String> {
     let duration =
         Duration::parse(text).map_err(|wrong| format!("{wrong}; expected {}", Duration::EXPECTED))?;
     if duration > LONGEST { Err("expected a duration of at most 24days".to_owned()) } else { Ok(duration) }
+}
+
+/// What is not empty. A variable that is empty is one that is not set; an option that is empty was meant to say
+/// something, so that a shell's variable without a value is not taken for what it would have been.
+fn something(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() { Err("it is empty: leave the option out") } else { Ok(text.to_owned()) }
 }
 
 /// The settings, with what the command line overrides.
