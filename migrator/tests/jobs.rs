@@ -72,12 +72,54 @@ async fn a_result_that_is_lost_is_told() {
         drop(reader);
         ends_on(&database, &log, writer, arguments).await.ends(0);
     }
+    ends_on(&database, &log, full(), &["--help"]).await.ends(78).says(&["the help could not be written"]);
     ends_on(&database, &log, full(), &["up"]).await.ends(78);
     let told: Value = serde_json::from_str(&std::fs::read_to_string(&log).unwrap()).unwrap();
     assert_eq!((&told["command"], &told["exit_code"]), (&"up".into(), &78.into()), "{told}");
     // What failed by itself says that, also when its document is lost.
     let run = ends_on(&database, &log, full(), &["stamp", "99999", "--format", "json"]).await.ends(2);
     run.says(&["version 99999", "the document could not be written"]);
+}
+
+/// What is wrong with the arguments is told to a program as everything else is.
+#[tokio::test]
+async fn wrong_arguments_are_told_to_programs_too() {
+    let database = TestDatabase::missing(Backend::Sqlite);
+    let log = database.folder.path().join("termination-log");
+    let variables = [("MIGRATOR_TERMINATION_LOG", log.to_str().unwrap())];
+    for (arguments, command, said) in [
+        (&["down", "--to", "-1"][..], "down", "unexpected argument '-1'"),
+        (&["stamp"], "stamp", "<VERSION>"),
+        (&["--bogus"], "arguments", "unexpected argument '--bogus'"),
+        (&["up", "--lock-timeout", "abc"], "up", "invalid value 'abc' for '--lock-timeout <DURATION>'"),
+        (&["dwon"], "arguments", "unrecognized subcommand 'dwon'"),
+        (&["up", "--role", ""], "up", "it is empty"),
+        (&["up", "--schema", " "], "up", "it is empty"),
+        (&["up", "--grant-to", ""], "up", "it is empty"),
+        (&["up", "--migrations", ""], "up", "it is empty"),
+        (&["up", "--backup-cmd", ""], "up", "it is empty"),
+    ] {
+        std::fs::write(&log, "").unwrap();
+        let told = || serde_json::from_str::<Value>(&std::fs::read_to_string(&log).unwrap()).unwrap();
+        let plain = migrator_with(&database, &variables, arguments).await.ends(2).says(&[said]);
+        assert_eq!(plain.stdout, "", "{plain}");
+        assert_eq!((&told()["command"], &told()["exit_code"]), (&command.into(), &2.into()));
+        let json = [arguments, &["--format", "json"]].concat();
+        let document = migrator_with(&database, &variables, &json).await.ends(2).says(&[said]).json();
+        assert_eq!(document["command"], command, "{document}");
+        assert!(document["error"]["message"].as_str().unwrap().contains(said), "{document}");
+        assert_eq!(told()["message"], document["error"]["message"]);
+    }
+    // Settings that are wrong are told where they say themselves.
+    std::fs::write(&log, "").unwrap();
+    let wrong = [variables[0], ("MIGRATOR_LOCK_TIMEOUT", "abc")];
+    migrator_with(&database, &wrong, &["up"]).await.ends(78);
+    assert!(std::fs::read_to_string(&log).unwrap().contains("MIGRATOR_LOCK_TIMEOUT"));
+    for arguments in [&["--help"][..], &["--version"], &["help", "up"]] {
+        let run = migrator_with(&database, &variables, arguments).await.ends(0);
+        assert!(!run.stdout.is_empty() && run.stderr.is_empty(), "{run}");
+    }
+    assert!(!database.file().exists());
 }
 
 async fn text(connection: &mut Connection, sql: &'static str) -> String {

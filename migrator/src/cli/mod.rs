@@ -1,5 +1,6 @@
 //! The command line of the migrator.
 
+mod arguments;
 mod autogenerate;
 mod confirm;
 mod examples;
@@ -290,7 +291,10 @@ impl Cli {
         }
         let configured = match self.options.configure(&command) {
             Ok(configured) => configured,
-            Err(error) => return output.settings_error(&error),
+            Err(error) => {
+                output.termination_log = arguments::termination_log();
+                return output.settings_error(&error);
+            }
         };
         output.termination_log.clone_from(&configured.settings.migrator.termination_log);
         if let Command::CheckConfig = command {

@@ -156,7 +156,7 @@ fn print(line: &str) -> io::Result<()> {
 }
 
 /// Says in the log that a command failed, or on standard error while there is none.
-fn say(error: &MigratorError) {
+pub(super) fn say(error: &MigratorError) {
     if tracing::dispatcher::has_been_set() {
         tracing::error!(exit_code = error.exit().code(), causes = causes(error).join(": "), "{error}");
     } else {
