@@ -7,7 +7,7 @@ use std::time::Duration;
 use foundation::database::{DatabaseError, DatabaseErrorKind};
 use foundation::exit::Exit;
 
-use crate::source::FolderError;
+use crate::source::{FolderError, NewFilesError};
 
 /// Why a command of the migrator did not do what it was asked for. `Display` says what to do about it.
 #[derive(Debug)]
@@ -171,6 +171,18 @@ impl From<FolderError> for MigratorError {
             FolderError::Files(errors) => {
                 Self::Schema(errors.problems().iter().map(ToString::to_string).collect())
             }
+        }
+    }
+}
+
+impl From<NewFilesError> for MigratorError {
+    fn from(error: NewFilesError) -> Self {
+        match error {
+            NewFilesError::Io { path, source } => {
+                Self::File(source, format!("{} cannot be written or read", path.display()))
+            }
+            NewFilesError::Foreign(error) => error.into(),
+            error => Self::Usage(error.to_string()),
         }
     }
 }

@@ -4,7 +4,7 @@
 use foundation::database::{Backend, DatabaseErrorKind, Row, Statement};
 
 use crate::error::MigratorError;
-use crate::session::{Change, Guard, Session, Work};
+use crate::session::{Change, Guard, Session, Work, no_schema};
 
 /// The tables of the schema on which the role lacks something. It may read what is the migrator's own.
 const MISSING: Statement = Statement::read(
@@ -63,7 +63,10 @@ pub(crate) async fn missing(session: &mut Session) -> Result<Option<Change>, Mig
             "MIGRATOR_GRANT_TO names the role {role}, which does not exist; make it (deploy/postgres has a script) or correct the name"
         )));
     };
-    let (role, schema): (String, String) = (quoted.get("role")?, quoted.get("schema")?);
+    let role: String = quoted.get("role")?;
+    let Some(schema) = quoted.get::<Option<String>>("schema")? else {
+        return Err(no_schema(session.context()));
+    };
     let mut statements = Vec::new();
     if !quoted.get::<bool>("usable")? {
         statements.push(format!("GRANT USAGE ON SCHEMA {schema} TO {role}"));

@@ -3,14 +3,17 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use migrator::cli::Cli;
 
 /// How long the end waits for what still runs on other threads.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let cli = match Cli::from_arguments(&arguments) {
+        Ok(cli) => cli,
+        Err(exit) => return exit.into(),
+    };
     match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => {
             let exit = runtime.block_on(cli.run());

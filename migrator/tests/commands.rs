@@ -186,5 +186,12 @@ async fn new_writes_four_files() {
         .await
         .ends(2)
         .says(&["no name for a migration"]);
+    // The disk says why, and a person mends it.
+    std::fs::create_dir_all(folder.join("odd/migrations")).unwrap();
+    std::fs::write(folder.join("odd/migrations/sqlite"), "no folder").unwrap();
+    let run = migrator(&database, &["new", "x", "--folder", "odd", "--format", "json"]).await.ends(78);
+    let document = run.json();
+    assert!(document["error"]["message"].as_str().unwrap().contains("Not a directory"), "{run}");
+    assert!(document["error"]["causes"][0].as_str().unwrap().contains("Not a directory"), "{run}");
     assert!(!database.file().exists(), "no database is needed for it");
 }

@@ -262,3 +262,18 @@ async fn a_statement_alone_has_its_limit_on_postgresql() {
     assert_eq!(number(&mut connection, left).await, 0, "no invalid index is left");
     assert_eq!(count(&mut connection, "one").await, 1);
 }
+
+/// A file that fails inside of its transaction has not ended it, also where the server is not who refuses it.
+#[tokio::test]
+async fn what_is_not_understood_is_rolled_back() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let bad = ("V2__two", "CREATE TABLE two (id bigint);\nCOPY one TO STDOUT;");
+    up_fails(&database, &[ONE, bad], Exit::Migration, &["V2__two failed and was rolled back"]).await;
+    let mut connection = database.connect().await;
+    assert_eq!(versions(&mut connection).await, ["1"]);
+    assert!(!has_table(&mut connection, "two").await);
+    // One that did end it, and fails then, is told as before.
+    let bad = ("V2__two", "CREATE TABLE two (id bigint);\nCOMMIT;\nCOPY one TO STDOUT;");
+    up_fails(&database, &[ONE, bad], Exit::Schema, &["ends the transaction"]).await;
+    assert!(has_table(&mut connection, "two").await);
+}

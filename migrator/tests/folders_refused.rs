@@ -50,6 +50,10 @@ on_both_databases! {
         let not_text = folder(&database, "not_text", &[]);
         std::fs::write(not_text.join("1_a.sql"), b"SELECT '\xff';").unwrap();
         with(&database, &not_text, &["up"]).await.ends(65).says(&["1_a.sql: is not UTF-8: byte 9"]);
+        // SQLite would stop reading there, and the rest would count as applied.
+        let cut_short = "CREATE TABLE a (id integer);\0CREATE TABLE b (id integer);";
+        refused("cut_short", &[("1_a.sql", cut_short)], 65, &["1_a.sql: has a NUL in it, byte 29"]).await;
+        refused("cut_short_undo", &[("1_a.up.sql", ONE), ("1_a.down.sql", "DROP TABLE one;\0")], 65, &["1_a.down.sql: has a NUL in it, byte 16"]).await;
         if backend(&database) == Backend::Postgres {
             refused("psql", &[("1_a.sql", "SELECT 1;\n\\connect other\n")], 65, &["1_a.sql:2: has", "connect, a command of psql"]).await;
             refused("copy", &[("1_a.sql", "-- migrate:up\nCOPY a (b) FROM stdin;\n1\n\\.\n")], 65, &["1_a.sql:2: has COPY FROM stdin"]).await;

@@ -250,6 +250,31 @@ on_both_databases! {
         assert!(!run.stdout.contains("note: app"), "{run}");
         assert_eq!(versions(&mut connection).await, ["1", "2", "3"]);
     }
+
+    /// What Flyway is told to begin after need be the version of no file.
+    async fn any_baseline_of_flyway(database: TestDatabase) {
+        let plain: Contents<'_> = &[("V1__one.sql", ONE), ("V2__two.sql", TWO), ("V3__three.sql", THREE)];
+        let dotted: Contents<'_> = &[("V1.0__one.sql", ONE), ("V1.5__two.sql", TWO), ("V2__three.sql", THREE)];
+        let mut connection = database.connect().await;
+        for (number, (baseline, contents, applied, expected)) in [
+            ("0", plain, "1', 'V1__one.sql", &["1"][..]),
+            ("0.0", dotted, "1.0', 'V1.0__one.sql", &["1000000"]),
+            ("1.0", plain, "2', 'V2__two.sql", &["1", "2"]),
+            ("2.5", plain, "3', 'V3__three.sql", &["1", "2", "3"]),
+            ("1.4.9.9", dotted, "1.5', 'V1.5__two.sql", &["1000000", "1005000"]),
+        ].into_iter().enumerate() {
+            let folder = folder(&database, &format!("case{number}"), contents);
+            connection.batch(foreign::FLYWAY.create(backend(&database))).await.unwrap();
+            let (version, script) = applied.split_once("', '").unwrap();
+            connection.batch(&format!("INSERT INTO flyway_schema_history (installed_rank, version, description, type, script, checksum, installed_by, execution_time, success) VALUES
+                (1, '{baseline}', '<< Flyway Baseline >>', 'BASELINE', '<< Flyway Baseline >>', NULL, 'app', 0, true),
+                (2, '{version}', 'it', 'SQL', '{script}', NULL, 'app', 1, true)")).await.unwrap();
+            let run = with(&database, &folder, &["import-history"]).await.ends(0);
+            assert!(!run.stdout.contains("note:"), "{baseline}: {run}");
+            assert_eq!(versions(&mut connection).await, expected, "{baseline}");
+            connection.batch("DROP TABLE flyway_schema_history; DROP TABLE refinery_schema_history; DROP TABLE migrator_journal; DROP TABLE migrator_structure").await.unwrap();
+        }
+    }
 }
 
 /// The table is looked for where the migrator keeps its own.

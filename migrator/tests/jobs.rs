@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::path::Path;
+use std::process::Stdio;
+
 use foundation::database::{Backend, Connection, Statement};
 use foundation::on_both_databases;
 use foundation::testing::cluster::PrivateCluster;
@@ -32,6 +35,91 @@ on_both_databases! {
         assert_eq!((told["command"].as_str(), told["exit_code"].as_i64()), (Some("down"), Some(2)));
         assert!(told["message"].as_str().unwrap().contains("9999"), "{told}");
     }
+}
+
+/// A program that writes to this, with these last words.
+async fn ends_on(database: &TestDatabase, log: &Path, stdout: impl Into<Stdio>, arguments: &[&str]) -> Run {
+    let mut command = migrator_command(database, arguments);
+    command.stdout(stdout).env("MIGRATOR_TERMINATION_LOG", log);
+    let output = command.spawn().unwrap().wait_with_output().await.unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    Run { code: output.status.code().unwrap(), stdout: String::new(), stderr }
+}
+
+/// Who gets the exit code of success has the result too, unless nobody reads it any more.
+#[tokio::test]
+async fn a_result_that_is_lost_is_told() {
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    let log = database.folder.path().join("termination-log");
+    std::fs::write(&log, "").unwrap();
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    for arguments in [
+        &["up"][..],
+        &["dump"],
+        &["status", "--format", "json"],
+        &["history"],
+        &["check-config"],
+        &["lint"],
+        &["lint", "--sarif"],
+        &["completions", "bash"],
+        &["man"],
+    ] {
+        let run = ends_on(&database, &log, full(), arguments).await.ends(78);
+        run.says(&[
+            "ended with exit code 0, but its result could not be written to standard output: No space",
+        ]);
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        ends_on(&database, &log, writer, arguments).await.ends(0);
+    }
+    ends_on(&database, &log, full(), &["--help"]).await.ends(78).says(&["the help could not be written"]);
+    ends_on(&database, &log, full(), &["up"]).await.ends(78);
+    let told: Value = serde_json::from_str(&std::fs::read_to_string(&log).unwrap()).unwrap();
+    assert_eq!((&told["command"], &told["exit_code"]), (&"up".into(), &78.into()), "{told}");
+    // What failed by itself says that, also when its document is lost.
+    let run = ends_on(&database, &log, full(), &["stamp", "99999", "--format", "json"]).await.ends(2);
+    run.says(&["version 99999", "the document could not be written"]);
+}
+
+/// What is wrong with the arguments is told to a program as everything else is.
+#[tokio::test]
+async fn wrong_arguments_are_told_to_programs_too() {
+    let database = TestDatabase::missing(Backend::Sqlite);
+    let log = database.folder.path().join("termination-log");
+    let variables = [("MIGRATOR_TERMINATION_LOG", log.to_str().unwrap())];
+    for (arguments, command, said) in [
+        (&["down", "--to", "-1"][..], "down", "unexpected argument '-1'"),
+        (&["stamp"], "stamp", "<VERSION>"),
+        (&["--bogus"], "arguments", "unexpected argument '--bogus'"),
+        (&["up", "--lock-timeout", "abc"], "up", "invalid value 'abc' for '--lock-timeout <DURATION>'"),
+        (&["dwon"], "arguments", "unrecognized subcommand 'dwon'"),
+        (&["up", "--role", ""], "up", "it is empty"),
+        (&["up", "--schema", " "], "up", "it is empty"),
+        (&["up", "--grant-to", ""], "up", "it is empty"),
+        (&["up", "--migrations", ""], "up", "it is empty"),
+        (&["up", "--backup-cmd", ""], "up", "it is empty"),
+    ] {
+        std::fs::write(&log, "").unwrap();
+        let told = || serde_json::from_str::<Value>(&std::fs::read_to_string(&log).unwrap()).unwrap();
+        let plain = migrator_with(&database, &variables, arguments).await.ends(2).says(&[said]);
+        assert_eq!(plain.stdout, "", "{plain}");
+        assert_eq!((&told()["command"], &told()["exit_code"]), (&command.into(), &2.into()));
+        let json = [arguments, &["--format", "json"]].concat();
+        let document = migrator_with(&database, &variables, &json).await.ends(2).says(&[said]).json();
+        assert_eq!(document["command"], command, "{document}");
+        assert!(document["error"]["message"].as_str().unwrap().contains(said), "{document}");
+        assert_eq!(told()["message"], document["error"]["message"]);
+    }
+    // Settings that are wrong are told where they say themselves.
+    std::fs::write(&log, "").unwrap();
+    let wrong = [variables[0], ("MIGRATOR_LOCK_TIMEOUT", "abc")];
+    migrator_with(&database, &wrong, &["up"]).await.ends(78);
+    assert!(std::fs::read_to_string(&log).unwrap().contains("MIGRATOR_LOCK_TIMEOUT"));
+    for arguments in [&["--help"][..], &["--version"], &["help", "up"]] {
+        let run = migrator_with(&database, &variables, arguments).await.ends(0);
+        assert!(!run.stdout.is_empty() && run.stderr.is_empty(), "{run}");
+    }
+    assert!(!database.file().exists());
 }
 
 async fn text(connection: &mut Connection, sql: &'static str) -> String {
@@ -88,6 +176,25 @@ async fn everything_is_in_one_schema() {
     migrator_with(&database, &both, &["up"]).await.ends(0);
     migrator_with(&database, &[("DATABASE_SCHEMA", "team_2")], &["down", "--to", "0"]).await.ends(0);
     migrator_with(&database, &[], &["check", "--schema", "Team-1"]).await.ends(0);
+}
+
+/// Where the search path leads nowhere nothing can be made, and what to do about it is told.
+#[tokio::test]
+async fn without_a_schema_to_work_in() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let mut connection = database.connect().await;
+    connection
+        .batch(&format!("ALTER DATABASE {} SET search_path = nosuch", database.url.name()))
+        .await
+        .unwrap();
+    let password = [("ADMIN_PASSWORD", "a password of the test")];
+    for arguments in [&["up"][..], &["up", "--grant-to", "postgres"], &["stamp", "1"], &["down"]] {
+        let run = migrator_with(&database, &password, arguments).await.ends(78);
+        run.says(&["there is no schema to work in", "DATABASE_SCHEMA", "SET search_path"]);
+    }
+    let run = migrator_with(&database, &password, &["down", "--schema", "nope"]).await.ends(78);
+    run.says(&["there is no schema nope", "DATABASE_SCHEMA"]);
+    migrator_with(&database, &password, &["up", "--schema", "public"]).await.ends(0);
 }
 
 #[tokio::test]

@@ -203,3 +203,54 @@ async fn the_program_lints_files_and_what_it_knows() {
     command.env("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing");
     support::Run::of(command).await.ends(0);
 }
+
+/// What other tools' files say is read as theirs, with their folder and without it.
+#[tokio::test]
+async fn files_of_other_tools_are_read_as_theirs() {
+    let database = TestDatabase::missing(Backend::Sqlite);
+    let write = |path: &str, text: &str| {
+        let path = database.folder.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let lint = async |arguments: &[&str]| {
+        let mut command = migrator_command(&database, arguments);
+        command.env("DATABASE_URL", "postgresql://nobody@127.0.0.1:1/nothing");
+        support::Run::of(command).await
+    };
+    write(
+        "goose/00001_a.sql",
+        "-- +goose NO TRANSACTION\n-- +goose Up\nCREATE INDEX CONCURRENTLY i ON one (a);\n-- +goose Down\nDROP INDEX CONCURRENTLY i;\nDROP TABLE two;\n",
+    );
+    write("goose/00002_b.sql", "-- +goose Up\n\nDROP TABLE one;\n-- +goose Down\nDROP TABLE two;\n");
+    write("flyway/V1__a.sql", "CREATE TABLE one (a bigint);\n");
+    write("flyway/U1__a.sql", "DROP INDEX CONCURRENTLY i;\nDROP TABLE one;\n");
+    write("pairs/1_a.up.sql", "BEGIN;\nCREATE TABLE one (a bigint);\nCOMMIT;\n");
+    write("pairs/1_a.down.sql", "DROP TABLE one;\n");
+    write("sqlx/1_a.sql", "-- no-transaction\nCREATE INDEX CONCURRENTLY i ON one (a);\n");
+    write("sqlx/2_b.sql", "CREATE TABLE two (id BIGSERIAL);\n");
+    write("broken/00001_a.sql", "-- +goose Up\nSELECT 1;\n-- +goose Sideways\n");
+    write("any.sql", "DROP TABLE one;\n");
+    for file in
+        ["goose/00001_a.sql", "flyway/U1__a.sql", "pairs/1_a.up.sql", "pairs/1_a.down.sql", "sqlx/1_a.sql"]
+    {
+        let folder = file.split('/').next().unwrap();
+        lint(&["--migrations", folder, "lint", file]).await.ends(0);
+        lint(&["lint", file]).await.ends(0);
+    }
+    for arguments in
+        [&["--migrations", "goose", "lint", "./goose/00002_b.sql"][..], &["lint", "./goose/00002_b.sql"]]
+    {
+        let run = lint(arguments).await.ends(73);
+        assert!(
+            run.stdout.starts_with("./goose/00002_b.sql:3:1: error: ") && run.stdout.ends_with("1 found\n"),
+            "{run}"
+        );
+    }
+    let run = lint(&["lint", "broken/00001_a.sql"]).await.ends(73);
+    assert!(run.stdout.contains("broken/00001_a.sql:3:1: error: has the unknown annotation"), "{run}");
+    lint(&["lint", "any.sql"]).await.ends(73);
+    // For another database it is no file of that folder.
+    let run = lint(&["--migrations", "sqlx", "lint", "--dialect", "sqlite", "sqlx/2_b.sql"]).await.ends(73);
+    assert!(run.stdout.contains("[serial-type]"), "{run}");
+}

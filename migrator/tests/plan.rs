@@ -26,10 +26,11 @@ const TABLES: &str = "
     CREATE UNIQUE INDEX kept_id ON kept (id);
     CREATE FUNCTION quiet() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
     CREATE TRIGGER calm AFTER INSERT ON one FOR EACH ROW EXECUTE FUNCTION quiet();
-    CREATE SEQUENCE numbers;";
+    CREATE SEQUENCE numbers;
+    CREATE PUBLICATION told FOR TABLE alone;";
 
 /// Statements that a transaction allows, each of another kind.
-const STATEMENTS: [&str; 47] = [
+const STATEMENTS: [&str; 56] = [
     "SELECT * FROM one JOIN two ON one.id = two.one_id",
     "SELECT * FROM one FOR UPDATE",
     "INSERT INTO one (id) SELECT id FROM two",
@@ -47,6 +48,12 @@ const STATEMENTS: [&str; 47] = [
     "REINDEX INDEX two_one",
     "ALTER INDEX two_one RENAME TO two_first",
     "COMMENT ON TABLE one IS 'x'",
+    "COMMENT ON COLUMN one.a IS 'x'",
+    "COMMENT ON CONSTRAINT positive ON one IS 'x'",
+    "COMMENT ON TRIGGER calm ON one IS 'x'",
+    "CREATE PUBLICATION more FOR TABLE one, two (id)",
+    "ALTER PUBLICATION told ADD TABLE two",
+    "ALTER PUBLICATION told DROP TABLE alone",
     "CREATE STATISTICS related ON a, b FROM one",
     "ANALYZE two",
     "CLUSTER two USING two_one",
@@ -70,6 +77,9 @@ const STATEMENTS: [&str; 47] = [
     "ALTER TABLE one ALTER COLUMN a TYPE integer",
     "ALTER TABLE one ALTER COLUMN a SET NOT NULL",
     "ALTER TABLE two ADD CONSTRAINT points FOREIGN KEY (one_id) REFERENCES one",
+    "ALTER TABLE two ADD CONSTRAINT points FOREIGN KEY (one_id) REFERENCES one; ALTER TABLE two DROP CONSTRAINT points",
+    "ALTER TABLE two ADD FOREIGN KEY (one_id) REFERENCES one; DROP TABLE two",
+    "CREATE TABLE child (id bigint REFERENCES one); DROP TABLE child",
     "ALTER TABLE one VALIDATE CONSTRAINT positive",
     "ALTER TABLE one SET (fillfactor = 70)",
     "ALTER TABLE one DISABLE TRIGGER calm",

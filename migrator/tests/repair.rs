@@ -270,6 +270,9 @@ on_both_databases! {
         migrator(&database, &["up"]).await.ends(65).says(&["V2__create_session was changed", "migrator repair 2"]);
         let asked = migrator(&database, &["repair"]).await.ends(2);
         asked.says(&["-SELECT 1;", "+CREATE TABLE session", "no terminal", "--yes"]);
+        let asked = migrator(&database, &["repair", "--format", "json"]).await.ends(2).json();
+        assert!(asked["error"]["message"].as_str().unwrap().contains("no terminal"), "{asked}");
+        assert!(asked["repairs"][0]["difference"].as_str().unwrap().contains("-SELECT 1;"), "{asked}");
         migrator(&database, &["up"]).await.ends(65);
         let done = migrator(&database, &["repair", "--yes", "--format", "json"]).await.ends(0).json();
         assert_eq!(done["repairs"][0]["recorded"], "V2__create_session");

@@ -99,7 +99,8 @@ fn wrong_texts_are_told() {
     let cases: &[(&[u8], &str)] = &[
         (b"SELECT 1;\nSELECT 2;\r\n", "a.sql:2: has CRLF line ends"),
         (b"\xef\xbb\xbfSELECT 1;", "a.sql: begins with a byte order mark"),
-        (b"SELECT '\xff';", "a.sql: not UTF-8: byte 9"),
+        (b"SELECT '\xff';", "a.sql: is not UTF-8: byte 9"),
+        (b"SELECT 1;\0SELECT 2;", "a.sql: has a NUL in it, byte 10"),
         (b"", "a.sql: contains no SQL"),
         (b" \n ; -- a\n /* b /* c */ ; */ ;", "a.sql: contains no SQL"),
     ];

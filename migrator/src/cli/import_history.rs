@@ -4,6 +4,7 @@ use clap::Args;
 use foundation::exit::Exit;
 
 use super::output::{Output, show};
+use super::something;
 use crate::commands::{ImportReport, ImportRequest, Migrator};
 use crate::error::MigratorError;
 use crate::foreign::Tool;
@@ -18,7 +19,7 @@ pub(super) struct ImportArguments {
     #[arg(long, value_name = "VERSION")]
     at: Option<Version>,
     /// The table of the other tool, where it does not have its usual name.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = something)]
     table: Option<String>,
     /// Only say what would be recorded.
     #[arg(long)]

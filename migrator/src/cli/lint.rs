@@ -1,6 +1,6 @@
 //! `migrator lint`.
 
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -11,7 +11,7 @@ use super::output::Output;
 use crate::commands::Migrator;
 use crate::error::MigratorError;
 use crate::lint::{self, Finding, Rules, Source};
-use crate::source::Dialect;
+use crate::source::{Alone, Dialect};
 
 #[derive(Debug, Args)]
 pub(super) struct LintArguments {
@@ -37,6 +37,15 @@ enum DialectName {
     Sqlite,
 }
 
+impl From<DialectName> for Dialect {
+    fn from(name: DialectName) -> Self {
+        match name {
+            DialectName::Postgres => Self::Postgres,
+            DialectName::Sqlite => Self::Sqlite,
+        }
+    }
+}
+
 impl Output {
     pub(super) fn lint(&self, arguments: &LintArguments, migrator: &Migrator) -> Result<Exit, MigratorError> {
         let rules = rules(arguments)?;
@@ -50,14 +59,13 @@ impl Output {
             findings
         };
         let exit = if findings.is_empty() { Exit::Success } else { Exit::Drift };
-        if arguments.sarif {
-            let _nobody_reads = writeln!(std::io::stdout(), "{}", lint::sarif(&findings));
-            return Ok(exit);
-        }
         let text = match findings.len() {
             0 => "nothing found".to_owned(),
             count => format!("{}{count} found", lint::text(&findings)),
         };
+        if arguments.sarif {
+            return Ok(self.written("lint", exit, &lint::sarif(&findings).to_string(), &text));
+        }
         Ok(self.verdict("lint", exit, &json!({ "findings": findings }), &text))
     }
 }
@@ -76,19 +84,43 @@ fn of_file(
     rules: &Rules,
 ) -> Result<Vec<Finding>, MigratorError> {
     let file = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error, &file))?;
+    let content = std::fs::read(path).map_err(|error| unreadable(error, &file))?;
+    let asked = arguments.dialect.map(Dialect::from);
+    let is_of_folder = asked.is_none_or(|dialect| dialect == migrator.catalog().dialect());
+    if is_of_folder && let Some(mut findings) = of_folder(path, migrator, rules) {
+        // As it was named here, which may be in another way than that of the folder.
+        findings.iter_mut().for_each(|finding| finding.file.clone_from(&file));
+        return Ok(findings);
+    }
     let lies_in = |folder: &str| path.iter().any(|part| part == folder);
-    let dialect = match arguments.dialect {
-        Some(DialectName::Postgres) => Dialect::Postgres,
-        Some(DialectName::Sqlite) => Dialect::Sqlite,
+    let dialect = match asked {
+        Some(dialect) => dialect,
         None if lies_in("postgres") => Dialect::Postgres,
         None if lies_in("sqlite") => Dialect::Sqlite,
         None => migrator.catalog().dialect(),
     };
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let is_numbered_undo = name.starts_with('D') && name[1..].starts_with(|it: char| it.is_ascii_digit());
-    let is_undo = lies_in("undo") || is_numbered_undo || name.ends_with(".down.sql");
-    Ok(lint::lint(&Source { file: &file, text: &text, dialect, is_undo, no_transaction: false }, rules))
+    let parts = match Alone::read(dialect, path, content) {
+        Ok(parts) => parts,
+        Err(problems) => return Ok(problems.into_iter().map(lint::of_problem).collect()),
+    };
+    let look = |part: Alone| {
+        let Alone { sql, is_undo, no_transaction } = part;
+        let is_undo = is_undo || lies_in("undo");
+        lint::lint(&Source { file: &file, text: &sql, dialect, is_undo, no_transaction }, rules)
+    };
+    Ok(parts.into_iter().flat_map(look).collect())
+}
+
+/// What is found in a file of the folder of `--migrations`: the same as without FILES.
+fn of_folder(path: &Path, migrator: &Migrator, rules: &Rules) -> Option<Vec<Finding>> {
+    migrator.folder()?;
+    let meant = path.canonicalize().ok()?;
+    // The disk is asked about those alone that are called so.
+    let is_meant = |file: &str| {
+        let file = Path::new(file);
+        file.file_name() == path.file_name() && file.canonicalize().is_ok_and(|it| it == meant)
+    };
+    lint::lint_some(migrator.catalog(), &is_meant, rules)
 }
 
 /// A file that is not there was named by mistake.

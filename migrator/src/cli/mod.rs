@@ -1,5 +1,6 @@
 //! The command line of the migrator.
 
+mod arguments;
 mod autogenerate;
 mod confirm;
 mod examples;
@@ -25,6 +26,7 @@ use foundation::settings::{Effective, Environment, LONGEST, Setting, SettingsErr
 use foundation::telemetry::{Program, Telemetry};
 
 use crate::commands::Awaited;
+use crate::error::MigratorError;
 use crate::settings::{MigratorSettings, Settings, TERMINATION_LOG};
 use crate::source::Version;
 use crate::structure::Rename;
@@ -64,19 +66,19 @@ struct Options {
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration)]
     wait_timeout: Option<Duration>,
     /// The role that everything is done as and that owns what is made [MIGRATOR_ROLE].
-    #[arg(long, global = true, value_name = "ROLE")]
+    #[arg(long, global = true, value_name = "ROLE", value_parser = something)]
     role: Option<String>,
     /// The schema that everything is in; made by `up` [DATABASE_SCHEMA].
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", value_parser = something)]
     schema: Option<String>,
     /// Use the migrations in this folder instead of those that this program carries [MIGRATOR_MIGRATIONS].
     ///
     /// The files are for one database, or lie in a folder `postgres` or `sqlite` of their own. They are named as by
     /// refinery, sqlx, golang-migrate, dbmate, goose or Flyway, which is seen from the files; an undo is optional.
-    #[arg(long, global = true, value_name = "FOLDER")]
+    #[arg(long, global = true, value_name = "FOLDER", value_parser = something)]
     migrations: Option<String>,
     /// The role of the service, which gets what it needs on every table [MIGRATOR_GRANT_TO].
-    #[arg(long, global = true, value_name = "ROLE")]
+    #[arg(long, global = true, value_name = "ROLE", value_parser = something)]
     grant_to: Option<String>,
 }
 
@@ -221,6 +223,12 @@ fn duration(text: &str) -> Result<Duration, String> {
     if duration > LONGEST { Err("expected a duration of at most 24days".to_owned()) } else { Ok(duration) }
 }
 
+/// What is not empty. A variable that is empty is one that is not set; an option that is empty was meant to say
+/// something, so that a shell's variable without a value is not taken for what it would have been.
+fn something(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() { Err("it is empty: leave the option out") } else { Ok(text.to_owned()) }
+}
+
 /// The settings, with what the command line overrides.
 struct Configured {
     settings: Settings,
@@ -283,7 +291,10 @@ impl Cli {
         }
         let configured = match self.options.configure(&command) {
             Ok(configured) => configured,
-            Err(error) => return output.settings_error(&error),
+            Err(error) => {
+                output.termination_log = arguments::termination_log();
+                return output.settings_error(&error);
+            }
         };
         output.termination_log.clone_from(&configured.settings.migrator.termination_log);
         if let Command::CheckConfig = command {
@@ -294,7 +305,7 @@ impl Cli {
         let foundation = &configured.settings.foundation;
         let telemetry = match Telemetry::start(&program, &foundation.log, &foundation.open_telemetry) {
             Ok(telemetry) => telemetry,
-            Err(error) => return output.no_telemetry(&error),
+            Err(error) => return output.failure("start", &MigratorError::Settings(error.to_string())),
         };
         for warning in &configured.warnings {
             tracing::warn!(setting = warning.name, "{}", warning.detail);

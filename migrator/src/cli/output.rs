@@ -1,13 +1,12 @@
 //! What a command prints: its result on standard output, everything else on standard error.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
 
 use foundation::exit::Exit;
 use foundation::settings::{SettingsError, format_effective};
-use foundation::telemetry::TelemetryError;
 use serde::Serialize;
 use serde_json::json;
 
@@ -24,7 +23,7 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn up(&self, command: &str, report: &UpReport) {
+    pub(super) fn up(&self, command: &str, report: &UpReport) -> Exit {
         let current = show(report.current_version);
         let mut text = if report.nothing_done() {
             format!("nothing to do; at version {current}")
@@ -40,86 +39,128 @@ impl Output {
         if let Some(admin) = &report.admin {
             text.push_str(&format!("\nmade the administrator {admin}"));
         }
-        self.result(command, report, &text);
+        let exit = self.result(command, report, &text);
         tell_password(report);
+        exit
     }
 
-    /// Writes a result. That nobody reads it any more is no failure of the command.
-    pub(super) fn result(&self, command: &str, report: &impl Serialize, text: &str) {
-        self.verdict(command, Exit::Success, report, text);
+    /// Writes a result.
+    pub(super) fn result(&self, command: &str, report: &impl Serialize, text: &str) -> Exit {
+        self.verdict(command, Exit::Success, report, text)
     }
 
     /// Writes a result that says by the exit code too what was found.
     pub(super) fn verdict(&self, command: &str, exit: Exit, report: &impl Serialize, text: &str) -> Exit {
-        termination::leave(&self.termination_log, command, exit, text);
-        let text = match self.format {
-            Format::Text => text.to_owned(),
-            Format::Json => document(command, exit, report),
-        };
-        let _nobody_reads = writeln!(std::io::stdout(), "{text}");
-        exit
+        match self.format {
+            Format::Text => self.written(command, exit, text, text),
+            Format::Json => self.written(command, exit, &document(command, exit, report), text),
+        }
+    }
+
+    /// Writes `result` as it is; `last_words` are what the cluster keeps of it. Whoever gets the exit code of success
+    /// has the result too, so that a disk that is full is told.
+    pub(super) fn written(&self, command: &str, exit: Exit, result: &str, last_words: &str) -> Exit {
+        match print(result) {
+            Ok(()) => {
+                termination::leave(&self.termination_log, command, exit, last_words);
+                exit
+            }
+            Err(error) => {
+                let code = exit.code();
+                let what = format!(
+                    "{command} ended with exit code {code}, but its result could not be written to standard output"
+                );
+                let error = MigratorError::File(error, what);
+                say(&error);
+                termination::leave(&self.termination_log, command, error.exit(), &error.to_string());
+                error.exit()
+            }
+        }
     }
 
     pub(super) fn failure(&self, command: &str, error: &MigratorError) -> Exit {
-        let exit = error.exit();
-        let causes = causes(error);
-        tracing::error!(exit_code = exit.code(), causes = causes.join(": "), "{error}");
-        termination::leave(&self.termination_log, command, exit, &error.to_string());
-        if self.format == Format::Json {
-            let report = json!({ "error": { "message": error.to_string(), "causes": causes } });
-            let _nobody_reads = writeln!(std::io::stdout(), "{}", document(command, exit, &report));
-        }
-        exit
+        self.refusal(command, error, &json!({}))
+    }
+
+    /// The same, with what was found before it.
+    pub(super) fn refusal(&self, command: &str, error: &MigratorError, report: &impl Serialize) -> Exit {
+        say(error);
+        self.failed(command, error.exit(), &error.to_string(), &causes(error), report)
     }
 
     /// There is no log yet to say it in.
-    pub(super) fn no_telemetry(&self, error: &TelemetryError) -> Exit {
-        let _nobody_reads = writeln!(std::io::stderr(), "{error}");
-        self.failure("start", &MigratorError::Settings(error.to_string()))
+    pub(super) fn settings_error(&self, error: &SettingsError) -> Exit {
+        let _nobody_reads = writeln!(io::stderr(), "{error}");
+        self.failed("settings", Exit::Configuration, &error.to_string(), &[], &json!({}))
     }
 
-    pub(super) fn settings_error(&self, error: &SettingsError) -> Exit {
-        let _nobody_reads = writeln!(std::io::stderr(), "{error}");
-        termination::leave(&self.termination_log, "settings", Exit::Configuration, &error.to_string());
+    /// Leaves the last words of what has been told on standard error, and writes the document where one is awaited.
+    pub(super) fn failed(
+        &self,
+        command: &str,
+        exit: Exit,
+        message: &str,
+        causes: &[String],
+        report: &impl Serialize,
+    ) -> Exit {
+        termination::leave(&self.termination_log, command, exit, message);
         if self.format == Format::Json {
-            let report = json!({ "error": { "message": error.to_string(), "causes": [] } });
-            let _nobody_reads =
-                writeln!(std::io::stdout(), "{}", document("settings", Exit::Configuration, &report));
+            let mut report = serde_json::to_value(report).unwrap_or_default();
+            if let Some(fields) = report.as_object_mut() {
+                fields.insert("error".to_owned(), json!({ "message": message, "causes": causes }));
+            }
+            // The exit code says already that it failed.
+            if let Err(error) = print(&document(command, exit, &report)) {
+                say(&MigratorError::File(error, "the document could not be written".to_owned()));
+            }
         }
-        Exit::Configuration
+        exit
     }
 
     pub(super) fn completions(&self, shell: clap_complete::Shell) -> Exit {
         let script = pages::completions(Cli::command(), shell);
-        self.result("completions", &json!({ "script": script }), script.trim_end());
-        Exit::Success
+        self.result("completions", &json!({ "script": script }), script.trim_end())
     }
 
     pub(super) fn manual(&self, folder: Option<&Path>) -> Exit {
         let written = match folder {
             Some(folder) => pages::manual_pages(Cli::command(), folder).map(|pages| {
                 let pages: Vec<String> = pages.iter().map(|page| page.display().to_string()).collect();
-                self.result("man", &json!({ "files": pages }), &format!("wrote\n  {}", pages.join("\n  ")));
+                self.result("man", &json!({ "files": pages }), &format!("wrote\n  {}", pages.join("\n  ")))
             }),
             None => pages::manual(Cli::command())
                 .map(|page| self.result("man", &json!({ "page": page }), page.trim_end())),
         };
-        match written {
-            Ok(()) => Exit::Success,
-            Err(error) => {
-                let _nobody_reads = writeln!(std::io::stderr(), "the pages cannot be written: {error}");
-                Exit::Configuration
-            }
-        }
+        written.unwrap_or_else(|error| {
+            let what = "the pages cannot be written".to_owned();
+            self.failure("man", &MigratorError::File(error, what))
+        })
     }
 
     pub(super) fn effective(&self, configured: &Configured) -> Exit {
         for warning in &configured.warnings {
-            let _nobody_reads = writeln!(std::io::stderr(), "warning: {}: {}", warning.name, warning.detail);
+            let _nobody_reads = writeln!(io::stderr(), "warning: {}: {}", warning.name, warning.detail);
         }
         let report = foundation::settings::document(&configured.effective, &configured.warnings);
-        self.result("check-config", &report, format_effective(&configured.effective).trim_end());
-        Exit::Success
+        self.result("check-config", &report, format_effective(&configured.effective).trim_end())
+    }
+}
+
+/// Writes a line to standard output. That nobody reads it any more is no failure of the command.
+fn print(line: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Says in the log that a command failed, or on standard error while there is none.
+pub(super) fn say(error: &MigratorError) {
+    if tracing::dispatcher::has_been_set() {
+        tracing::error!(exit_code = error.exit().code(), causes = causes(error).join(": "), "{error}");
+    } else {
+        let _nobody_reads = writeln!(io::stderr(), "{error}");
     }
 }
 
@@ -153,7 +194,7 @@ pub(super) fn show(version: Option<Version>) -> String {
 pub fn tell_password(report: &UpReport) {
     if let (Some(admin), Some(password)) = (&report.admin, &report.generated_password) {
         let _nobody_reads = writeln!(
-            std::io::stderr(),
+            io::stderr(),
             "\n  The administrator {admin:?} has the password {}\n  It is shown this once. Set ADMIN_PASSWORD to choose one.\n",
             password.expose()
         );

@@ -65,7 +65,7 @@ impl Output {
     }
 
     async fn perform(&self, command: Command, migrator: &Migrator) -> Result<Exit, MigratorError> {
-        match command {
+        Ok(match command {
             Command::Up(arguments) => self.up("up", &migrator.up(arguments.to).await?),
             Command::Reset { .. } => self.up("reset", &migrator.reset().await?),
             Command::Down { to, steps } => {
@@ -75,17 +75,17 @@ impl Output {
                 };
                 let count = report.undone.len();
                 let text = format!("took {count} back; at version {}", show(report.current_version));
-                self.result("down", &report, &text);
+                self.result("down", &report, &text)
             }
-            Command::Plan(arguments) => return self.plan(&arguments, migrator).await,
-            Command::Lint(arguments) => return self.lint(&arguments, migrator),
+            Command::Plan(arguments) => self.plan(&arguments, migrator).await?,
+            Command::Lint(arguments) => self.lint(&arguments, migrator)?,
             Command::Status => {
                 let report = migrator.status().await?;
-                self.result("status", &report, report.table().trim_end());
+                self.result("status", &report, report.table().trim_end())
             }
             Command::History => {
                 let journal = migrator.history().await?;
-                self.result("history", &json!({ "entries": journal }), journal_table(&journal).trim_end());
+                self.result("history", &json!({ "entries": journal }), journal_table(&journal).trim_end())
             }
             Command::Stamp { version } => {
                 let report = migrator.stamp(version).await?;
@@ -93,44 +93,43 @@ impl Output {
                     true => format!("the history now ends at version {version}; nothing was run"),
                     false => format!("the history ended at version {version} already"),
                 };
-                self.result("stamp", &report, &text);
+                self.result("stamp", &report, &text)
             }
-            Command::ImportHistory(arguments) => return self.import_history(arguments, migrator).await,
+            Command::ImportHistory(arguments) => self.import_history(arguments, migrator).await?,
             Command::New { name, folder, autogenerate, rename, no_rename } => {
                 let renames = Renames { given: rename, refused: Vec::new(), rest_is_new: no_rename };
-                self.new_files(migrator, &folder, &name, autogenerate.then_some(renames)).await?;
+                self.new_files(migrator, &folder, &name, autogenerate.then_some(renames)).await?
             }
             Command::Dump => {
                 let sql = migrator.dump().await?;
-                self.result("dump", &json!({ "sql": sql }), sql.trim_end());
+                self.result("dump", &json!({ "sql": sql }), sql.trim_end())
             }
             Command::Rehearse { pending } => {
                 let report = migrator.rehearse(pending).await?;
                 let exit = if report.exact { Exit::Success } else { Exit::Migration };
-                return Ok(self.verdict("rehearse", exit, &report, &report.text()));
+                self.verdict("rehearse", exit, &report, &report.text())
             }
             Command::Check { against_scratch } => {
                 let report = migrator.check(against_scratch).await?;
                 let exit = if report.clean() { Exit::Success } else { Exit::Drift };
-                return Ok(self.verdict("check", exit, &report, &report.text()));
+                self.verdict("check", exit, &report, &report.text())
             }
-            Command::Repair(arguments) => return self.repair(&arguments, migrator).await,
-            Command::Restore(arguments) => return self.restore(&arguments, migrator).await,
+            Command::Repair(arguments) => self.repair(&arguments, migrator).await?,
+            Command::Restore(arguments) => self.restore(&arguments, migrator).await?,
             Command::Backup { file, .. } => {
                 let report = migrator.backup(&file).await?;
                 let text = format!("copied {} bytes to {}", report.bytes, report.file);
-                self.result("backup", &report, &text);
+                self.result("backup", &report, &text)
             }
             Command::Wait { awaited, timeout } => {
                 migrator.wait(awaited, timeout).await?;
                 let what = if awaited == Awaited::Database { "database" } else { "schema" };
-                self.result("wait", &json!({ "ready": what }), &format!("the {what} is there"));
+                self.result("wait", &json!({ "ready": what }), &format!("the {what} is there"))
             }
             Command::CheckConfig | Command::Completions { .. } | Command::Man { .. } => {
                 unreachable!("it was answered before anything was connected")
             }
-        }
-        Ok(Exit::Success)
+        })
     }
 }
 

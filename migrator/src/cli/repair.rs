@@ -1,6 +1,6 @@
 //! `migrator repair`.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use clap::Args;
 use foundation::exit::Exit;
@@ -39,8 +39,11 @@ impl Output {
             let text = format!("{}there is nothing to repair", report.text());
             return Ok(self.verdict("repair", exit, &report, &text));
         }
-        if !arguments.yes {
-            self.consent(&report, migrator).await?;
+        if !arguments.yes
+            && let Err(error) = self.consent(&report, migrator).await
+        {
+            // A program sees what it would have to be asked about.
+            return Ok(self.refusal("repair", &error, &report));
         }
         migrator.repair(&wanted, &report).await?;
         let count = report.repairs.len();
@@ -49,7 +52,7 @@ impl Output {
     }
 
     async fn consent(&self, report: &RepairReport, migrator: &Migrator) -> Result<(), MigratorError> {
-        if self.format == Format::Text {
+        if self.format == Format::Text || std::io::stdin().is_terminal() {
             let _nobody_reads = write!(std::io::stderr(), "{}", report.text());
         }
         let refused = format!(

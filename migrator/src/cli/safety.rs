@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use foundation::settings::{Environment, Secret};
 
-use super::duration;
+use super::{duration, something};
 use crate::settings::MigratorSettings;
 use crate::source::Version;
 
@@ -25,7 +25,7 @@ pub(super) struct UpArguments {
 #[derive(Debug, Default, Args)]
 pub(super) struct Safety {
     /// A command that has to succeed before anything is changed, run by sh [MIGRATOR_BACKUP_CMD].
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", value_parser = something)]
     backup_cmd: Option<String>,
     /// How many copies of a SQLite file are kept beside it, one made before each change; 0 for none, also of
     /// PostgreSQL's restore points [MIGRATOR_RESTORE_POINTS].

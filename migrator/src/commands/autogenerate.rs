@@ -87,8 +87,7 @@ impl Migrator {
         let text =
             |version, dialect: Dialect| files(drafts.get(dialect.folder()), breaking.then_some(version));
         let dialects: Vec<Dialect> = desired.iter().map(|(dialect, _)| *dialect).collect();
-        let files = write_files(folder, name, self.context.clock.now(), &dialects, text)
-            .map_err(|error| MigratorError::Usage(error.to_string()))?;
+        let files = write_files(folder, name, self.context.clock.now(), &dialects, text)?;
         let remarks = drafts.iter().flat_map(|(dialect, draft)| {
             draft.remarks.iter().map(move |remark| format!("{dialect}: {remark}"))
         });

@@ -93,11 +93,13 @@ impl<'a> Compared<'a> {
     fn each(&mut self, applied: &[Theirs], baseline: Option<&str>, mut notes: Vec<String>) -> Chosen<'a> {
         let mut chosen: BTreeMap<Version, (&'a Migration, bool)> = BTreeMap::new();
         if let Some(written) = baseline {
-            match self.counting.version(written) {
-                Ok(version) => chosen.extend(self.up_to(version).into_iter().map(|it| (it.0.version(), it))),
-                Err(reason) => self.problems.push(format!("the baseline cannot be taken over: {reason}")),
-            }
-            if chosen.is_empty() {
+            // Flyway writes what its settings say, so it need not be the version of a file: 0 where nothing is below it.
+            let place = self.counting.place(written).unwrap_or_else(|reason| {
+                self.problems.push(format!("the baseline cannot be taken over: {reason}"));
+                0
+            });
+            chosen.extend(self.up_to(place).into_iter().map(|it| (it.0.version(), it)));
+            if chosen.is_empty() && place > 0 {
                 notes.push(format!("what {}'s baseline {written} stands for is in no file here, so an empty database would lack it: `migrator dump` writes it", self.tool));
             }
         }

@@ -3,7 +3,8 @@
 //! PostgreSQL's files are read by squawk, SQLite's by the few rules of `sqlite`. The rules of our own:
 //!
 //! - `syntax-error`: it cannot be parsed.
-//! - `instruction`, `unknown-rule`, `unused-allow`: a line `-- migrator:` that is wrong, or allows what there is not.
+//! - `instruction`, `unknown-rule`, `unused-allow`: a line `-- migrator:` that is wrong, or allows what there is not; of
+//!   another tool's file also what that tool's own lines say wrongly.
 //! - `compatible-from`: a statement takes away, renames or tightens what the releases before rely on, and the file does
 //!   not say from which version on a release can run on it.
 //! - `not-in-transaction`: a statement that its database refuses in a transaction, or ignores there, in a file that
@@ -21,7 +22,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::source::{Catalog, Dialect, Instructions, Migration};
+use crate::source::{Catalog, Dialect, Instructions, Migration, Problem};
 use crate::statements::undo_runs_in_parts;
 
 pub use sarif::sarif;
@@ -173,21 +174,49 @@ pub fn lint_migration(file: &str, dialect: Dialect, migration: &Migration, rules
 /// Looks at all migrations of a catalog and their undo files.
 #[must_use]
 pub fn lint_catalog(catalog: &Catalog, rules: &Rules) -> Vec<Finding> {
+    lint_some(catalog, &|_| true, rules).unwrap_or_default()
+}
+
+/// Looks at those files of a catalog that are meant; nothing when it has none of them.
+pub(crate) fn lint_some(
+    catalog: &Catalog,
+    is_meant: &dyn Fn(&str) -> bool,
+    rules: &Rules,
+) -> Option<Vec<Finding>> {
     let dialect = catalog.dialect();
-    let mut findings = Vec::new();
+    let (mut findings, mut has_any) = (Vec::new(), false);
     for migration in catalog {
         let embedded = || format!("migrations/{}/{migration}.sql", dialect.folder());
         let file = migration.file().map_or_else(embedded, str::to_owned);
-        findings.extend(lint_migration(&file, dialect, migration, rules));
-        if let Some(undo) = migration.undo() {
-            let embedded = || format!("undo/{}/{}", dialect.folder(), undo.file_name);
-            let file = migration.file().map_or_else(embedded, |_| undo.file_name.clone());
+        if is_meant(&file) {
+            has_any = true;
+            findings.extend(lint_migration(&file, dialect, migration, rules));
+        }
+        let Some(undo) = migration.undo() else { continue };
+        let embedded = || format!("undo/{}/{}", dialect.folder(), undo.file_name);
+        let file = migration.file().map_or_else(embedded, |_| undo.file_name.clone());
+        if is_meant(&file) {
+            has_any = true;
             let no_transaction = migration.file().is_some() && undo_runs_in_parts(dialect, &undo.sql);
             let source = Source { file: &file, text: &undo.sql, dialect, is_undo: true, no_transaction };
             findings.extend(lint(&source, rules));
         }
     }
-    findings
+    has_any.then_some(findings)
+}
+
+/// What is wrong with a file before its statements are looked at.
+pub(crate) fn of_problem(problem: Problem) -> Finding {
+    let Problem { file, line, reason } = problem;
+    Finding {
+        file,
+        line: line.unwrap_or(1),
+        column: 1,
+        rule: "instruction".to_owned(),
+        level: Level::Error,
+        message: reason,
+        help: None,
+    }
 }
 
 fn finding(source: &Source<'_>, hit: Hit) -> Finding {

@@ -1,10 +1,13 @@
 //! Which locks a statement takes and whether it rewrites or reads a whole table, as the documentation of the
-//! database says it of statements of its kind. What a function or a trigger does besides is not seen.
+//! database says it of statements of its kind. What a function or a trigger does besides is not seen,
+//! and of the tables at which foreign keys point that are dropped only those of keys that the same file makes.
 
 mod alter_table;
+mod foreign_keys;
 mod postgres;
 mod sqlite;
 
+use foreign_keys::ForeignKeys;
 pub(crate) use postgres::locks_others_out;
 use serde::Serialize;
 
@@ -66,11 +69,16 @@ pub struct PlannedStatement {
 pub fn statements(dialect: Dialect, file: &str, in_transaction: bool) -> Vec<PlannedStatement> {
     let mut made: Vec<String> = Vec::new();
     let mut planned = Vec::new();
+    let keys = match dialect {
+        Dialect::Postgres => ForeignKeys::of(file),
+        Dialect::Sqlite => ForeignKeys::default(),
+    };
     for part in statements::split(dialect, file) {
         let mut effects = match dialect {
             Dialect::Postgres => postgres::effects(part.sql, &mut made),
             Dialect::Sqlite => sqlite::effects(part.sql),
         };
+        keys.dropped(part.sql, &mut effects);
         if in_transaction {
             let is_new = |relation: &str| made.iter().any(|it| it.eq_ignore_ascii_case(relation));
             effects.locks.retain(|lock| !is_new(&lock.relation));

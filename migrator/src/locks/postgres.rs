@@ -135,9 +135,12 @@ fn of_others(statement: &Stmt, effects: &mut Effects) {
         }
         Stmt::Vacuum(_) if has(node, SyntaxKind::FULL_KW) => rewritten(node, "VACUUM FULL", effects),
         Stmt::Cluster(_) => rewritten(node, "CLUSTER", effects),
-        Stmt::Vacuum(_) | Stmt::Analyze(_) | Stmt::CommentOn(_) | Stmt::CreateStatistics(_) => {
-            all(node, SHARE_UPDATE_EXCLUSIVE, effects);
-        }
+        Stmt::CommentOn(comment) => comment_on(comment, effects),
+        Stmt::Vacuum(_)
+        | Stmt::Analyze(_)
+        | Stmt::CreateStatistics(_)
+        | Stmt::CreatePublication(_)
+        | Stmt::AlterPublication(_) => all(node, SHARE_UPDATE_EXCLUSIVE, effects),
         Stmt::AlterIndex(_) if has(node, SyntaxKind::SET_TABLESPACE) => {
             rewritten(node, "SET TABLESPACE", effects);
         }
@@ -170,6 +173,27 @@ fn of_others(statement: &Stmt, effects: &mut Effects) {
             all(node, ACCESS_SHARE, effects);
         }
         other => of_rows(other, effects),
+    }
+}
+
+/// Of a column, the table is locked as for the table itself; of what belongs to a table, it is only looked at.
+fn comment_on(comment: &ast::CommentOn, effects: &mut Effects) {
+    use ast::CommentObject;
+    match comment.comment_object() {
+        Some(CommentObject::ObjectColumn(column)) => {
+            // What stands before the last dot.
+            let mut paths = column.syntax().descendants().filter(|it| it.kind() == SyntaxKind::PATH_REF);
+            if let Some(table) = paths.nth(1) {
+                effects.lock(text(&table), SHARE_UPDATE_EXCLUSIVE);
+            }
+        }
+        Some(
+            CommentObject::ObjectConstraint(_)
+            | CommentObject::ObjectTrigger(_)
+            | CommentObject::ObjectPolicy(_)
+            | CommentObject::ObjectRule(_),
+        ) => all(comment.syntax(), ACCESS_SHARE, effects),
+        _ => all(comment.syntax(), SHARE_UPDATE_EXCLUSIVE, effects),
     }
 }
 

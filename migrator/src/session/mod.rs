@@ -24,6 +24,7 @@ use turns::Turns;
 pub(crate) use attempt::{CHANGED_MEANWHILE, line_at};
 pub(crate) use change::{Change, Guard, Performed, Work};
 pub(crate) use context::Context;
+pub(crate) use postgres::no_schema;
 
 /// One connection that changes a database.
 pub(crate) struct Session {
@@ -113,15 +114,22 @@ impl Session {
 
     /// Takes the lock that only one migrator can have, and makes nothing.
     pub(crate) async fn lock_alone(&mut self) -> Result<(), MigratorError> {
+        self.take_lock().await.map(drop)
+    }
+
+    /// The same, and whether there is a schema to work in.
+    async fn take_lock(&mut self) -> Result<bool, MigratorError> {
         match self.backend() {
             Backend::Postgres => postgres::lock(&self.context, &mut self.connection).await,
-            Backend::Sqlite => Ok(sqlite::prepare(&mut self.connection).await?),
+            Backend::Sqlite => sqlite::prepare(&mut self.connection).await.map(|()| true).map_err(Into::into),
         }
     }
 
     /// Takes the lock that only one migrator can have, and makes the tables that the migrator keeps.
     pub(crate) async fn lock(&mut self) -> Result<(), MigratorError> {
-        self.lock_alone().await?;
+        if !self.take_lock().await? {
+            return Err(no_schema(&self.context));
+        }
         let dialect = self.dialect();
         // That they are there already is no news: PostgreSQL would send a notice of it each time.
         let quiet =

@@ -14,7 +14,11 @@ use crate::source::Version;
 /// The key of the advisory lock, the same for every migrator: `bedplate` in ASCII.
 const LOCK_KEY: i64 = 0x6265_6470_6c61_7465;
 
-const TRY_LOCK: Statement = Statement::write("pg_locks", "SELECT pg_try_advisory_lock($1) AS locked");
+/// Beside it whether there is a schema to work in, which is asked on the way.
+const TRY_LOCK: Statement = Statement::write(
+    "pg_locks",
+    "SELECT pg_try_advisory_lock($1) AS locked, current_schema() IS NOT NULL AS has_schema",
+);
 
 /// Holds for this very backend. Behind a transaction pooler, another one may have the lock.
 macro_rules! holds_lock {
@@ -188,15 +192,29 @@ pub(super) async fn ensure_schema(
     }
 }
 
+/// What is said where no schema is there to work in.
+pub(crate) fn no_schema(context: &Context) -> MigratorError {
+    MigratorError::Settings(match &context.database.schema {
+        Some(schema) => format!(
+            "there is no schema {schema}, or this role may not use it: `migrator up` makes one that is missing; or give the role USAGE on it, or name another one in DATABASE_SCHEMA"
+        ),
+        None => "there is no schema to work in: none on the search_path of this role exists, or it may use none (SHOW search_path); name one in DATABASE_SCHEMA, or give the role another path (ALTER ROLE ... SET search_path)".to_owned(),
+    })
+}
+
 /// Takes the lock by asking again and again: a session that waits inside of the server would hold a
-/// snapshot, and CREATE INDEX CONCURRENTLY of the one that has the lock would wait for it for ever.
-pub(super) async fn lock(context: &Context, connection: &mut Connection) -> Result<(), MigratorError> {
+/// snapshot, and CREATE INDEX CONCURRENTLY of the one that has the lock would wait for it for ever. Says whether there
+/// is a schema to work in.
+pub(super) async fn lock(context: &Context, connection: &mut Connection) -> Result<bool, MigratorError> {
     let started = Instant::now();
     let mut told = false;
     for pause in context.pauses(Duration::from_millis(20), Duration::from_millis(500)) {
         let row = connection.query_optional(&TRY_LOCK, &[LOCK_KEY.into()]).await?;
-        if row.is_some_and(|row| row.get("locked").unwrap_or(false)) {
-            return prove_own_session(context, connection).await;
+        if let Some(row) = row
+            && row.get("locked")?
+        {
+            prove_own_session(context, connection).await?;
+            return Ok(row.get("has_schema")?);
         }
         let holder = holder(connection).await?;
         if !told {
@@ -325,10 +343,11 @@ pub(super) async fn return_to_place(connection: &mut Connection) -> Result<(), D
     connection.query_optional(&RETURN, &[]).await.map(drop)
 }
 
-/// Whether a file that failed had ended its transaction before: one that failed inside of it takes no
-/// question until it is rolled back.
+/// Whether a file that failed had ended its transaction before: one that the server refused takes no question until it
+/// is rolled back, and one that was not sent, or whose answer was not understood, is inside of it still.
 pub(super) async fn was_left(connection: &mut Connection) -> bool {
-    connection.query_optional(&IS_MARKED, &[]).await.is_ok()
+    let marked = connection.query_optional(&IS_MARKED, &[]).await;
+    marked.is_ok_and(|row| row.is_some_and(|row| !row.get("marked").unwrap_or(true)))
 }
 
 /// What is said of a file that has a COMMIT or ROLLBACK in it.

@@ -11,7 +11,7 @@ mod new;
 mod rules;
 
 pub use embedded::embedded;
-pub(crate) use folder::{Counting, counting_of, new_file};
+pub(crate) use folder::{Alone, Counting, counting_of, new_file};
 pub use folder::{FolderError, read_folder};
 pub(crate) use new::write_files;
 pub use new::{NewFilesError, new_files};

@@ -3,6 +3,7 @@
 mod copy;
 mod insert;
 mod pool;
+mod script;
 mod stream;
 mod values;
 
@@ -124,7 +125,7 @@ impl SqliteConnection {
     /// Runs statements without parameters.
     pub(super) async fn batch(&mut self, sql: &str) -> Result<(), DatabaseError> {
         let sql = sql.to_owned();
-        self.run(move |connection| Ok(run_all(connection, &sql))).await?
+        self.run(move |connection| Ok(script::run(connection, &sql))).await?
     }
 
     /// The same, and how many rows the statements wrote.
@@ -132,7 +133,7 @@ impl SqliteConnection {
         let sql = sql.to_owned();
         self.run(move |connection| {
             let before = connection.total_changes();
-            Ok(run_all(connection, &sql).map(|()| connection.total_changes() - before))
+            Ok(script::run(connection, &sql).map(|()| connection.total_changes() - before))
         })
         .await?
     }
@@ -240,55 +241,6 @@ impl Drop for SqliteConnection {
             Err(_) if self.in_transaction => drop(Object::take(object)),
             _ => drop(object),
         }
-    }
-}
-
-/// Runs the statements of a text. An error says where the one that failed begins, which SQLite does not.
-fn run_all(connection: &rusqlite::Connection, sql: &str) -> Result<(), DatabaseError> {
-    let mut done = 0;
-    let mut batch = rusqlite::Batch::new(connection, sql);
-    loop {
-        match run_next(&mut batch, sql, &mut done) {
-            Ok(true) => {}
-            Ok(false) => return Ok(()),
-            Err(error) => {
-                let begin = sql.len() - without_comments(&sql[done..]).len();
-                return Err(DatabaseError::from(error).at(sql[..begin].chars().count() + 1));
-            }
-        }
-    }
-}
-
-/// Runs one statement, unless there is none left. `done` is how far the text is run.
-fn run_next(
-    batch: &mut rusqlite::Batch<'_, '_>,
-    sql: &str,
-    done: &mut usize,
-) -> Result<bool, rusqlite::Error> {
-    use rusqlite::fallible_iterator::FallibleIterator as _;
-    let Some(mut statement) = batch.next()? else { return Ok(false) };
-    // Comments and blanks between two statements belong to neither.
-    let text = statement.expanded_sql().unwrap_or_default();
-    let begin = sql[*done..].find(&text).map_or(*done, |at| *done + at);
-    let end = if sql[begin..].starts_with(&text) { begin + text.len() } else { begin };
-    *done = begin;
-    let mut rows = statement.raw_query();
-    while rows.next()?.is_some() {}
-    *done = end;
-    Ok(true)
-}
-
-/// The text from its first statement on.
-fn without_comments(sql: &str) -> &str {
-    let mut rest = sql;
-    loop {
-        rest = rest.trim_start_matches(|character: char| character.is_whitespace() || character == ';');
-        let comment = match rest {
-            _ if rest.starts_with("--") => rest.split_once('\n'),
-            _ if rest.starts_with("/*") => rest.split_once("*/"),
-            _ => return rest,
-        };
-        rest = comment.map_or("", |(_, after)| after);
     }
 }
 

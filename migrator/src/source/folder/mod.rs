@@ -3,6 +3,7 @@
 //! What they are called and which file undoes which is the tool's matter; what is made of them is the same as of
 //! the embedded ones, so every command treats them alike. An undo is optional here.
 
+mod alone;
 mod head;
 mod layout;
 mod name;
@@ -21,6 +22,7 @@ use super::{Catalog, Dialect, Migration, Problem, SourceErrors, Undo, Version};
 use layout::Layout;
 use parts::{Part, Parts};
 
+pub(crate) use alone::Alone;
 pub(crate) use new::new_file;
 pub(crate) use parts::Counting;
 

@@ -131,11 +131,25 @@ impl Counting {
 
     /// The number of a version as its own tool writes it into its table.
     pub(crate) fn version(self, text: &str) -> Result<Version, String> {
-        let numbers: Vec<String> = text.split(['.', '_']).map(str::to_owned).collect();
-        if numbers.iter().any(|it| it.is_empty() || !it.bytes().all(|byte| byte.is_ascii_digit())) {
-            return Err(format!("the version {text:?} is no number"));
-        }
-        self.number(&Written(numbers))
+        self.number(&written(text)?)
+    }
+
+    /// Where a version as its own tool writes it stands among those of the folder, which need not have it: every one
+    /// up to and with this number is at or below it. 0 where none is.
+    pub(crate) fn place(self, text: &str) -> Result<Version, String> {
+        let Written(numbers) = written(text)?;
+        // What is too long to be a number is above every one.
+        let numbers: Vec<Version> = numbers.iter().map(|it| it.parse().unwrap_or(Version::MAX)).collect();
+        let at = |index: usize| numbers.get(index).copied().unwrap_or(0);
+        Ok(match self {
+            Self::Plain => at(0),
+            Self::FromZero => at(0).saturating_add(1),
+            Self::Dotted => {
+                let (second, third) = (at(1).min(EACH - 1), if at(1) < EACH { at(2) } else { EACH });
+                let rest = second * EACH + third.min(EACH - 1);
+                at(0).saturating_mul(EACH * EACH).saturating_add(rest)
+            }
+        })
     }
 
     pub(super) fn number(self, written: &Written) -> Result<Version, String> {
@@ -169,6 +183,15 @@ impl Counting {
     }
 }
 
+/// The numbers of a version in a table.
+fn written(text: &str) -> Result<Written, String> {
+    let numbers: Vec<String> = text.split(['.', '_']).map(str::to_owned).collect();
+    if numbers.iter().any(|it| it.is_empty() || !it.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Err(format!("the version {text:?} is no number"));
+    }
+    Ok(Written(numbers))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,6 +220,27 @@ mod tests {
             let reason = Counting::Plain.version(text).expect_err(text);
             assert!(reason.contains("is no number"), "{text}: {reason}");
         }
+    }
+
+    #[test]
+    fn what_no_file_has_has_a_place_all_the_same() {
+        for (counting, text, place) in [
+            (Counting::Plain, "0", 0),
+            (Counting::Plain, "0.0", 0),
+            (Counting::Plain, "1.0", 1),
+            (Counting::Plain, "2.7", 2),
+            (Counting::Plain, "99999999999999999999", Version::MAX),
+            (Counting::Dotted, "0", 0),
+            (Counting::Dotted, "1", 1_000_000),
+            (Counting::Dotted, "1.2.0.0", 1_002_000),
+            (Counting::Dotted, "1.2.3.4", 1_002_003),
+            (Counting::Dotted, "1.2.1000", 1_002_999),
+            (Counting::Dotted, "1.1000", 1_999_999),
+            (Counting::Dotted, "20240101120000000", Version::MAX),
+        ] {
+            assert_eq!(counting.place(text), Ok(place), "{counting:?} {text}");
+        }
+        assert!(Counting::Plain.place("3f2a").is_err());
     }
 
     #[test]

@@ -2,14 +2,12 @@
 
 use super::head::SQLX_NO_TRANSACTION;
 use crate::source::Dialect;
+use crate::source::rules::text::decode;
 use crate::statements::{self, NO_TRANSACTION, Part};
 
 /// The text in UTF-8 with LF line ends, so that its checksum is the same wherever the folder was checked out.
 pub(super) fn read(content: Vec<u8>) -> Result<String, String> {
-    let text = String::from_utf8(content).map_err(|error| {
-        let position = error.utf8_error().valid_up_to();
-        format!("is not UTF-8: byte {} is part of no character", position + 1)
-    })?;
+    let text = decode(content)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     Ok(text.replace("\r\n", "\n"))
 }
@@ -191,6 +189,7 @@ mod tests {
     fn texts_are_the_same_wherever_they_were_checked_out() {
         assert_eq!(read(b"\xef\xbb\xbfa\r\nb\n".to_vec()), Ok("a\nb\n".to_owned()));
         assert!(read(b"a\xff".to_vec()).unwrap_err().contains("byte 2"));
+        assert!(read(b"a;\0b;".to_vec()).unwrap_err().contains("a NUL in it, byte 3"));
         assert!(!has_sql(Dialect::Postgres, "-- a\n\n/* b; */ ;"));
         assert!(has_sql(Dialect::Postgres, "-- a\nSELECT 1"));
     }

@@ -5,7 +5,7 @@ mod file_name;
 mod instructions;
 mod migration;
 mod problem;
-mod text;
+pub(crate) mod text;
 
 pub use catalog::Catalog;
 pub use instructions::Instructions;

@@ -4,19 +4,25 @@ use super::Problem;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
+/// The text of a file, or why it is none.
+pub(crate) fn decode(bytes: Vec<u8>) -> Result<String, String> {
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let position = error.utf8_error().valid_up_to();
+        format!("is not UTF-8: byte {} is part of no character", position + 1)
+    })?;
+    // SQLite takes it for the end of the file, and what follows would be recorded as applied without being run.
+    match text.find('\0') {
+        Some(position) => Err(format!(
+            "has a NUL in it, byte {}, and SQL ends there: take it out, or save the file as UTF-8 if it is UTF-16",
+            position + 1
+        )),
+        None => Ok(text),
+    }
+}
+
 /// The text of `file`, with what is wrong with it added to `problems`. `None` when it is no text at all.
 pub(super) fn read(file: &str, bytes: Vec<u8>, problems: &mut Vec<Problem>) -> Option<String> {
-    let text = match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => {
-            let position = error.utf8_error().valid_up_to();
-            problems.push(Problem::new(
-                file,
-                format!("not UTF-8: byte {} is part of no character", position + 1),
-            ));
-            return None;
-        }
-    };
+    let text = decode(bytes).map_err(|reason| problems.push(Problem::new(file, reason))).ok()?;
     if text.starts_with(BYTE_ORDER_MARK) {
         problems.push(Problem::new(file, "begins with a byte order mark: save it as UTF-8 without one"));
     }
