@@ -1,4 +1,4 @@
-//! What is kept of a document, on both databases: its numbers as they were written.
+//! What is kept of a document, on both databases: its numbers as they were written, on one line.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,9 +10,10 @@
 mod metrics_support;
 
 use foundation::clock::Clock;
+use foundation::database::Statement;
 use foundation::on_both_databases;
-use metrics_support::{PATH, World, json as body_of};
-use serde_json::Value;
+use metrics_support::{NDJSON, PATH, World, json as body_of};
+use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 
 fn item(document: &str) -> String {
@@ -44,5 +45,37 @@ on_both_databases! {
             assert_eq!(errors, [1, 3, 5].map(|index| (index, "number_out_of_range")));
         }
         assert_eq!(world.lines("").await.len(), 8);
+    }
+
+    /// A document that was written over several lines is one line of an answer of lines, also where it got into
+    /// the table by other means.
+    async fn a_document_of_several_lines_is_one_of_a_stream(test: TestDatabase) {
+        let world = World::start(test, &[]).await;
+        let document = "{\n  \"value\": 1.10,\r\n\t\"text\": \"a\\nb\"\n}";
+        assert_eq!(send(&world, &[item(document)]).await["accepted"], 1);
+        let insert = Statement::write(
+            "metrics_snapshot",
+            "INSERT INTO metrics_snapshot (timestamp, source, metric_type, metric_data) VALUES ($1, 'b', 'cpu', $2)",
+        );
+        let values = [Clock::system().now().into(), foundation::database::Value::Json(document.to_owned())];
+        world.database.execute(&insert, &values).await.unwrap();
+        let text = world.read("").await.text().await.unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        let documents: Vec<_> = lines.iter().map(|it| it["metric_data"].clone()).collect();
+        let expected = json!({"value": 1.1, "text": "a\nb"});
+        assert_eq!(documents, [expected.clone(), expected]);
+        assert!(!text.contains('\r') && text.matches("1.10").count() == 2, "{text}");
+        // What is read can be written.
+        let lines = lines.into_iter().map(|mut line| {
+            line.as_object_mut().unwrap().remove("id");
+            line.to_string()
+        });
+        let again = world.send("", "identity", lines.collect::<Vec<_>>().join("\n").into_bytes()).await;
+        assert_eq!(body_of(again).await["accepted"], 2, "{NDJSON} is read as it is written");
+        // What was written through the API lies on one line.
+        let select = Statement::read("metrics_snapshot", "SELECT metric_data FROM metrics_snapshot WHERE source = 'a'");
+        for row in world.database.query(&select, &[]).await.unwrap() {
+            assert!(!row.text("metric_data").unwrap().contains(['\n', '\r']));
+        }
     }
 }

@@ -172,6 +172,19 @@ pub fn check(text: &str, limits: DocumentLimits) -> Result<(), Flaw> {
     Ok(())
 }
 
+/// A document on one line. Between its parts a break is a blank like any other, and inside of a text there is
+/// none.
+#[must_use]
+pub fn on_one_line(document: &str) -> Cow<'_, str> {
+    // Searched by bytes: most documents have none, and there are millions of them.
+    let has = |byte: u8| document.as_bytes().contains(&byte);
+    if has(b'\n') || has(b'\r') {
+        Cow::Owned(document.replace(['\n', '\r'], " "))
+    } else {
+        Cow::Borrowed(document)
+    }
+}
+
 /// Whether two of the keys of one object are the same.
 fn has_twice(keys: &mut [Cow<'_, str>]) -> bool {
     // Mostly there are few.
