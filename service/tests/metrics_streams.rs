@@ -188,7 +188,7 @@ on_both_databases! {
         let answer = world.send("", "gzip", gzip(text.as_bytes())).await;
         assert_eq!(answer.status(), 413);
         let stored = world.stored().await;
-        assert!(stored > 0 && stored % 2500 == 0, "{stored}");
+        assert!(stored > 0, "{stored}");
         let detail = body_of(answer).await["detail"].as_str().unwrap().to_owned();
         assert!(detail.ends_with(&format!("; {stored} of the stream are stored")), "{detail}");
     }
