@@ -47,6 +47,20 @@ on_both_databases! {
         assert_eq!(world.lines("").await.len(), 8);
     }
 
+    /// What the README has people try first is taken as it stands there.
+    async fn the_example_of_the_readme_is_stored(test: TestDatabase) {
+        let world = World::start(test, &[]).await;
+        let readme = include_str!("../../README.md");
+        let (_, behind) = readme.split_once("\n## Metrics\n").unwrap();
+        let (_, behind) = behind.split_once("--json '").unwrap();
+        let (body, _) = behind.split_once("' \\\n").unwrap();
+        let now = Clock::system().now().replace_nanosecond(0).unwrap().format(&Rfc3339).unwrap();
+        let body = body.replace("'$(date -u +%FT%TZ)'", &now);
+        let request = world.service.client.post(world.service.url(PATH)).bearer_auth(&world.token);
+        let answer = request.header("content-type", "application/json").body(body).send().await.unwrap();
+        assert_eq!(body_of(answer).await, json!({"accepted": 1, "rejected": 0, "errors": []}));
+    }
+
     /// A document that was written over several lines is one line of an answer of lines, also where it got into
     /// the table by other means.
     async fn a_document_of_several_lines_is_one_of_a_stream(test: TestDatabase) {

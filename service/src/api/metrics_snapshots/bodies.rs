@@ -18,7 +18,8 @@ use crate::domain::metrics_snapshots::{Order, Rejection, Snapshot};
 #[derive(Object)]
 #[oai(rename = "NewSnapshot", example, deny_unknown_fields)]
 pub struct NewSnapshotBody {
-    /// When it was measured, with any offset; cut to the microsecond.
+    /// When it was measured, with any offset; cut to the microsecond. No longer ago than `METRICS_WRITE_PAST`, and
+    /// no further ahead than `METRICS_WRITE_AHEAD`.
     pub timestamp: OffsetDateTime,
     /// The host or agent that it comes from.
     #[oai(validator(min_length = 1, max_length = 255))]

@@ -52,9 +52,10 @@ impl MetricsSnapshotsApi {
     /// Writes snapshots
     ///
     /// Those that are good are stored, also when others are not; with `atomic`, all or none. Times lie within
-    /// `METRICS_WRITE_PAST` and `METRICS_WRITE_AHEAD` of the service's clock. In a document no object has a key
-    /// twice, no text has `\u0000`, and every number is one that a double precision float holds;
-    /// `METRICS_DATA_LIMIT`, `METRICS_DATA_DEPTH` and `METRICS_DATA_KEYS` bound it.
+    /// `METRICS_WRITE_PAST` (7 days unless it is set) and `METRICS_WRITE_AHEAD` (an hour) of the service's clock:
+    /// put one of now in the place of that of the example. In a document no object has a key twice, no text has
+    /// `\u0000`, and every number is one that a double precision float holds, a zero with 16,383 digits behind the
+    /// point at most; `METRICS_DATA_LIMIT`, `METRICS_DATA_DEPTH` and `METRICS_DATA_KEYS` bound it.
     ///
     /// As `application/x-ndjson`, a snapshot on each line, plain or with `Content-Encoding: gzip` or `zstd`, there
     /// may be any number of them. They are stored in batches while further ones come: where a stream breaks off,
