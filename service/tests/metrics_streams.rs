@@ -204,6 +204,27 @@ on_both_databases! {
         let _broken_off = stream.read_to_end(&mut rest).await;
         assert!(rest.len() < whole && !rest.ends_with(b"\r\n0\r\n\r\n"), "{} bytes", rest.len());
     }
+    async fn lines_are_sent_to_those_who_want_them(test: TestDatabase) {
+        let world = World::start(test, &[]).await;
+        let json = "application/json";
+        for (accept, sent) in [
+            ("application/x-ndjson", NDJSON),
+            ("application/x-ndjson;q=0.1", NDJSON),
+            ("application/x-ndjson, application/json;q=0.9", NDJSON),
+            ("application/x-ndjson, */*", NDJSON),
+            ("application/json, application/x-ndjson;q=0.1", json),
+            ("application/x-ndjson;q=0, */*", json),
+            ("application/x-ndjson;q=0", json),
+            ("*/*", json),
+            ("text/html, */*;q=0.1", json),
+        ] {
+            let url = world.service.url(&format!("{PATH}?metric_type=cpu"));
+            let request = world.service.client.get(url).bearer_auth(&world.token).header("accept", accept);
+            let answer = request.send().await.unwrap();
+            assert_eq!(answer.headers()["content-type"], sent, "{accept}");
+        }
+    }
+
 
     /// A stream holds a lock and a snapshot of the database as long as it is read.
     async fn who_reads_for_ever_gives_the_place_up(test: TestDatabase) {
