@@ -8,12 +8,14 @@ use bytes::{Buf as _, Bytes};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
+use zstd::zstd_safe::get_error_name;
+use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode;
 
 use super::filling::Filling;
 use crate::domain::metrics_snapshots::streams::Encoding;
 
 /// How far zstd may make its reader look back, as a power of two: the 8 MiB that RFC 9659 allows in HTTP.
-const ZSTD_WINDOW_LOG: u32 = 23;
+pub(super) const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// How much is read at once.
 const BUFFER: usize = 64 * 1024;
@@ -102,4 +104,11 @@ pub(super) fn decompressed(chunks: ChunkReader, encoding: Encoding) -> io::Resul
             Box::new(BufReader::with_capacity(BUFFER, decoder))
         }
     })
+}
+
+/// Whether zstd says so because of [`ZSTD_WINDOW_LOG`]. It has nothing but words for it.
+pub(super) fn is_window_too_large(error: &io::Error) -> bool {
+    // An error is told from a length by its sign.
+    let code = (ZSTD_ErrorCode::ZSTD_error_frameParameter_windowTooLarge as usize).wrapping_neg();
+    error.get_ref().is_some_and(|it| it.to_string() == get_error_name(code))
 }

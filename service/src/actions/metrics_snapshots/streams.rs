@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Snapshots;
-use super::chunks::Chunk;
+use super::chunks::{Chunk, ZSTD_WINDOW_LOG, is_window_too_large};
 use super::lines::Lines;
 use crate::actions::ActionError;
 use crate::domain::metrics_snapshots::streams::{Batch, Encoding, Streamed};
@@ -39,6 +39,12 @@ pub enum StreamError {
     /// It is not compressed as it says.
     #[error("the stream cannot be decompressed")]
     Undecodable(#[source] io::Error),
+    /// What is compressed ends before its end.
+    #[error("what is compressed ends before its end")]
+    Truncated,
+    /// zstd would have to look back further than so many bytes.
+    #[error("the window of zstd has more than {0} bytes")]
+    WindowTooLarge(u64),
     /// The client broke it off.
     #[error("the stream broke off")]
     Interrupted(#[source] io::Error),
@@ -59,6 +65,8 @@ impl StreamError {
         match error.kind() {
             // Whoever ended the reading knows why.
             io::ErrorKind::ConnectionAborted => Self::Broken,
+            io::ErrorKind::UnexpectedEof => Self::Truncated,
+            _ if is_window_too_large(&error) => Self::WindowTooLarge(1 << ZSTD_WINDOW_LOG),
             _ => Self::Undecodable(error),
         }
     }

@@ -59,8 +59,9 @@ impl MetricsSnapshotsApi {
     /// point at most; `METRICS_DATA_LIMIT`, `METRICS_DATA_DEPTH` and `METRICS_DATA_KEYS` bound it.
     ///
     /// As `application/x-ndjson`, a snapshot on each line, plain or with `Content-Encoding: gzip` or `zstd`, there
-    /// may be any number of them. They are stored in batches while further ones come: where a stream breaks off,
-    /// what is stored stays. An `atomic` stream may have 16 MiB.
+    /// may be any number of them. They are stored in batches while further ones come, about a second after they
+    /// came at the latest: where a stream breaks off, what is stored stays. An `atomic` stream may have 16 MiB. The
+    /// window of zstd may have 8 MiB, as everywhere in HTTP: `zstd --long=23` is the most.
     #[oai(path = "/api/v1/metrics/snapshots", method = "post", operation_id = "write_metrics_snapshots")]
     async fn write(
         &self,
