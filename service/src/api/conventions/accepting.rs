@@ -52,7 +52,9 @@ mod tests {
         }
         let several = ["x/y", "a/*;q=0.5"].map(|it| (ACCEPT, HeaderValue::from_static(it)));
         let mut headers = HeaderMap::new();
-        several.into_iter().for_each(|(name, value)| drop(headers.append(name, value)));
+        for (name, value) in several {
+            headers.append(name, value);
+        }
         assert_eq!(weight(&headers, &ACCEPT, &NAMES), Some(0.5));
         assert_eq!(weight(&HeaderMap::new(), &ACCEPT, &NAMES), None);
     }
