@@ -21,6 +21,21 @@ use support::TestService;
 
 const RANGE: &str = "from=2026-01-31T12:00:00Z&to=2026-01-31T11:00:00Z";
 
+/// Ranges beyond the years that there are times of, and what of them is.
+const BEYOND: [(&str, &[&str]); 4] = [
+    ("from=0000-01-01T00:00:00Z&to=0000-01-02T00:00:00Z", &["/query/from", "/query/to"]),
+    ("from=9999-01-01T00:00:00Z&to=9999-12-31T23:59:59-23:59", &["/query/to"]),
+    ("from=0000-01-01T00:00:00%2B23:59&to=0001-01-02T00:00:00Z", &["/query/from"]),
+    ("from=0001-01-01T00:00:00%2B00:01&to=0001-01-02T00:00:00Z", &["/query/from"]),
+];
+
+/// Ranges at the edge of these years.
+const EDGES: [&str; 3] = [
+    "from=0001-01-01T00:00:00Z&to=0001-01-02T00:00:00Z",
+    "from=0000-12-31T23:59:00-00:01&to=0001-01-02T00:00:00Z",
+    "from=9999-12-31T00:00:00Z&to=9999-12-31T23:59:59.999999999Z",
+];
+
 /// What is asked, and what is wrong with which part of it.
 const WRONG: [(&str, &[(&str, &str)]); 14] = [
     (
@@ -83,6 +98,22 @@ on_both_databases! {
             let (status, problem) = ask(&format!("{route}{RANGE}")).await;
             assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/query/from")), "{problem}");
             assert_eq!(problem["errors"][0]["detail"], "it is later than `to`");
+        }
+        for route in ["metrics/snapshots?metric_type=cpu&", "audit-events?",
+            "metrics/aggregate?metric_type=cpu&step=366d&fill=true&"]
+        {
+            for (range, wrong) in BEYOND {
+                let (status, problem) = ask(&format!("{route}{range}")).await;
+                assert_eq!((status, &problem["code"]), (400, &json!("invalid_request")), "{route}{range}: {problem}");
+                let errors = problem["errors"].as_array().unwrap();
+                let pointers: Vec<_> = errors.iter().map(|it| it["pointer"].as_str().unwrap()).collect();
+                assert_eq!(pointers, wrong, "{problem}");
+                assert_eq!(errors[0]["detail"], "in UTC it is not of the years 0001 to 9999");
+            }
+            for range in EDGES {
+                let (status, answer) = ask(&format!("{route}{range}")).await;
+                assert_eq!(status, 200, "{route}{range}: {answer}");
+            }
         }
         // Whoever sends thousands is told of a few.
         let (status, problem) = ask(&format!("users?{}", "a&".repeat(5000))).await;

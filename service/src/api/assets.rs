@@ -17,6 +17,8 @@ use poem::http::header::{
 };
 use poem::{Body, Endpoint, Request, Response, Result};
 
+use super::conventions::accepting::weight;
+
 const FOREVER: &str = "public, max-age=31536000, immutable";
 const ASK_AGAIN: &str = "no-cache";
 
@@ -102,18 +104,7 @@ fn matches(request: &HeaderMap, etag: &HeaderValue) -> bool {
 
 /// Whether the client takes gzip: it names it, or everything, and not with a weight of nothing.
 fn accepts_gzip(request: &HeaderMap) -> bool {
-    let weight_of = |wanted: &str| {
-        let values = request.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).find_map(|coding| {
-            let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
-            let weight = parameters.trim().strip_prefix("q=").map_or(Some(1.0), |it| it.trim().parse().ok());
-            name.trim().eq_ignore_ascii_case(wanted).then_some(weight.unwrap_or(0.0))
-        })
-    };
-    weight_of("gzip")
-        .or_else(|| weight_of("x-gzip"))
-        .or_else(|| weight_of("*"))
-        .is_some_and(|it: f32| it > 0.0)
+    weight(request, &ACCEPT_ENCODING, &["gzip", "x-gzip", "*"]).is_some_and(|it| it > 0.0)
 }
 
 /// The endpoint of files, each at its address.

@@ -98,7 +98,9 @@ impl MetricsAggregatesApi {
     ///
     /// Buckets begin at multiples of `step` since 1970-01-01T00:00:00Z; the first and the last have what lies in
     /// the range. What is no number at the path does not count. A figure of no numbers, or one that no double
-    /// precision float holds, is null. `rate` is the difference of the last and the first number, divided by the
+    /// precision float holds, is null. `sum` and `avg` are those of the numbers as they are written, exactly, and
+    /// rounded once to the next double precision float; the others are of the floats that are next to the numbers,
+    /// and no zero has a sign. The times are of the years 0001 to 9999 in UTC. `rate` is the difference of the last and the first number, divided by the
     /// seconds between them: negative where a counter began anew, and of use for one `source`. Percentiles are
     /// told of a million numbers in a bucket at most.
     #[oai(path = "/api/v1/metrics/aggregate", method = "get", operation_id = "aggregate_metrics")]

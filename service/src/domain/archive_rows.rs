@@ -20,22 +20,14 @@ pub struct ArchivedRow {
     pub metric_data: Box<RawValue>,
 }
 
-/// A document on one line. Between its parts a break is a blank like any other, and inside of a text there is
-/// none.
-#[must_use]
-pub fn on_one_line(document: String) -> String {
-    // Searched by bytes: most documents have none, and there are millions of them.
-    let has = |byte: u8| document.as_bytes().contains(&byte);
-    if has(b'\n') || has(b'\r') { document.replace(['\n', '\r'], " ") } else { document }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::metrics_snapshots::document::on_one_line;
 
     #[test]
     fn a_line_keeps_numbers_and_texts_as_they_are() {
-        let document = on_one_line("{\n \"a\": 1.10,\r\n \"b\": \"x\\n\", \"c\": 1E400}".to_owned());
+        let document = on_one_line("{\n \"a\": 1.10,\r\n \"b\": \"x\\n\", \"c\": 1E400}");
         let line = format!(
             "{{\"id\":7,\"timestamp\":\"2026-01-31T12:00:00.000001Z\",\"source\":\"a\\nb\",\"metric_type\":\"cpu\",\"metric_data\":{document}}}"
         );

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use super::layout::Layout;
 use crate::domain::aggregates::numbers::{Counting, finite, rate};
+use crate::domain::aggregates::sums::ExactSum;
 use crate::domain::aggregates::{Aggregation, Bucket, Figure, Found, Path, TooManyNumbers};
 use crate::domain::metrics_snapshots::first_kept;
 
@@ -41,7 +42,7 @@ pub async fn buckets(
             let rows = database.query(&statement, &values).await?;
             rows.iter().map(|row| bucket(row, aggregation, most)).collect()
         }
-        // It has neither percentiles nor a sum that keeps to 15 digits; its rows come at once, and only the
+        // It has neither percentiles nor an exact sum; its rows come at once, and only the
         // numbers of one bucket are kept.
         Backend::Sqlite => {
             let mut sql = Sql::default();
@@ -94,11 +95,14 @@ impl Sql {
     }
 }
 
-/// A `numeric` as a float: nothing where it is too large for one.
+/// A `numeric` as the float that is next to it: nothing where it is too large for one. PostgreSQL would make an error
+/// of what is rounded to infinity or to zero; that begins half-way beyond the largest float, 2^1024 - 2^970, and
+/// below the smallest, 2^-1075.
 fn float(numeric: &str) -> String {
     format!(
-        "CASE WHEN abs({numeric}) > 1.7976931348623157e308 THEN NULL \
-         WHEN abs({numeric}) < 2.5e-324 THEN 0 ELSE CAST({numeric} AS float8) END"
+        "CASE WHEN abs({numeric}) >= 1.79769313486231580793728971405303e308 THEN NULL \
+         WHEN abs({numeric}) <= 2.47032822920623272088284396434111e-324 THEN 0 \
+         ELSE CAST({numeric} AS float8) END"
     )
 }
 
@@ -160,11 +164,17 @@ fn columns(asked: &Aggregation, place: usize) -> Vec<(&'static str, String)> {
     }
     for figure in &asked.figures {
         let name = figure.name();
+        // Zeros at its end, of which somebody may have written thousands, say nothing.
+        let sum = format!("CAST(trim_scale(sum({value})) AS text)");
         match figure {
             Figure::Count => add(name, format!("count({value})")),
-            Figure::Avg | Figure::Min | Figure::Max | Figure::Sum => {
-                add(name, float(&format!("{name}({value})")));
+            Figure::Min | Figure::Max => add(name, float(&format!("{name}({value})"))),
+            // The exact sum, of which either figure is made as on SQLite.
+            Figure::Avg => {
+                add("sum", sum);
+                add("count", format!("count({value})"));
             }
+            Figure::Sum => add("sum", sum),
             Figure::P50 | Figure::P95 | Figure::P99 => {
                 let fraction = figure.fraction().unwrap_or_default();
                 let value = float(&value);
@@ -191,9 +201,20 @@ fn bucket(row: &Row, asked: &Aggregation, most: u64) -> Result<Bucket, Aggregate
     }
     let number = |name: &str, place: usize| row.get::<Option<f64>>(&format!("{name}{place}"));
     let time = |name: &str, place: usize| row.get::<Option<i64>>(&format!("{name}{place}"));
+    let count =
+        |place: usize| Ok::<_, DatabaseError>(row.get::<i64>(&format!("count{place}"))?.unsigned_abs());
+    let sum = |place: usize| {
+        let text = row.get::<Option<String>>(&format!("sum{place}"))?;
+        Ok::<_, DatabaseError>(text.and_then(|it| ExactSum::parse(&it)))
+    };
     let found = |figure: Figure, place: usize| {
         Ok(match figure {
-            Figure::Count => Found::Count(row.get::<i64>(&format!("count{place}"))?.unsigned_abs()),
+            Figure::Count => Found::Count(count(place)?),
+            Figure::Sum => Found::Number(finite(sum(place)?.map(|it| it.total()))),
+            Figure::Avg => {
+                let count = count(place)?;
+                Found::Number(finite(sum(place)?.and_then(|it| it.mean(count))))
+            }
             Figure::Rate => {
                 let end = |at: &str, value: &str| {
                     let microseconds = time(at, place)?.map(|it| i128::from(it) * 1000);

@@ -9,7 +9,8 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::layout::{self, Layout};
-use crate::domain::archive_rows::{ArchivedRow, on_one_line};
+use crate::domain::archive_rows::ArchivedRow;
+use crate::domain::metrics_snapshots::document::on_one_line;
 use crate::domain::partitions::Range;
 
 const READ: Statement = Statement::read("metrics_snapshot", "");
@@ -128,7 +129,8 @@ pub(super) async fn rows_of(
 /// # Errors
 /// It is none of this release.
 pub fn from_row(row: &Row) -> Result<ArchivedRow, DatabaseError> {
-    let document = RawValue::from_string(on_one_line(row.get("metric_data")?)).map_err(|error| {
+    let document = on_one_line(row.text("metric_data")?).into_owned();
+    let document = RawValue::from_string(document).map_err(|error| {
         DatabaseError::new(
             DatabaseErrorKind::Conversion,
             format!("the column metric_data is no JSON: {error}"),

@@ -8,6 +8,7 @@ mod support;
 
 pub use accounts::migrate;
 use accounts::{Accounts, Kind};
+use foundation::clock::Clock;
 use foundation::database::{Database, Statement};
 use foundation::testing::TestDatabase;
 use reqwest::{RequestBuilder, Response};
@@ -27,10 +28,15 @@ pub struct World {
 
 impl World {
     pub async fn start(test: TestDatabase, variables: &[(&str, &str)]) -> Self {
+        Self::start_by(test, variables, Clock::system()).await
+    }
+
+    /// The same, by this clock.
+    pub async fn start_by(test: TestDatabase, variables: &[(&str, &str)], clock: Clock) -> Self {
         migrate(&test).await;
         let mut all = vec![("DATABASE_URL", test.address.as_str())];
         all.extend_from_slice(variables);
-        let service = TestService::with(&all, |it| it).await;
+        let service = TestService::with_clock(&all, clock, |it| it).await;
         let accounts = Accounts::new(test.open());
         let token = accounts.session(accounts.user("agent", Kind::default()).await).await;
         Self { service, database: accounts.database.clone(), token, _test: test }

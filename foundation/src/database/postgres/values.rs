@@ -5,7 +5,7 @@ use std::fmt;
 
 use bytes::BytesMut;
 use serde_json::value::RawValue;
-use time::{OffsetDateTime, PrimitiveDateTime};
+use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 use tokio_postgres::types::{FromSql, IsNull, Json, ToSql, Type, to_sql_checked};
 use uuid::Uuid;
 
@@ -33,9 +33,10 @@ impl ToSql for Value {
             (Self::Uuid(id), &(Type::TEXT | Type::VARCHAR)) => id.to_string().to_sql(column, out),
             (Self::Uuid(id), _) => id.to_sql_checked(column, out),
             (Self::Timestamp(time), &Type::TIMESTAMP) => {
-                PrimitiveDateTime::new(time.to_utc().date(), time.to_utc().time()).to_sql(column, out)
+                let time = in_utc(*time)?;
+                PrimitiveDateTime::new(time.date(), time.time()).to_sql(column, out)
             }
-            (Self::Timestamp(time), _) => time.to_sql_checked(column, out),
+            (Self::Timestamp(time), _) => in_utc(*time)?.to_sql_checked(column, out),
         }
     }
 
@@ -44,6 +45,11 @@ impl ToSql for Value {
     }
 
     to_sql_checked!();
+}
+
+/// The driver panics at a time that is beyond the years that there are when it is told in UTC.
+fn in_utc(time: OffsetDateTime) -> Result<OffsetDateTime, Failure> {
+    Ok(time.checked_to_offset(UtcOffset::UTC).ok_or("a time is beyond the years that there are in UTC")?)
 }
 
 /// A value on its way to the server. The driver logs what it binds, and this shows it nothing.
@@ -166,4 +172,21 @@ pub(super) fn rows(rows: Vec<tokio_postgres::Row>) -> Vec<Row> {
 /// One row of an answer.
 pub(super) fn row(row: tokio_postgres::Row) -> Row {
     PostgresRow(row).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_none_in_utc_is_an_error() {
+        for column in [Type::TIMESTAMP, Type::TIMESTAMPTZ] {
+            let bind = |time: OffsetDateTime| Value::Timestamp(time).to_sql(&column, &mut BytesMut::new());
+            assert!(bind(datetime!(9999-12-31 23:59:59 -23:59)).is_err(), "{column}");
+            assert!(bind(datetime!(-9999-01-01 00:00 +00:01)).is_err(), "{column}");
+            assert!(bind(datetime!(9999-12-31 23:59:59 -00:00)).is_ok(), "{column}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Snapshots: written, and read.
 
+mod chunks;
+mod filling;
 mod lines;
 pub mod streams;
 

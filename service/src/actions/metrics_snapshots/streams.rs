@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Snapshots;
-use super::lines::{Chunk, ChunkReader, Lines, decompressed};
+use super::chunks::{Chunk, ZSTD_WINDOW_LOG, is_window_too_large};
+use super::lines::Lines;
 use crate::actions::ActionError;
 use crate::domain::metrics_snapshots::streams::{Batch, Encoding, Streamed};
 use crate::domain::metrics_snapshots::{NewSnapshot, Rejection, Rules};
@@ -38,6 +39,12 @@ pub enum StreamError {
     /// It is not compressed as it says.
     #[error("the stream cannot be decompressed")]
     Undecodable(#[source] io::Error),
+    /// What is compressed ends before its end.
+    #[error("what is compressed ends before its end")]
+    Truncated,
+    /// zstd would have to look back further than so many bytes.
+    #[error("the window of zstd has more than {0} bytes")]
+    WindowTooLarge(u64),
     /// The client broke it off.
     #[error("the stream broke off")]
     Interrupted(#[source] io::Error),
@@ -52,6 +59,19 @@ pub enum StreamError {
     Action(#[from] ActionError),
 }
 
+impl StreamError {
+    /// What the reader of a body means.
+    pub(super) fn of_reading(error: io::Error) -> Self {
+        match error.kind() {
+            // Whoever ended the reading knows why.
+            io::ErrorKind::ConnectionAborted => Self::Broken,
+            io::ErrorKind::UnexpectedEof => Self::Truncated,
+            _ if is_window_too_large(&error) => Self::WindowTooLarge(1 << ZSTD_WINDOW_LOG),
+            _ => Self::Undecodable(error),
+        }
+    }
+}
+
 /// Why a stream was not stored to its end, and how much of it is stored.
 #[derive(Debug)]
 pub struct Incomplete {
@@ -62,8 +82,8 @@ pub struct Incomplete {
 }
 
 impl Snapshots {
-    /// Stores a stream: the good lines of it in batches, each in a transaction, while further ones come. With
-    /// `atomic`, all in one when it is over, or nothing where a line is bad.
+    /// Stores a stream: the good lines of it in batches, each in a transaction, while further ones come, and at the
+    /// latest about a second after they came. With `atomic`, all in one when it is over, or nothing where a line is bad.
     ///
     /// # Errors
     /// Why it was not stored to its end.
@@ -101,10 +121,9 @@ impl Snapshots {
         let _slot = self.writers.try_acquire().map_err(|_| StreamError::Busy)?;
         let (chunk_sender, chunks) = mpsc::channel(CHUNKS);
         let (batch_sender, batches) = mpsc::channel(BATCHES);
-        let lines = Lines::new(self.clone(), read_line, atomic, batch_sender);
+        let snapshots = self.clone();
         let reading = tokio::task::spawn_blocking(move || {
-            let from = decompressed(ChunkReader::new(chunks), encoding).map_err(StreamError::Undecodable)?;
-            lines.read(from)
+            Lines::new(snapshots, read_line, atomic, batch_sender).read(chunks, encoding)
         });
         let reading = async { reading.await.map_err(|_| StreamError::Broken)? };
         let fed = self.feed(body, chunk_sender);

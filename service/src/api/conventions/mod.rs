@@ -1,6 +1,7 @@
-//! What all nouns of the API have in common: bodies, versions, keys of requests, cursors, and which errors an
-//! operation may answer with.
+//! What all nouns of the API have in common: bodies, versions, keys of requests, cursors, what a client takes, and
+//! which errors an operation may answer with.
 
+pub mod accepting;
 pub mod bodies;
 pub mod cursors;
 pub mod idempotency;

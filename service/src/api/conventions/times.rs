@@ -1,18 +1,32 @@
 //! Times in answers: RFC 3339 in UTC. A list has hundreds of them, so they are written without the machinery
 //! that any format can be described to.
 
+use std::ops::RangeInclusive;
+
 use serde::{Serialize as _, Serializer};
 use time::{OffsetDateTime, UtcOffset};
 
 use super::Nullable;
 use crate::actions::ActionError;
 use crate::api::problem::Failure;
+use crate::api::problem_json::FieldError;
+
+/// The years that may be asked for, in UTC: of them there are times in both databases, and a year before the first
+/// still has four digits, so that what begins earlier (a bucket of figures) can be told.
+const YEARS: RangeInclusive<i32> = 1..=9999;
 
 /// Holds a range of times together: `to` is not part of it, so that the two may be equal.
 ///
 /// # Errors
-/// It ends before it begins.
+/// One of them is of no year that there is, or the range ends before it begins.
 pub fn check_range(from: Option<OffsetDateTime>, to: Option<OffsetDateTime>) -> Result<(), Failure> {
+    let given = [("/query/from", from), ("/query/to", to)];
+    let wrong: Vec<_> = given.into_iter().filter(|it| it.1.is_some_and(|time| !is_of_a_year(time))).collect();
+    if !wrong.is_empty() {
+        let detail = format!("in UTC it is not of the years {:04} to {}", YEARS.start(), YEARS.end());
+        let error = |pointer: &str| FieldError { pointer: pointer.to_owned(), detail: detail.clone() };
+        return Err(Failure::Parameters(wrong.into_iter().map(|it| error(it.0)).collect()));
+    }
     match (from, to) {
         (Some(from), Some(to)) if from > to => {
             let rule = ("/query/from".to_owned(), "it is later than `to`".to_owned());
@@ -20,6 +34,11 @@ pub fn check_range(from: Option<OffsetDateTime>, to: Option<OffsetDateTime>) -> 
         }
         _ => Ok(()),
     }
+}
+
+/// A time with an offset may lie beyond the years that there are in UTC.
+fn is_of_a_year(time: OffsetDateTime) -> bool {
+    time.checked_to_offset(UtcOffset::UTC).is_some_and(|it| YEARS.contains(&it.year()))
 }
 
 /// Writes a time as `time::serde::rfc3339` does.
@@ -126,6 +145,21 @@ mod tests {
     fn a_year_before_the_first_is_refused() {
         let time = Date::MIN.midnight().assume_utc();
         assert!(serde_json::to_string(&Ours(time)).is_err());
+    }
+
+    #[test]
+    fn years_that_are_asked_for_have_times_in_every_zone() {
+        for (time, is_one) in [
+            (datetime!(0001-01-01 00:00 UTC), true),
+            (datetime!(9999-12-31 23:59:59.999_999_999 UTC), true),
+            (datetime!(0000-12-31 23:59 -00:01), true),
+            (datetime!(0000-12-31 23:59:59 UTC), false),
+            (datetime!(0001-01-01 00:00 +00:01), false),
+            (datetime!(9999-12-31 23:59:59 -23:59), false),
+            (datetime!(0000-01-01 00:00 +23:59), false),
+        ] {
+            assert_eq!(is_of_a_year(time), is_one, "{time}");
+        }
     }
 
     #[test]

@@ -11,13 +11,15 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::datetime;
 
 use crate::api::conventions::Nullable;
+use crate::domain::metrics_snapshots::document::on_one_line;
 use crate::domain::metrics_snapshots::{Order, Rejection, Snapshot};
 
 /// A snapshot to be written.
 #[derive(Object)]
 #[oai(rename = "NewSnapshot", example, deny_unknown_fields)]
 pub struct NewSnapshotBody {
-    /// When it was measured, with any offset; cut to the microsecond.
+    /// When it was measured, with any offset; cut to the microsecond. No longer ago than `METRICS_WRITE_PAST`, and
+    /// no further ahead than `METRICS_WRITE_AHEAD`.
     pub timestamp: OffsetDateTime,
     /// The host or agent that it comes from.
     #[oai(validator(min_length = 1, max_length = 255))]
@@ -121,7 +123,7 @@ pub struct SnapshotPageBody {
     pub next_cursor: Nullable<String>,
 }
 
-/// Writes the JSON of a snapshot, its document as it is in the table.
+/// Writes the JSON of a snapshot on one line, its document as it is in the table but for breaks of lines.
 ///
 /// # Errors
 /// A text or a time has no form in JSON: neither can be.
@@ -133,7 +135,7 @@ pub fn write_snapshot(out: &mut Vec<u8>, snapshot: &Snapshot<'_>) -> std::io::Re
     out.extend_from_slice(b",\"metric_type\":");
     serde_json::to_writer(&mut *out, snapshot.metric_type)?;
     out.extend_from_slice(b",\"metric_data\":");
-    out.extend_from_slice(snapshot.metric_data.as_bytes());
+    out.extend_from_slice(on_one_line(snapshot.metric_data).as_bytes());
     out.push(b'}');
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
+use bytesize::ByteSize;
 use foundation::database::{DatabaseError, RowStream};
 use futures_util::StreamExt as _;
 use poem::Body;
@@ -13,6 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::bodies::write_snapshot;
 use crate::actions::ActionError;
 use crate::actions::metrics_snapshots::streams::{Incomplete, StreamError};
+use crate::api::conventions::bodies::bounded;
 use crate::api::problem::Failure;
 use crate::domain::metrics_snapshots::streams::MAX_ATOMIC;
 use crate::store::metrics_snapshots::from_row;
@@ -36,7 +38,15 @@ pub(super) fn failure(incomplete: Incomplete) -> Failure {
         StreamError::Silent(limit) => {
             unreadable(format!("nothing came for {}", humantime::format_duration(limit)))
         }
-        StreamError::Undecodable(_) => unreadable("it is not compressed as Content-Encoding says".to_owned()),
+        StreamError::Undecodable(error) => {
+            let said = bounded(&error.to_string());
+            unreadable(format!("it is not compressed as Content-Encoding says: {said}"))
+        }
+        StreamError::Truncated => unreadable("what is compressed ends before its end".to_owned()),
+        StreamError::WindowTooLarge(limit) => {
+            let limit = ByteSize(limit).display().iec();
+            unreadable(format!("the window of zstd may have {limit} at most, as with --long=23"))
+        }
         StreamError::Interrupted(error) => Failure::Body(error),
         StreamError::Broken => unreadable("it ended early".to_owned()),
         StreamError::Busy => Failure::Action(ActionError::Busy { retry_after: BUSY }),

@@ -6,7 +6,7 @@ mod input;
 mod items;
 mod lines;
 
-use poem::http::header::ACCEPT;
+use poem::http::header::{ACCEPT, HeaderMap};
 use poem::{Body, Request};
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Header, Query};
@@ -20,9 +20,10 @@ pub use self::input::SnapshotsInput;
 use self::items::{MAX_ITEMS, Sorted, read_item, read_items};
 use self::lines::Outgoing;
 use super::authorize::{Authorized, ReadMetrics, WriteMetrics};
+use super::conventions::accepting::weight;
 use super::conventions::{Refused, check_range, cursors, idempotency};
 use super::problem::Failure;
-use super::streams::{NDJSON, is_of_type};
+use super::streams::NDJSON;
 use super::tags::Tag;
 use crate::actions::ActionError;
 use crate::actions::metrics_snapshots::Snapshots;
@@ -32,10 +33,10 @@ use crate::domain::metrics_snapshots::streams::{Encoding, Streamed};
 use crate::domain::metrics_snapshots::{Order, Position, Rejection, SnapshotFilter, is_name};
 use crate::store::metrics_snapshots;
 
-/// Whether the caller wants lines.
-fn accepts_lines(request: &Request) -> bool {
-    let accept = request.headers().get_all(ACCEPT).iter().filter_map(|it| it.to_str().ok());
-    accept.flat_map(|it| it.split(',')).any(|it| is_of_type(it, NDJSON))
+/// Whether the caller wants lines: they are named, and wanted as much as a page at least.
+fn accepts_lines(request: &HeaderMap) -> bool {
+    let page = weight(request, &ACCEPT, &["application/json", "application/*", "*/*"]).unwrap_or(0.0);
+    weight(request, &ACCEPT, &[NDJSON]).is_some_and(|lines| lines > 0.0 && lines >= page)
 }
 
 /// How many snapshots a page has when nobody says.
@@ -52,13 +53,15 @@ impl MetricsSnapshotsApi {
     /// Writes snapshots
     ///
     /// Those that are good are stored, also when others are not; with `atomic`, all or none. Times lie within
-    /// `METRICS_WRITE_PAST` and `METRICS_WRITE_AHEAD` of the service's clock. In a document no object has a key
-    /// twice, no text has `\u0000`, and every number is one that a double precision float holds;
-    /// `METRICS_DATA_LIMIT`, `METRICS_DATA_DEPTH` and `METRICS_DATA_KEYS` bound it.
+    /// `METRICS_WRITE_PAST` (7 days unless it is set) and `METRICS_WRITE_AHEAD` (an hour) of the service's clock:
+    /// put one of now in the place of that of the example. In a document no object has a key twice, no text has
+    /// `\u0000`, and every number is one that a double precision float holds, a zero with 16,383 digits behind the
+    /// point at most; `METRICS_DATA_LIMIT`, `METRICS_DATA_DEPTH` and `METRICS_DATA_KEYS` bound it.
     ///
     /// As `application/x-ndjson`, a snapshot on each line, plain or with `Content-Encoding: gzip` or `zstd`, there
-    /// may be any number of them. They are stored in batches while further ones come: where a stream breaks off,
-    /// what is stored stays. An `atomic` stream may have 16 MiB.
+    /// may be any number of them. They are stored in batches while further ones come, about a second after they
+    /// came at the latest: where a stream breaks off, what is stored stays. An `atomic` stream may have 16 MiB. The
+    /// window of zstd may have 8 MiB, as everywhere in HTTP: `zstd --long=23` is the most.
     #[oai(path = "/api/v1/metrics/snapshots", method = "post", operation_id = "write_metrics_snapshots")]
     async fn write(
         &self,
@@ -88,9 +91,9 @@ impl MetricsSnapshotsApi {
 
     /// Lists snapshots of a type
     ///
-    /// In the order of time; of the same time, in that of ids. With `Accept: application/x-ndjson` they come as
-    /// a stream, a line for each, and all of them unless `limit` is given. A page ends before `limit` where its
-    /// documents would have more than 4 MiB together.
+    /// In the order of time; of the same time, in that of ids. With `Accept: application/x-ndjson`, where that has
+    /// no less weight than `application/json`, they come as a stream, a line for each, and all of them unless
+    /// `limit` is given. A page ends before `limit` where its documents would have more than 4 MiB together.
     #[oai(path = "/api/v1/metrics/snapshots", method = "get", operation_id = "list_metrics_snapshots")]
     #[expect(clippy::too_many_arguments, reason = "each is a parameter of the query")]
     async fn list(
@@ -120,7 +123,7 @@ impl MetricsSnapshotsApi {
         let list = format!("metrics-snapshots {filter:?} {order:?}");
         let keys = &self.snapshots.actions.keys;
         let after = cursor.0.map(|it| position(&cursors::open(keys, &list, &it)?)).transpose()?;
-        if accepts_lines(request) {
+        if accepts_lines(request.headers()) {
             return self.list_lines(filter, order, after, limit.0).await;
         }
         let limits = self.snapshots.page_limits(limit.0.unwrap_or(DEFAULT_LIMIT));

@@ -1,9 +1,11 @@
 //! Figures of the numbers in snapshots, over buckets of time.
 //!
 //! Buckets begin at multiples of the step since 1970 in UTC. A snapshot without a number at the path does not
-//! count for it; a figure of no numbers, or one that no double precision float holds, is null.
+//! count for it; a figure of no numbers, or one that no double precision float holds, is null. Sums and means are
+//! those of the numbers as they are written, rounded once.
 
 pub mod numbers;
+pub mod sums;
 
 use time::OffsetDateTime;
 

@@ -3,38 +3,23 @@
 
 use time::OffsetDateTime;
 
+use super::sums::ExactSum;
 use super::{Aggregation, Bucket, Figure, Found, TooManyNumbers};
-use crate::domain::metrics_snapshots::scan::number_at;
+use crate::domain::metrics_snapshots::scan::{Number, number_at};
 
-/// What sums are scaled by where they would be too large: a power of two, so that nothing is rounded.
-const SCALE: f64 = 1.0 / (1_u64 << 40) as f64;
-
-/// A sum whose rounding is made up for (Neumaier's variant of Kahan's).
-#[derive(Clone, Copy, Debug, Default)]
-struct Sum {
-    sum: f64,
-    lost: f64,
-}
-
-impl Sum {
-    fn add(&mut self, value: f64) {
-        let sum = self.sum + value;
-        self.lost +=
-            if self.sum.abs() >= value.abs() { (self.sum - sum) + value } else { (value - sum) + self.sum };
-        self.sum = sum;
-    }
-
-    fn value(self) -> f64 {
-        self.sum + self.lost
-    }
+/// What is kept of numbers beside what costs nothing.
+#[derive(Clone, Copy, Debug)]
+struct Needs {
+    sum: bool,
+    all: bool,
 }
 
 /// The numbers of one path.
 #[derive(Clone, Debug, Default)]
 struct Numbers {
     count: u64,
-    sum: Sum,
-    scaled: Sum,
+    /// Where a sum or a mean is asked for.
+    sum: ExactSum,
     smallest: Option<f64>,
     largest: Option<f64>,
     first: Option<(OffsetDateTime, f64)>,
@@ -44,32 +29,19 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn add(&mut self, time: OffsetDateTime, value: f64, keep: bool) {
+    fn add(&mut self, time: OffsetDateTime, number: Number<'_>, needs: Needs) {
+        let value = number.value;
         self.count += 1;
-        self.sum.add(value);
-        self.scaled.add(value * SCALE);
+        if needs.sum {
+            self.sum.add(number);
+        }
         self.smallest = Some(self.smallest.map_or(value, |it| it.min(value)));
         self.largest = Some(self.largest.map_or(value, |it| it.max(value)));
         self.first.get_or_insert((time, value));
         self.last = Some((time, value));
-        if keep {
+        if needs.all {
             self.all.push(value);
         }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "nobody has so many snapshots that it matters")]
-    fn mean(&self) -> Option<f64> {
-        let count = self.count as f64;
-        let sum = self.sum.value();
-        let mean = if sum.is_finite() { sum / count } else { self.scaled.value() / count / SCALE };
-        (self.count > 0).then_some(mean)
-    }
-
-    /// A sum may be too large on its way and not in the end.
-    fn total(&self) -> Option<f64> {
-        let sum = self.sum.value();
-        let total = if sum.is_finite() { sum } else { self.scaled.value() / SCALE };
-        (self.count > 0).then_some(total)
     }
 
     /// Between the two numbers that lie next to the place, in proportion.
@@ -89,10 +61,10 @@ impl Numbers {
         let value = |it: Option<(OffsetDateTime, f64)>| it.map(|it| it.1);
         let number = match figure {
             Figure::Count => return Found::Count(self.count),
-            Figure::Avg => self.mean(),
+            Figure::Avg => self.sum.mean(self.count),
             Figure::Min => self.smallest,
             Figure::Max => self.largest,
-            Figure::Sum => self.total(),
+            Figure::Sum => (self.count > 0).then(|| self.sum.total()),
             Figure::P50 | Figure::P95 | Figure::P99 => figure.fraction().and_then(|it| self.percentile(it)),
             Figure::First => value(self.first),
             Figure::Last => value(self.last),
@@ -119,7 +91,7 @@ pub fn rate(first: Option<(OffsetDateTime, f64)>, last: Option<(OffsetDateTime, 
 /// Counts the numbers of snapshots that come in the order of time.
 pub struct Counting<'a> {
     aggregation: &'a Aggregation,
-    keeps: bool,
+    needs: Needs,
     /// How many of a bucket and path are kept, at most.
     most: u64,
     bucket: Option<i64>,
@@ -131,9 +103,10 @@ impl<'a> Counting<'a> {
     /// Begins with none; percentiles are told of `most` numbers.
     #[must_use]
     pub fn new(aggregation: &'a Aggregation, most: u64) -> Self {
-        let keeps = aggregation.sorts();
+        let sum = aggregation.asks_for(&[Figure::Avg, Figure::Sum]);
+        let needs = Needs { sum, all: aggregation.sorts() };
         let numbers = vec![Numbers::default(); aggregation.paths.len()];
-        Self { aggregation, keeps, most, bucket: None, numbers, done: Vec::new() }
+        Self { aggregation, needs, most, bucket: None, numbers, done: Vec::new() }
     }
 
     /// Counts one more.
@@ -147,11 +120,11 @@ impl<'a> Counting<'a> {
             self.bucket = bucket;
         }
         for (path, numbers) in self.aggregation.paths.iter().zip(&mut self.numbers) {
-            if let Some(value) = number_at(document, &path.steps) {
-                if self.keeps && numbers.count >= self.most {
+            if let Some(number) = number_at(document, &path.steps) {
+                if self.needs.all && numbers.count >= self.most {
                     return Err(TooManyNumbers(self.most));
                 }
-                numbers.add(time, value, self.keeps);
+                numbers.add(time, number, self.needs);
             }
         }
         Ok(())

@@ -10,6 +10,9 @@ pub const MAX_KEY: usize = 255;
 /// The longest number, in characters: any double precision float fits in when it is written out.
 pub const MAX_NUMBER: usize = 1100;
 
+/// The most digits behind the point, of a number written without an exponent: PostgreSQL's `numeric` keeps no more.
+pub const MAX_SCALE: i64 = 16_383;
+
 /// Numbers of up to as many characters without an exponent are neither too large nor too small.
 const PLAIN_NUMBER: usize = 300;
 
@@ -43,7 +46,7 @@ pub enum Flaw {
     Nul,
     /// A text or a key has half of a surrogate pair, which is no character.
     LoneSurrogate,
-    /// A number that no double precision float holds, or that is too long.
+    /// A number that no double precision float holds, or that is too long, or a zero with too many digits.
     Number,
 }
 
@@ -80,7 +83,8 @@ impl Flaw {
             Self::Nul => "a text or a key has \\u0000, which cannot be kept".to_owned(),
             Self::LoneSurrogate => "a text or a key has half of a surrogate pair".to_owned(),
             Self::Number => format!(
-                "a number is none that a double precision float holds, or has more than {MAX_NUMBER} characters"
+                "a number is none that a double precision float holds, or has more than {MAX_NUMBER} characters, \
+                 or more than {MAX_SCALE} digits behind the point when it is written without an exponent"
             ),
         }
     }
@@ -168,6 +172,19 @@ pub fn check(text: &str, limits: DocumentLimits) -> Result<(), Flaw> {
     Ok(())
 }
 
+/// A document on one line. Between its parts a break is a blank like any other, and inside of a text there is
+/// none.
+#[must_use]
+pub fn on_one_line(document: &str) -> Cow<'_, str> {
+    // Searched by bytes: most documents have none, and there are millions of them.
+    let has = |byte: u8| document.as_bytes().contains(&byte);
+    if has(b'\n') || has(b'\r') {
+        Cow::Owned(document.replace(['\n', '\r'], " "))
+    } else {
+        Cow::Borrowed(document)
+    }
+}
+
 /// Whether two of the keys of one object are the same.
 fn has_twice(keys: &mut [Cow<'_, str>]) -> bool {
     // Mostly there are few.
@@ -223,7 +240,13 @@ fn check_number(number: &str) -> Result<usize, Flaw> {
     if !value.is_finite() || (value == 0.0 && !is_zero) {
         return Err(Flaw::Number);
     }
-    // That of a zero may be any.
+    // That of a zero may be any, and PostgreSQL keeps the digits behind its point.
+    let is_negative = exponent.starts_with('-');
     let digits = exponent.trim_start_matches(['+', '-']).trim_start_matches('0');
-    Ok(if digits.is_empty() { 0 } else { digits.parse().unwrap_or(usize::MAX) })
+    let places = if digits.is_empty() { 0 } else { digits.parse().unwrap_or(i64::MAX) };
+    let behind = mantissa.split_once('.').map_or(0, |it| it.1.len());
+    if is_negative && places.saturating_add(i64::try_from(behind).unwrap_or(i64::MAX)) > MAX_SCALE {
+        return Err(Flaw::Number);
+    }
+    Ok(usize::try_from(places).unwrap_or(usize::MAX))
 }

@@ -45,7 +45,7 @@ pub struct NewSnapshot {
     pub source: String,
     /// What was measured.
     pub metric_type: String,
-    /// The document, as it was written: an object.
+    /// The document, as it was written but for breaks of lines: an object, on one line.
     pub metric_data: String,
 }
 
@@ -118,7 +118,7 @@ impl Rules {
             timestamp,
             source: written.source.to_owned(),
             metric_type: written.metric_type.to_owned(),
-            metric_data: written.metric_data.to_owned(),
+            metric_data: document::on_one_line(written.metric_data).into_owned(),
         })
     }
 

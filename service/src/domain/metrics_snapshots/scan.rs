@@ -62,10 +62,19 @@ impl Step {
     }
 }
 
+/// A number in a document.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Number<'a> {
+    /// As it is written.
+    pub text: &'a str,
+    /// The double precision float that is next to it. A zero has no sign, as in PostgreSQL.
+    pub value: f64,
+}
+
 /// The number that the path leads to. What is no number, or none that a double precision float holds, is
 /// nothing.
 #[must_use]
-pub fn number_at(text: &str, path: &[Step]) -> Option<f64> {
+pub fn number_at<'a>(text: &'a str, path: &[Step]) -> Option<Number<'a>> {
     let mut reader = Reader { text, at: 0 };
     for step in path {
         match reader.next_byte()? {
@@ -77,7 +86,9 @@ pub fn number_at(text: &str, path: &[Step]) -> Option<f64> {
     match reader.next_byte()? {
         b'-' | b'0'..=b'9' => {
             let end = end_of_number(text.as_bytes(), reader.at);
-            text.get(reader.at..end)?.parse().ok().filter(|it: &f64| it.is_finite())
+            let text = text.get(reader.at..end)?;
+            let value = text.parse().ok().filter(|it: &f64| it.is_finite())?;
+            Some(Number { text, value: value + 0.0 })
         }
         _ => None,
     }
