@@ -57,6 +57,10 @@ server() {
     SERVICE_PASSWORD_FILE="$WORK/service-password" deploy/postgres/10-roles.sh
 }
 
+# as_superuser PROGRAM ARGUMENTS...: one of PostgreSQL's own.
+as_superuser() { env PGHOST=127.0.0.1 PGPORT="$PORT" PGUSER=postgres PGPASSWORD=postgres "$@"; }
+sql() { as_superuser psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 --dbname="$1" --command="$2"; }
+
 as_owner() {
   env BEDPLATE_ENV=production POSTGRES_HOST=127.0.0.1 POSTGRES_PORT="$PORT" POSTGRES_DB=bedplate POSTGRES_USER=bedplate_owner \
     POSTGRES_PASSWORD_FILE="$WORK/owner-password" MIGRATOR_GRANT_TO=bedplate_service \
@@ -144,5 +148,46 @@ head -c "$(($(stat -c %s "$file") / 2))" "$file" >"$WORK/backups/bedplate-torn.d
 if backup restore bedplate-torn.dump 2>/dev/null; then die 'a torn backup was restored'; fi
 contents "$WORK/untouched"
 cmp "$WORK/before" "$WORK/untouched" || die 'a torn backup changed something'
+
+say 'as many backups as are kept, and the oldest of them is wanted'
+cp "$file" "$WORK/whole"
+# One that can be read and not be restored: it gives rights to a role that there is none of.
+sql postgres 'CREATE DATABASE unfit'
+sql postgres 'CREATE ROLE nobody_here'
+sql unfit 'CREATE TABLE unfit (id bigint); GRANT SELECT ON unfit TO nobody_here'
+as_superuser pg_dump --format=custom --file="$WORK/unfit.dump" unfit
+sql postgres 'DROP DATABASE unfit'
+sql postgres 'DROP ROLE nobody_here'
+kept() { (cd "$WORK/backups" && printf '%s\n' bedplate-*.dump | grep -v before-restore); }
+rm "$WORK/backups"/bedplate-*
+for day in 1 2 3; do cp "$WORK/whole" "$WORK/backups/bedplate-2020010${day}T000000Z.dump"; done
+kept >"$WORK/kept"
+export BACKUP_KEEP=3
+for try in 1 2 3 4; do
+  if backup restore "$WORK/unfit.dump" 2>"$WORK/failed"; then die 'what cannot be restored was restored'; fi
+  grep -q 'the database is what it was' "$WORK/failed" || die "try $try: $(cat "$WORK/failed")"
+  kept | cmp -s "$WORK/kept" - || die "a restore that failed has deleted backups: $(kept)"
+  # As though there were a year between them: the names of one second are the same.
+  mv "$WORK/backups"/bedplate-20[!0]*-before-restore.dump "$WORK/backups/bedplate-200${try}0101T000000Z-before-restore.dump"
+done
+backup restore bedplate-20200101T000000Z.dump
+kept | cmp -s "$WORK/kept" - || die "a restore has deleted backups: $(kept)"
+contents "$WORK/oldest"
+cmp "$WORK/before" "$WORK/oldest" || die 'the oldest backup is not what was restored'
+# Those of before the restores are counted by themselves, and the one that is restored stays.
+restores() { (cd "$WORK/backups" && printf '%s\n' *-before-restore.dump); }
+[ "$(restores | wc -l)" = 3 ] || die "of those before a restore there are $(restores)"
+oldest=$(restores | head -n 1)
+backup restore "$oldest"
+restores | grep -qx "$oldest" || die "the restore of $oldest has deleted it: $(restores)"
+# While one is under way, nothing is added and nothing deleted.
+if flock "$WORK/backups/.lock" env DATABASE_URL=postgresql://127.0.0.1:9/none BACKUP_FOLDER="$WORK/backups" deploy/backup/backup.sh restore latest 2>"$WORK/failed"; then
+  die 'a restore did not wait for its turn'
+fi
+grep -q 'another backup is being taken' "$WORK/failed" || die "beside another one: $(cat "$WORK/failed")"
+backup once
+kept | head -n 1 | grep -qx 'bedplate-20200102T000000Z.dump' || die "after one more backup there are $(kept)"
+[ "$(kept | wc -l)" = 3 ] || die "after one more backup there are $(kept)"
+unset BACKUP_KEEP
 
 say "passed: $(wc -l <"$WORK/before") rows, $(grep -c 'refinery_schema_history' "$WORK/before") of them the schema's history, are what they were"

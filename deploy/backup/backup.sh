@@ -12,13 +12,14 @@
 #
 # A restore is one transaction: until it commits the database is what it was, and where it fails it stays so.
 # What the owner had in the schema `public` goes, migrations that the backup does not know included; before
-# that it is backed up (--no-backup: not). Other connections are refused (--force: they are not). The roles
-# that the backup gives rights to have to exist: deploy/postgres/10-roles.sh makes them.
+# that it is backed up (--no-backup: not) into a file that ends in -before-restore.dump. Those are counted by
+# themselves, and a restore deletes no other backup. Other connections are refused (--force: they are not). The
+# roles that the backup gives rights to have to exist: deploy/postgres/10-roles.sh makes them.
 #
 #   DATABASE_URL      or DATABASE_URL_FILE: postgresql://owner:password@host:5432/bedplate; or psql's own
 #   PGHOST, PGUSER, PGDATABASE, PGPASSWORD (or PGPASSWORD_FILE), ... The role is the schema's owner.
 #   BACKUP_FOLDER     default: /backups
-#   BACKUP_KEEP       how many are kept; default: 14
+#   BACKUP_KEEP       how many are kept, and how many of those before a restore; default: 14
 #   BACKUP_INTERVAL   seconds, or 90m, 24h, 7d; default: 24h
 #
 # Needs bash and PostgreSQL's own pg_dump, pg_restore and psql, not older than the server.
@@ -124,15 +125,22 @@ tables() { ask "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND t
 # ---- Backups -------------------------------------------------------------------------------------------
 
 # The name says when it was taken, so that the order of names is the order of time.
-backups() { find "$FOLDER" -maxdepth 1 -type f -name 'bedplate-*.dump' 2>/dev/null | sort; }
+files() { find "$FOLDER" -maxdepth 1 -type f -name 'bedplate-*.dump' 2>/dev/null | sort; }
+# What was taken before a restore is there to undo it, and asked for by its name: it takes no backup's place.
+backups() { files | grep -v -e '-before-restore\.dump$' || true; }
+before_restores() { files | grep -e '-before-restore\.dump$' || true; }
 newest() { backups | tail -n 1; }
 
-# once: a file that has this name is whole, and can be read.
-once() {
-  local file partial old
+# lock: until this process ends nobody else adds a backup or deletes one.
+lock() {
   [ -w "$FOLDER" ] || die "$FOLDER cannot be written to"
   exec 9>"$FOLDER/.lock"
-  flock --nonblock 9 || die 'another backup is being taken'
+  flock --nonblock 9 || die 'another backup is being taken, or restored'
+}
+
+# take [SUFFIX]: a file that has such a name is whole, and can be read.
+take() {
+  local file partial
   rm -f "$FOLDER"/.*.partial
   file=$FOLDER/bedplate-$(date -u +%Y%m%dT%H%M%SZ)${1:-}.dump
   partial=$FOLDER/.${file##*/}.partial
@@ -141,11 +149,23 @@ once() {
   sync "$partial"
   mv "$partial" "$file"
   say "$file, $(stat -c %s "$file") bytes"
-  while read -r old; do
+}
+
+# prune [SPARED]: of the names that it reads, deletes the first ones above BACKUP_KEEP, but never SPARED.
+prune() {
+  local old
+  head -n "-$KEEP" | while read -r old; do
+    if [ "$old" -ef "${1:-}" ]; then continue; fi
     rm -f "$old"
     say "$old was the oldest of more than $KEEP, and is deleted"
-  done < <(backups | head -n "-$KEEP")
-  flock --unlock 9
+  done
+}
+
+once() {
+  lock
+  take
+  backups | prune
+  before_restores | prune
 }
 
 # due: how many seconds are left until the next one.
@@ -228,11 +248,12 @@ SQL
 restore() {
   local file=$1 force=$2 backup=$3 others
   case $file in
-    # What was taken before a restore is there to undo it, and asked for by its name.
-    latest) file=$(backups | grep -v -e '-before-restore\.dump$' | tail -n 1) || true ;;
+    latest) file=$(newest) ;;
     */*) ;;
     *) file=$FOLDER/$file ;;
   esac
+  # A folder that cannot be written to is one where nobody adds a backup or deletes one.
+  if [ -n "$backup" ] || [ -w "$FOLDER" ]; then lock; fi
   [ -f "$file" ] || die "there is no backup ${file:-in $FOLDER}"
   pg_restore --file=/dev/null "$file" || die "$file cannot be read (see above); nothing was changed"
   others=$(ask "SELECT string_agg(DISTINCT usename || ' (' || application_name || ')', ', ') FROM pg_stat_activity
@@ -240,7 +261,7 @@ restore() {
   if [ -n "$others" ] && [ -z "$force" ]; then
     die "connected are $others: stop what uses the database first (docker compose stop service), or say --force"
   fi
-  if [ "$(tables)" -gt 0 ] && [ -n "$backup" ]; then once -before-restore; fi
+  if [ "$(tables)" -gt 0 ] && [ -n "$backup" ]; then take -before-restore; fi
   # COMMIT comes after the last byte of the backup: whatever ends early, ends without it.
   {
     echo 'BEGIN;'
@@ -248,6 +269,8 @@ restore() {
     pg_restore --no-owner --file=- "$file" && echo 'COMMIT;'
   } | psql --no-psqlrc --quiet --output=/dev/null --set ON_ERROR_STOP=1 ||
     die "the restore failed (see above); the database is what it was"
+  # Not before: what a failing restore deletes may be what the next one needs.
+  if [ -n "$backup" ]; then before_restores | prune "$file"; fi
   say "${file##*/} is restored, up to version $(ask 'SELECT max(version) FROM public.refinery_schema_history')"
   say 'now run the migrator (docker compose run --rm migrator), then start the service'
 }
@@ -266,7 +289,7 @@ case $verb in
     ;;
   list)
     [ $# -eq 0 ] || usage
-    backups | while read -r file; do printf '%12d  %s\n' "$(stat -c %s "$file")" "${file##*/}"; done
+    files | while read -r file; do printf '%12d  %s\n' "$(stat -c %s "$file")" "${file##*/}"; done
     ;;
   healthy)
     [ $# -eq 0 ] || usage
