@@ -59,7 +59,11 @@ server() {
 
 # as_superuser PROGRAM ARGUMENTS...: one of PostgreSQL's own.
 as_superuser() { env PGHOST=127.0.0.1 PGPORT="$PORT" PGUSER=postgres PGPASSWORD=postgres "$@"; }
-sql() { as_superuser psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 --dbname="$1" --command="$2"; }
+# sql ROLE DATABASE STATEMENTS
+sql() {
+  as_superuser psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 --dbname="$2" --command="SET ROLE $1" \
+    --command="$3"
+}
 
 as_owner() {
   env BEDPLATE_ENV=production POSTGRES_HOST=127.0.0.1 POSTGRES_PORT="$PORT" POSTGRES_DB=bedplate POSTGRES_USER=bedplate_owner \
@@ -102,8 +106,25 @@ contents() {
     grep '^INSERT\|^SELECT pg_catalog.setval' | sort >"$1"
 }
 
+# Each kind of thing that there may be in a schema, as a migration may make it.
+EVERYTHING="CREATE TYPE mood AS ENUM ('good'); CREATE DOMAIN positive AS bigint CHECK (VALUE > 0); CREATE TYPE pair AS (one mood, two positive);
+  CREATE TYPE span AS RANGE (subtype = bigint); CREATE SEQUENCE numbers;
+  CREATE TABLE thing (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, old serial, pair pair, span span) PARTITION BY RANGE (id);
+  CREATE TABLE thing_1 PARTITION OF thing FOR VALUES FROM (1) TO (100); INSERT INTO thing (span) VALUES (span(1, 2));
+  CREATE STATISTICS statistics_of_thing ON id, old FROM thing; CREATE INDEX ON thing (old);
+  CREATE VIEW view_of_thing AS SELECT * FROM thing; CREATE MATERIALIZED VIEW thing_then AS SELECT * FROM view_of_thing;
+  CREATE FUNCTION plus(bigint, bigint) RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT \$1 + \$2';
+  CREATE FUNCTION better(pair) RETURNS mood LANGUAGE sql IMMUTABLE AS 'SELECT (\$1).one'; CREATE PROCEDURE nothing() LANGUAGE sql AS '';
+  CREATE OPERATOR === (FUNCTION = plus, LEFTARG = bigint, RIGHTARG = bigint);
+  CREATE AGGREGATE total(bigint) (SFUNC = plus, STYPE = bigint); CREATE FUNCTION more(bigint) RETURNS bigint LANGUAGE sql AS 'SELECT \$1 + 1';
+  CREATE AGGREGATE how_many(*) (SFUNC = more, STYPE = bigint, INITCOND = '0');
+  CREATE COLLATION plain FROM \"C\"; CREATE CONVERSION to_latin FOR 'UTF8' TO 'LATIN1' FROM utf8_to_iso8859_1;
+  CREATE TEXT SEARCH DICTIONARY words (TEMPLATE = simple); CREATE TEXT SEARCH CONFIGURATION search (COPY = simple);"
+
 say 'a database with data'
 server first
+as_owner migrator up >/dev/null
+sql bedplate_owner bedplate "$EVERYTHING"
 as_owner migrator up >/dev/null
 start_service
 smoke
@@ -152,12 +173,12 @@ cmp "$WORK/before" "$WORK/untouched" || die 'a torn backup changed something'
 say 'as many backups as are kept, and the oldest of them is wanted'
 cp "$file" "$WORK/whole"
 # One that can be read and not be restored: it gives rights to a role that there is none of.
-sql postgres 'CREATE DATABASE unfit'
-sql postgres 'CREATE ROLE nobody_here'
-sql unfit 'CREATE TABLE unfit (id bigint); GRANT SELECT ON unfit TO nobody_here'
+sql postgres postgres 'CREATE DATABASE unfit'
+sql postgres postgres 'CREATE ROLE nobody_here'
+sql postgres unfit 'CREATE TABLE unfit (id bigint); GRANT SELECT ON unfit TO nobody_here'
 as_superuser pg_dump --format=custom --file="$WORK/unfit.dump" unfit
-sql postgres 'DROP DATABASE unfit'
-sql postgres 'DROP ROLE nobody_here'
+sql postgres postgres 'DROP DATABASE unfit'
+sql postgres postgres 'DROP ROLE nobody_here'
 kept() { (cd "$WORK/backups" && printf '%s\n' bedplate-*.dump | grep -v before-restore); }
 rm "$WORK/backups"/bedplate-*
 for day in 1 2 3; do cp "$WORK/whole" "$WORK/backups/bedplate-2020010${day}T000000Z.dump"; done

@@ -11,7 +11,7 @@
 # migrator look at the database afterwards, as `restore` says.
 #
 # A restore is one transaction: until it commits the database is what it was, and where it fails it stays so.
-# What the owner had in the schema `public` goes, migrations that the backup does not know included; before
+# What the owner had in the schema `public` goes, whatever it is and whatever made it; before
 # that it is backed up (--no-backup: not) into a file that ends in -before-restore.dump. Those are counted by
 # themselves, and a restore deletes no other backup. Other connections are refused (--force: they are not). The
 # roles that the backup gives rights to have to exist: deploy/postgres/10-roles.sh makes them.
@@ -212,36 +212,26 @@ healthy() {
 
 # ---- The way back --------------------------------------------------------------------------------------
 
-# Drops what the role owns in the schema public and no extension brought: other migrations than those of the
-# backup may have made it.
+# Drops what the role owns in the schema public and no extension brought, whatever it is: other migrations than
+# those of the backup may have made it. What is in a schema hangs on it (pg_depend), as DROP SCHEMA finds it.
 emptying() {
   cat <<'SQL'
 SET LOCAL lock_timeout = '30s';
 SET LOCAL client_min_messages = warning;
-DO $$
-BEGIN
-  -- Gathered first: a statement that cascades changes what the next would be found by.
-  EXECUTE coalesce((SELECT string_agg(statement, '; ') FROM (
-    SELECT format('DROP %s IF EXISTS %I.%I CASCADE',
-        CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
-        nspname, relname)
-      FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-     WHERE nspname = 'public' AND relkind IN ('r', 'p', 'v', 'm', 'S') AND pg_get_userbyid(relowner) = current_user
-       -- Those of an extension stay, and a column's sequence goes with its table.
-       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid
-         AND (d.deptype = 'e' OR relkind = 'S' AND d.deptype IN ('i', 'a')))
-    UNION ALL
-    SELECT format('DROP ROUTINE IF EXISTS %s CASCADE', p.oid::regprocedure)
-      FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
-     WHERE nspname = 'public' AND pg_get_userbyid(proowner) = current_user
-       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
-    UNION ALL
-    SELECT format('DROP TYPE IF EXISTS %I.%I CASCADE', nspname, typname)
-      FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace
-     WHERE nspname = 'public' AND typtype IN ('e', 'd') AND pg_get_userbyid(typowner) = current_user
-       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = t.oid AND d.deptype = 'e')
-  ) AS found (statement)), 'SELECT 1');
-END $$;
+-- All of it is read before the first of it goes; what has gone with another one by then is no error.
+SELECT format('DROP %s IF EXISTS %s CASCADE',
+    CASE WHEN type IN ('function', 'procedure', 'aggregate') THEN 'routine'
+      WHEN type = 'statistics object' THEN 'statistics' ELSE type END, identity)
+  FROM pg_depend d CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0)
+ WHERE refclassid = 'pg_namespace'::regclass AND refobjid = 'public'::regnamespace AND deptype = 'n'
+   AND type NOT IN ('extension', 'default acl', 'publication namespace')
+   -- Who has no entry belongs to the superuser that came with the server.
+   AND pg_has_role(coalesce((SELECT o.refobjid FROM pg_shdepend o WHERE o.classid = d.classid AND o.objid = d.objid
+         AND o.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND o.objsubid = 0 AND o.deptype = 'o'),
+       10), 'USAGE')
+   -- Those of an extension stay; a column's sequence goes with its table, what a type brings with the type.
+   AND NOT EXISTS (SELECT FROM pg_depend o WHERE o.classid = d.classid AND o.objid = d.objid AND o.objsubid = 0
+     AND o.deptype IN ('e', 'i', 'a')) \gexec
 SQL
 }
 
