@@ -211,4 +211,51 @@ kept | head -n 1 | grep -qx 'bedplate-20200102T000000Z.dump' || die "after one m
 [ "$(kept | wc -l)" = 3 ] || die "after one more backup there are $(kept)"
 unset BACKUP_KEEP
 
+# rows SCHEMA: every row of its tables, but those that change by themselves.
+rows() {
+  as_superuser pg_dump --data-only --inserts --schema="\"$1\"" --exclude-table-data='*.lease' bedplate | grep '^INSERT' | sort
+}
+say 'a schema of its own, beside others in the same database'
+export DATABASE_SCHEMA=Team-1
+as_owner migrator up >/dev/null
+sql bedplate_owner bedplate 'SET search_path = "Team-1"'"; $EVERYTHING"
+rm "$WORK/backups"/bedplate-*
+# What is taken by itself is taken of it too.
+env DATABASE_URL="postgresql://postgres:postgres@127.0.0.1:$PORT/bedplate" BACKUP_FOLDER="$WORK/backups" \
+  deploy/backup/backup.sh schedule >"$WORK/schedule" 2>&1 &
+schedule=$!
+for ((try = 0; try < 200; try++)); do
+  [ -z "$(backup list)" ] || break
+  sleep 0.1
+done
+kill "$schedule"
+wait "$schedule" || die "the schedule ended with $?: $(cat "$WORK/schedule")"
+[ "$(kept | wc -l)" = 1 ] || die "the schedule has taken $(kept): $(cat "$WORK/schedule")"
+rows Team-1 >"$WORK/schema"
+sql bedplate_owner bedplate 'CREATE TABLE "Team-1".later (id bigint); DELETE FROM "Team-1".users; CREATE TABLE public.of_others (id bigint)'
+backup restore latest 2>"$WORK/said"
+grep -q 'up to version [1-9]' "$WORK/said" || die "the restore does not say what it has restored: $(cat "$WORK/said")"
+rows Team-1 | cmp "$WORK/schema" - || die 'the schema is not what it was'
+[ "$(sql postgres bedplate "SELECT to_regclass('public.of_others'), to_regclass('\"Team-1\".later')")" = 'of_others|' ] ||
+  die 'a restore of one schema has changed another, or has left something in its own'
+as_owner migrator status >/dev/null
+# Where there is none of it yet.
+sql bedplate_owner bedplate 'DROP SCHEMA "Team-1" CASCADE'
+backup restore latest 2>/dev/null
+rows Team-1 | cmp "$WORK/schema" - || die 'the schema has not come back'
+# The one that every database has, named. It is neither made nor dropped.
+DATABASE_SCHEMA=public backup once 2>/dev/null
+rows public >"$WORK/schema"
+sql bedplate_owner bedplate 'DROP TABLE public.of_others; CREATE TABLE public.more (id bigint)'
+DATABASE_SCHEMA=public backup restore latest 2>/dev/null
+[ "$(sql postgres bedplate "SELECT to_regclass('public.of_others'), to_regclass('public.more')")" = 'of_others|' ] ||
+  die 'the schema public is not what it was'
+unset DATABASE_SCHEMA
+# All of them at once.
+backup once 2>/dev/null
+sql bedplate_owner bedplate 'CREATE TABLE "Team-1".later (id bigint)'
+backup restore latest 2>/dev/null
+[ "$(sql postgres bedplate "SELECT to_regclass('public.of_others'), to_regclass('\"Team-1\".later')")" = 'of_others|' ] ||
+  die 'the schemas are not what they were'
+
 say "passed: $(wc -l <"$WORK/before") rows, $(grep -c 'refinery_schema_history' "$WORK/before") of them the schema's history, are what they were"
