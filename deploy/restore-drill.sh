@@ -138,6 +138,16 @@ if backup restore latest 2>"$WORK/refused"; then die 'a restore under a running 
 grep -q 'bedplate_service' "$WORK/refused" || die "the refusal does not say who is connected: $(cat "$WORK/refused")"
 stop_service
 
+# What the URL asks of the connection holds for a backup too; this server has no TLS.
+for parameter in ssl=require sslmode=verify-full channel_binding=require ssl_min_protocol_version=TLSv9 sslpassword=x require_auth=none; do
+  if env DATABASE_URL="postgresql+asyncpg://postgres:postgres@127.0.0.1:$PORT/bedplate?$parameter" BACKUP_FOLDER="$WORK/backups" \
+    deploy/backup/backup.sh once 2>"$WORK/refused"; then
+    die "a backup was made in spite of $parameter"
+  fi
+done
+env DATABASE_URL="postgresql+asyncpg://postgres:wrong@:1/none?host=127.0.0.1&port=$PORT&password=postgres&dbname=bedplate&ssl=prefer&prepared_statement_cache_size=0" \
+  BACKUP_FOLDER="$WORK" deploy/backup/backup.sh once 2>"$WORK/said" || die "not by the parameters of the URL: $(cat "$WORK/said")"
+
 say 'the server is destroyed with its files'
 "$POSTGRES" stop "$WORK/first"
 rm -rf "${WORK:?}/first"

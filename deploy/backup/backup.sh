@@ -66,7 +66,7 @@ decode() {
 # PostgreSQL's programs take a URL as an argument, where every user of the machine can read its password: it
 # becomes their variables instead.
 use_url() {
-  local rest=${1#*://} authority user host hosts='' ports='' pair value
+  local rest=${1#*://} authority user host hosts='' ports='' pair name value
   case $1 in postgres://* | postgresql://* | postgresql+*://*) ;; *) die 'DATABASE_URL is no postgresql:// URL' ;; esac
   local query=
   if [[ $rest == *\?* ]]; then query=${rest#*\?}; fi
@@ -99,13 +99,23 @@ use_url() {
   export PGHOST=${hosts#,} PGPORT=${ports#,}
   while read -r -d '&' pair; do
     value=$(decode "${pair#*=}")
-    case ${pair%%=*} in
+    name=${pair%%=*}
+    case $name in
       '') ;;
-      sslmode) export PGSSLMODE=$value ;;
-      sslrootcert) export PGSSLROOTCERT=$value ;;
-      target_session_attrs) export PGTARGETSESSIONATTRS=$value ;;
+      # As asyncpg has it.
+      ssl) export PGSSLMODE=$value ;;
       connect_timeout) export PGCONNECT_TIMEOUT=$value ;;
-      *) say "the parameter ${pair%%=*} of the URL is not for PostgreSQL's programs and left out" ;;
+      dbname) export PGDATABASE=$value ;;
+      sslmode | sslrootcert | sslcert | sslkey | sslcrl | sslcrldir | sslsni | sslnegotiation | ssl_min_protocol_version | \
+        ssl_max_protocol_version | channel_binding | gssencmode | krbsrvname | requirepeer | target_session_attrs | hostaddr | \
+        host | port | user | password | options)
+        name=PG${name//_/}
+        export "${name^^}=$value"
+        ;;
+      # Left out, it would be less safe than it says.
+      ssl* | gss* | krb* | require* | channel* | passfile | service*)
+        die "the parameter $name of the URL cannot be handed to PostgreSQL's programs; leave it out, or say it in the variable that they know it by" ;;
+      *) say "the parameter $name of the URL is not for PostgreSQL's programs and left out" ;;
     esac
   done <<<"$query&"
 }
