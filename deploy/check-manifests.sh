@@ -112,6 +112,30 @@ END
   say "kubernetes-validate, strictly, for ${versions[*]}: no schema for ${FOREIGN//|/, }, nothing else"
 }
 
+# restores: the Job that restores is no other program in other surroundings than the one that makes the backups.
+restores() {
+  "$TOOLS/bin/python" - "$WORK/rendered" "$ROOT/k8s/components/backup/restore.yaml" <<'END' || failed "restore.yaml is not the way back of the backups"
+import pathlib, sys, yaml
+job = yaml.safe_load(pathlib.Path(sys.argv[2]).read_text())
+problems = []
+if "name" in job["metadata"] or "generateName" not in job["metadata"]:
+    problems.append("under a fixed name it is not run a second time: `kubectl apply` leaves a Job alone that has ended")
+for overlay in "production", "production-all":
+    resources = yaml.safe_load_all((pathlib.Path(sys.argv[1]) / f"{overlay}.yaml").read_text())
+    backup = next(it for it in resources if it["kind"] == "CronJob" and it["metadata"]["name"] == "bedplate-backup")
+    pods = [it["spec"]["template"]["spec"] for it in (backup["spec"]["jobTemplate"], job)]
+    for what in "image", "command", "securityContext":
+        if pods[0]["containers"][0][what] != pods[1]["containers"][0][what]:
+            problems.append(f"{overlay}: {what} is another one")
+    for what, key in ("env", "name"), ("volumeMounts", "mountPath"):
+        there, here = ({entry[key] for entry in it["containers"][0][what]} for it in pods)
+        if there - here:
+            problems.append(f"{overlay}: of its {what} {sorted(there - here)} are missing")
+print(*problems, sep="\n", end="\n" if problems else "", file=sys.stderr)
+sys.exit(bool(problems))
+END
+}
+
 check() {
   # What production has with one component alone it has with all of them, too.
   (cd "$WORK/rendered" && "$TOOLS/bin/checkov" --framework kubernetes --skip-download \
@@ -135,6 +159,7 @@ trap 'rm -rf "$WORK"' EXIT
 render
 old_enough
 validate
+restores
 check
 if optional trivy 'the manifests are'; then
   trivy config --quiet --exit-code 1 --ignorefile "$ROOT/k8s/trivyignore.yaml" "$WORK/rendered" || failed "trivy found something"
