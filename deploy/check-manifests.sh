@@ -174,5 +174,7 @@ sys.exit(groups[0] != yaml.safe_load((root / "deploy/observability/rules.yaml").
 END
 if optional promtool 'the alert rules are'; then
   promtool check rules --lint=all --lint-fatal "$WORK/rules.yaml" >&2 || failed "promtool found something"
+  cp "$ROOT/deploy/observability/kubernetes.test.yaml" "$WORK/"
+  promtool test rules "$WORK/kubernetes.test.yaml" >&2 || failed "the alerts on what the cluster knows do not fire when they should"
 fi
 exit "$FAILED"
