@@ -229,12 +229,13 @@ fn deployments_are_told_apart() {
 }
 
 /// What kube-state-metrics tells of jobs and of pods that cannot begin, as its documentation has it.
-const OF_KUBERNETES: [(&str, &[&str]); 5] = [
+const OF_KUBERNETES: [(&str, &[&str]); 6] = [
     ("kube_deployment_spec_replicas", &["namespace", "deployment"]),
     ("kube_pod_init_container_status_waiting_reason", &["namespace", "pod", "container", "reason"]),
     ("kube_job_status_failed", &["namespace", "job_name", "reason"]),
     ("kube_job_status_succeeded", &["namespace", "job_name"]),
     ("kube_cronjob_status_last_successful_time", &["namespace", "cronjob"]),
+    ("kube_cronjob_created", &["namespace", "cronjob"]),
 ];
 
 #[tokio::test]
