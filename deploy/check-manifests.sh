@@ -112,6 +112,22 @@ END
   say "kubernetes-validate, strictly, for ${versions[*]}: no schema for ${FOREIGN//|/, }, nothing else"
 }
 
+# images: production pulls what a release publishes.
+images() {
+  local repository version image
+  repository=$(sed -n 's|^repository = "https://github.com/\(.*\)"$|\1|p' "$ROOT/Cargo.toml")
+  version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml")
+  for image in migrator service; do
+    # shellcheck disable=SC2016 # GitHub and the workflow's own shell expand them
+    if ! grep -qF 'name=ghcr.io/${REPOSITORY,,}' "$ROOT/.github/workflows/release.yml" ||
+      ! grep -qF "name=\${{ needs.version.outputs.name }}-$image,push" "$ROOT/.github/workflows/release.yml"; then
+      failed "release.yml no longer publishes ghcr.io/OWNER/REPOSITORY-$image"
+    fi
+    grep -qE "image: ghcr\.io/${repository,,}-$image:$version\$" "$WORK/rendered/production.yaml" ||
+      failed "production does not pull ghcr.io/${repository,,}-$image:$version, which is what a release publishes"
+  done
+}
+
 # restores: the Job that restores is no other program in other surroundings than the one that makes the backups.
 restores() {
   "$TOOLS/bin/python" - "$WORK/rendered" "$ROOT/k8s/components/backup/restore.yaml" <<'END' || failed "restore.yaml is not the way back of the backups"
@@ -159,6 +175,7 @@ trap 'rm -rf "$WORK"' EXIT
 render
 old_enough
 validate
+images
 restores
 check
 if optional trivy 'the manifests are'; then
