@@ -128,6 +128,23 @@ images() {
   done
 }
 
+# connections: PostgreSQL as it comes, with 97 for those who are no superuser, admits all that production may open
+# while a release rolls out, and five more: a pod that begins, one that ends, the migrator, a backup, a person.
+connections() {
+  "$TOOLS/bin/python" - "$WORK/rendered/production.yaml" <<'END' || failed "production opens more connections than PostgreSQL admits"
+import pathlib, sys, yaml
+resources = list(yaml.safe_load_all(pathlib.Path(sys.argv[1]).read_text()))
+one = lambda kind, name: next(it for it in resources if it["kind"] == kind and it["metadata"]["name"].startswith(name))
+settings = one("ConfigMap", "bedplate-service-")["data"]
+# Four for look-ups, one for the probe, one that listens.
+each = int(settings["DATABASE_POOL_SIZE"]) + int(settings["DATABASE_MAX_OVERFLOW"]) + 6
+surge = one("Deployment", "bedplate")["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
+pods = one("HorizontalPodAutoscaler", "bedplate")["spec"]["maxReplicas"] + 2 * surge
+print(f"manifests: {pods} pods of production with {each} connections each open {pods * each}", file=sys.stderr)
+sys.exit(pods * each + 5 > 97)
+END
+}
+
 # restores: the Job that restores is no other program in other surroundings than the one that makes the backups.
 restores() {
   "$TOOLS/bin/python" - "$WORK/rendered" "$ROOT/k8s/components/backup/restore.yaml" <<'END' || failed "restore.yaml is not the way back of the backups"
@@ -176,6 +193,7 @@ render
 old_enough
 validate
 images
+connections
 restores
 check
 if optional trivy 'the manifests are'; then
