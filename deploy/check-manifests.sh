@@ -112,6 +112,63 @@ END
   say "kubernetes-validate, strictly, for ${versions[*]}: no schema for ${FOREIGN//|/, }, nothing else"
 }
 
+# images: production pulls what a release publishes.
+images() {
+  local repository version image
+  repository=$(sed -n 's|^repository = "https://github.com/\(.*\)"$|\1|p' "$ROOT/Cargo.toml")
+  version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml")
+  for image in migrator service; do
+    # shellcheck disable=SC2016 # GitHub and the workflow's own shell expand them
+    if ! grep -qF 'name=ghcr.io/${REPOSITORY,,}' "$ROOT/.github/workflows/release.yml" ||
+      ! grep -qF "name=\${{ needs.version.outputs.name }}-$image,push" "$ROOT/.github/workflows/release.yml"; then
+      failed "release.yml no longer publishes ghcr.io/OWNER/REPOSITORY-$image"
+    fi
+    grep -qE "image: ghcr\.io/${repository,,}-$image:$version\$" "$WORK/rendered/production.yaml" ||
+      failed "production does not pull ghcr.io/${repository,,}-$image:$version, which is what a release publishes"
+  done
+}
+
+# connections: PostgreSQL as it comes, with 97 for those who are no superuser, admits all that production may open
+# while a release rolls out, and five more: a pod that begins, one that ends, the migrator, a backup, a person.
+connections() {
+  "$TOOLS/bin/python" - "$WORK/rendered/production.yaml" <<'END' || failed "production opens more connections than PostgreSQL admits"
+import pathlib, sys, yaml
+resources = list(yaml.safe_load_all(pathlib.Path(sys.argv[1]).read_text()))
+one = lambda kind, name: next(it for it in resources if it["kind"] == kind and it["metadata"]["name"].startswith(name))
+settings = one("ConfigMap", "bedplate-service-")["data"]
+# Four for look-ups, one for the probe, one that listens.
+each = int(settings["DATABASE_POOL_SIZE"]) + int(settings["DATABASE_MAX_OVERFLOW"]) + 6
+surge = one("Deployment", "bedplate")["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
+pods = one("HorizontalPodAutoscaler", "bedplate")["spec"]["maxReplicas"] + 2 * surge
+print(f"manifests: {pods} pods of production with {each} connections each open {pods * each}", file=sys.stderr)
+sys.exit(pods * each + 5 > 97)
+END
+}
+
+# restores: the Job that restores is no other program in other surroundings than the one that makes the backups.
+restores() {
+  "$TOOLS/bin/python" - "$WORK/rendered" "$ROOT/k8s/components/backup/restore.yaml" <<'END' || failed "restore.yaml is not the way back of the backups"
+import pathlib, sys, yaml
+job = yaml.safe_load(pathlib.Path(sys.argv[2]).read_text())
+problems = []
+if "name" in job["metadata"] or "generateName" not in job["metadata"]:
+    problems.append("under a fixed name it is not run a second time: `kubectl apply` leaves a Job alone that has ended")
+for overlay in "production", "production-all":
+    resources = yaml.safe_load_all((pathlib.Path(sys.argv[1]) / f"{overlay}.yaml").read_text())
+    backup = next(it for it in resources if it["kind"] == "CronJob" and it["metadata"]["name"] == "bedplate-backup")
+    pods = [it["spec"]["template"]["spec"] for it in (backup["spec"]["jobTemplate"], job)]
+    for what in "image", "command", "securityContext":
+        if pods[0]["containers"][0][what] != pods[1]["containers"][0][what]:
+            problems.append(f"{overlay}: {what} is another one")
+    for what, key in ("env", "name"), ("volumeMounts", "mountPath"):
+        there, here = ({entry[key] for entry in it["containers"][0][what]} for it in pods)
+        if there - here:
+            problems.append(f"{overlay}: of its {what} {sorted(there - here)} are missing")
+print(*problems, sep="\n", end="\n" if problems else "", file=sys.stderr)
+sys.exit(bool(problems))
+END
+}
+
 check() {
   # What production has with one component alone it has with all of them, too.
   (cd "$WORK/rendered" && "$TOOLS/bin/checkov" --framework kubernetes --skip-download \
@@ -135,6 +192,9 @@ trap 'rm -rf "$WORK"' EXIT
 render
 old_enough
 validate
+images
+connections
+restores
 check
 if optional trivy 'the manifests are'; then
   trivy config --quiet --exit-code 1 --ignorefile "$ROOT/k8s/trivyignore.yaml" "$WORK/rendered" || failed "trivy found something"
@@ -149,5 +209,7 @@ sys.exit(groups[0] != yaml.safe_load((root / "deploy/observability/rules.yaml").
 END
 if optional promtool 'the alert rules are'; then
   promtool check rules --lint=all --lint-fatal "$WORK/rules.yaml" >&2 || failed "promtool found something"
+  cp "$ROOT/deploy/observability/kubernetes.test.yaml" "$WORK/"
+  promtool test rules "$WORK/kubernetes.test.yaml" >&2 || failed "the alerts on what the cluster knows do not fire when they should"
 fi
 exit "$FAILED"

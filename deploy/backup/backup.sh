@@ -10,15 +10,19 @@
 # With Compose: docker compose run --rm backup once, ... restore latest. Stop the service first, and have the
 # migrator look at the database afterwards, as `restore` says.
 #
-# A restore is one transaction: until it commits the database is what it was, and where it fails it stays so.
-# What the owner had in the schema `public` goes, migrations that the backup does not know included; before
-# that it is backed up (--no-backup: not). Other connections are refused (--force: they are not). The roles
-# that the backup gives rights to have to exist: deploy/postgres/10-roles.sh makes them.
+# A restore is one transaction: until it commits the database is what it was, and where it fails it stays so. What
+# is there goes, whatever it is and whatever made it: what the owner has in the first schema of its search path (as a
+# rule `public`), and the other schemas that the backup makes. Where DATABASE_SCHEMA names one, that one alone is
+# backed up, goes and comes back. Before that it is backed up (--no-backup: not) into a file that ends in
+# -before-restore.dump. Those are counted by themselves, and a restore deletes no other backup. Other connections are
+# refused (--force: they are not). The roles that the backup gives rights to have to exist: deploy/postgres/10-roles.sh
+# makes them.
 #
 #   DATABASE_URL      or DATABASE_URL_FILE: postgresql://owner:password@host:5432/bedplate; or psql's own
 #   PGHOST, PGUSER, PGDATABASE, PGPASSWORD (or PGPASSWORD_FILE), ... The role is the schema's owner.
+#   DATABASE_SCHEMA   the schema of the tables, where the service and the migrator have it too; default: all there are
 #   BACKUP_FOLDER     default: /backups
-#   BACKUP_KEEP       how many are kept; default: 14
+#   BACKUP_KEEP       how many are kept, and how many of those before a restore; default: 14
 #   BACKUP_INTERVAL   seconds, or 90m, 24h, 7d; default: 24h
 #
 # Needs bash and PostgreSQL's own pg_dump, pg_restore and psql, not older than the server.
@@ -27,6 +31,7 @@ umask 077
 
 FOLDER=${BACKUP_FOLDER:-/backups}
 KEEP=${BACKUP_KEEP:-14}
+SCHEMA=${DATABASE_SCHEMA:-}
 
 say() { printf 'backup: %s\n' "$*" >&2; }
 die() {
@@ -61,7 +66,7 @@ decode() {
 # PostgreSQL's programs take a URL as an argument, where every user of the machine can read its password: it
 # becomes their variables instead.
 use_url() {
-  local rest=${1#*://} authority user host hosts='' ports='' pair value
+  local rest=${1#*://} authority user host hosts='' ports='' pair name value
   case $1 in postgres://* | postgresql://* | postgresql+*://*) ;; *) die 'DATABASE_URL is no postgresql:// URL' ;; esac
   local query=
   if [[ $rest == *\?* ]]; then query=${rest#*\?}; fi
@@ -94,13 +99,23 @@ use_url() {
   export PGHOST=${hosts#,} PGPORT=${ports#,}
   while read -r -d '&' pair; do
     value=$(decode "${pair#*=}")
-    case ${pair%%=*} in
+    name=${pair%%=*}
+    case $name in
       '') ;;
-      sslmode) export PGSSLMODE=$value ;;
-      sslrootcert) export PGSSLROOTCERT=$value ;;
-      target_session_attrs) export PGTARGETSESSIONATTRS=$value ;;
+      # As asyncpg has it.
+      ssl) export PGSSLMODE=$value ;;
       connect_timeout) export PGCONNECT_TIMEOUT=$value ;;
-      *) say "the parameter ${pair%%=*} of the URL is not for PostgreSQL's programs and left out" ;;
+      dbname) export PGDATABASE=$value ;;
+      sslmode | sslrootcert | sslcert | sslkey | sslcrl | sslcrldir | sslsni | sslnegotiation | ssl_min_protocol_version | \
+        ssl_max_protocol_version | channel_binding | gssencmode | krbsrvname | requirepeer | target_session_attrs | hostaddr | \
+        host | port | user | password | options)
+        name=PG${name//_/}
+        export "${name^^}=$value"
+        ;;
+      # Left out, it would be less safe than it says.
+      ssl* | gss* | krb* | require* | channel* | passfile | service*)
+        die "the parameter $name of the URL cannot be handed to PostgreSQL's programs; leave it out, or say it in the variable that they know it by" ;;
+      *) say "the parameter $name of the URL is not for PostgreSQL's programs and left out" ;;
     esac
   done <<<"$query&"
 }
@@ -116,36 +131,61 @@ find_database() {
   export PGAPPNAME=bedplate-backup PGCONNECT_TIMEOUT=${PGCONNECT_TIMEOUT:-10}
 }
 
-ask() { psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 --command "$1"; }
+# ask QUERY: :'schema' in it is DATABASE_SCHEMA, or nothing.
+ask() { psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 --set schema="$SCHEMA" <<<"$1"; }
 
-# tables: how many there are. While the database cannot be asked, none.
-tables() { ask "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tableowner = current_user" || echo 0; }
+# tables: how many there are of what a backup has.
+tables() {
+  ask "SELECT count(*) FROM pg_tables WHERE pg_has_role(tableowner, 'USAGE') AND CASE :'schema'
+    WHEN '' THEN schemaname <> 'information_schema' AND schemaname !~ '^pg_' ELSE schemaname = :'schema' END"
+}
 
 # ---- Backups -------------------------------------------------------------------------------------------
 
 # The name says when it was taken, so that the order of names is the order of time.
-backups() { find "$FOLDER" -maxdepth 1 -type f -name 'bedplate-*.dump' 2>/dev/null | sort; }
+files() { find "$FOLDER" -maxdepth 1 -type f -name 'bedplate-*.dump' 2>/dev/null | sort; }
+# What was taken before a restore is there to undo it, and asked for by its name: it takes no backup's place.
+backups() { files | grep -v -e '-before-restore\.dump$' || true; }
+before_restores() { files | grep -e '-before-restore\.dump$' || true; }
 newest() { backups | tail -n 1; }
 
-# once: a file that has this name is whole, and can be read.
-once() {
-  local file partial old
+# lock: until this process ends nobody else adds a backup or deletes one.
+lock() {
   [ -w "$FOLDER" ] || die "$FOLDER cannot be written to"
   exec 9>"$FOLDER/.lock"
-  flock --nonblock 9 || die 'another backup is being taken'
+  flock --nonblock 9 || die 'another backup is being taken, or restored'
+}
+
+# take [SUFFIX]: a file that has such a name is whole, and can be read.
+take() {
+  local file partial
   rm -f "$FOLDER"/.*.partial
   file=$FOLDER/bedplate-$(date -u +%Y%m%dT%H%M%SZ)${1:-}.dump
   partial=$FOLDER/.${file##*/}.partial
-  pg_dump --format=custom --file="$partial" || die 'pg_dump failed (see above); no backup was made'
+  # Within quotation marks nothing of a pattern stands for something else.
+  pg_dump --format=custom --file="$partial" ${SCHEMA:+--schema="\"$SCHEMA\""} ||
+    die 'pg_dump failed (see above); no backup was made'
   pg_restore --file=/dev/null "$partial" || die 'the backup cannot be read back (see above); it was not kept'
   sync "$partial"
   mv "$partial" "$file"
   say "$file, $(stat -c %s "$file") bytes"
-  while read -r old; do
+}
+
+# prune [SPARED]: of the names that it reads, deletes the first ones above BACKUP_KEEP, but never SPARED.
+prune() {
+  local old
+  head -n "-$KEEP" | while read -r old; do
+    if [ "$old" -ef "${1:-}" ]; then continue; fi
     rm -f "$old"
     say "$old was the oldest of more than $KEEP, and is deleted"
-  done < <(backups | head -n "-$KEEP")
-  flock --unlock 9
+  done
+}
+
+once() {
+  lock
+  take
+  backups | prune
+  before_restores | prune
 }
 
 # due: how many seconds are left until the next one.
@@ -164,10 +204,12 @@ rest() {
 }
 
 schedule() {
-  trap 'exit 0' TERM INT
+  # shellcheck disable=SC2046 # several ids
+  trap 'kill $(jobs -p) 2>/dev/null || true; exit 0' TERM INT
   local left
-  until [ "$(tables)" -gt 0 ]; do
-    say 'there is nothing in the database yet'
+  # While the database cannot be asked, there are none.
+  until [ "$(tables || echo 0)" -gt 0 ]; do
+    say "there is nothing in the ${SCHEMA:+schema $SCHEMA of the }database yet"
     rest 5
   done
   while :; do
@@ -192,68 +234,89 @@ healthy() {
 
 # ---- The way back --------------------------------------------------------------------------------------
 
-# Drops what the role owns in the schema public and no extension brought: other migrations than those of the
-# backup may have made it.
+# made FILE: the schemas that a backup makes, by the remarks that pg_restore writes.
+made() { pg_restore --schema-only --file=- "$1" | sed -n 's/^-- Name: \(.*\); Type: SCHEMA; Schema: -; Owner:.*$/\1/p'; }
+
+# Drops what a backup of the schemas :'made' takes the place of. Of the schema that stays it is what the role owns and
+# no extension brought, whatever it is: other migrations than those of the backup may have made it. What is in a
+# schema hangs on it (pg_depend), as DROP SCHEMA finds it.
 emptying() {
   cat <<'SQL'
 SET LOCAL lock_timeout = '30s';
 SET LOCAL client_min_messages = warning;
-DO $$
-BEGIN
-  -- Gathered first: a statement that cascades changes what the next would be found by.
-  EXECUTE coalesce((SELECT string_agg(statement, '; ') FROM (
-    SELECT format('DROP %s IF EXISTS %I.%I CASCADE',
-        CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
-        nspname, relname)
-      FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
-     WHERE nspname = 'public' AND relkind IN ('r', 'p', 'v', 'm', 'S') AND pg_get_userbyid(relowner) = current_user
-       -- Those of an extension stay, and a column's sequence goes with its table.
-       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid
-         AND (d.deptype = 'e' OR relkind = 'S' AND d.deptype IN ('i', 'a')))
-    UNION ALL
-    SELECT format('DROP ROUTINE IF EXISTS %s CASCADE', p.oid::regprocedure)
-      FROM pg_proc p JOIN pg_namespace n ON n.oid = pronamespace
-     WHERE nspname = 'public' AND pg_get_userbyid(proowner) = current_user
-       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
-    UNION ALL
-    SELECT format('DROP TYPE IF EXISTS %I.%I CASCADE', nspname, typname)
-      FROM pg_type t JOIN pg_namespace n ON n.oid = typnamespace
-     WHERE nspname = 'public' AND typtype IN ('e', 'd') AND pg_get_userbyid(typowner) = current_user
-       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = t.oid AND d.deptype = 'e')
-  ) AS found (statement)), 'SELECT 1');
-END $$;
+-- All of it is read before the first of it goes; what has gone with another one by then is no error.
+SELECT format('DROP %s IF EXISTS %s CASCADE',
+    CASE WHEN type IN ('function', 'procedure', 'aggregate') THEN 'routine'
+      WHEN type = 'statistics object' THEN 'statistics' ELSE type END, identity)
+  FROM pg_depend d CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0)
+ WHERE refclassid = 'pg_namespace'::regclass AND deptype = 'n'
+   AND refobjid = (SELECT oid FROM pg_namespace
+     WHERE nspname = CASE WHEN :'schema' = '' THEN current_schema() WHEN :'schema' = 'public' THEN 'public' END)
+   AND type NOT IN ('extension', 'default acl', 'publication namespace')
+   -- Who has no entry belongs to the superuser that came with the server.
+   AND pg_has_role(coalesce((SELECT o.refobjid FROM pg_shdepend o WHERE o.classid = d.classid AND o.objid = d.objid
+         AND o.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND o.objsubid = 0 AND o.deptype = 'o'),
+       10), 'USAGE')
+   -- Those of an extension stay; a column's sequence goes with its table, what a type brings with the type.
+   AND NOT EXISTS (SELECT FROM pg_depend o WHERE o.classid = d.classid AND o.objid = d.objid AND o.objsubid = 0
+     AND o.deptype IN ('e', 'i', 'a')) \gexec
+-- The schema `public` is in every database; one in which an extension lives would take it along.
+SELECT format('DROP SCHEMA IF EXISTS %I CASCADE', nspname) FROM pg_namespace n
+ WHERE nspname = ANY (string_to_array(:'made', E'\n')) AND nspname <> 'public' AND nspname !~ '^pg_'
+   AND NOT EXISTS (SELECT FROM pg_extension WHERE extnamespace = n.oid) \gexec
+-- What follows is the backup's: nothing in it means these.
+\unset schema
+\unset made
 SQL
 }
 
+# entries FILE: the list of what is brought back. Named, `public` would be made like another, and it is there.
+entries() {
+  pg_restore --list "$1" | if [ "$SCHEMA" = public ]; then grep -v -e ' SCHEMA - public ' -e ' COMMENT - SCHEMA public '; else cat; fi
+}
+
 restore() {
-  local file=$1 force=$2 backup=$3 others
+  local file=$1 force=$2 backup=$3 others extensions schemas list count history version
   case $file in
-    # What was taken before a restore is there to undo it, and asked for by its name.
-    latest) file=$(backups | grep -v -e '-before-restore\.dump$' | tail -n 1) || true ;;
+    latest) file=$(newest) ;;
     */*) ;;
     *) file=$FOLDER/$file ;;
   esac
+  # A folder that cannot be written to is one where nobody adds a backup or deletes one.
+  if [ -n "$backup" ] || [ -w "$FOLDER" ]; then lock; fi
   [ -f "$file" ] || die "there is no backup ${file:-in $FOLDER}"
   pg_restore --file=/dev/null "$file" || die "$file cannot be read (see above); nothing was changed"
+  list=$(entries "$file") || die "$file cannot be read (see above); nothing was changed"
+  schemas=${SCHEMA:-$(made "$file")} || die "$file cannot be read (see above); nothing was changed"
   others=$(ask "SELECT string_agg(DISTINCT usename || ' (' || application_name || ')', ', ') FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()")
   if [ -n "$others" ] && [ -z "$force" ]; then
     die "connected are $others: stop what uses the database first (docker compose stop service), or say --force"
   fi
-  if [ "$(tables)" -gt 0 ] && [ -n "$backup" ]; then once -before-restore; fi
+  extensions=$(ask "SELECT string_agg(extname, ', ') FROM pg_extension JOIN pg_namespace n ON n.oid = extnamespace
+    WHERE nspname = :'schema' AND nspname <> 'public'")
+  [ -z "$extensions" ] ||
+    die "in the schema $SCHEMA live the extensions $extensions, which would go with it: move them elsewhere first (ALTER EXTENSION ... SET SCHEMA)"
+  count=$(tables)
+  if [ "$count" -gt 0 ] && [ -n "$backup" ]; then take -before-restore; fi
   # COMMIT comes after the last byte of the backup: whatever ends early, ends without it.
   {
     echo 'BEGIN;'
     emptying
-    pg_restore --no-owner --file=- "$file" && echo 'COMMIT;'
-  } | psql --no-psqlrc --quiet --output=/dev/null --set ON_ERROR_STOP=1 ||
+    pg_restore --no-owner --use-list=<(printf '%s\n' "$list") --file=- "$file" && echo 'COMMIT;'
+  } | psql --no-psqlrc --quiet --output=/dev/null --set ON_ERROR_STOP=1 --set schema="$SCHEMA" --set made="$schemas" ||
     die "the restore failed (see above); the database is what it was"
-  say "${file##*/} is restored, up to version $(ask 'SELECT max(version) FROM public.refinery_schema_history')"
+  # Not before: what a failing restore deletes may be what the next one needs.
+  if [ -n "$backup" ]; then before_restores | prune "$file"; fi
+  history=${SCHEMA:+:\"schema\".}refinery_schema_history
+  version=$(ask "SELECT max(version) FROM $history" 2>/dev/null) || version='which is not known: the history is in another schema'
+  say "${file##*/} is restored, up to version $version"
   say 'now run the migrator (docker compose run --rm migrator), then start the service'
 }
 
 # ---- The command line ----------------------------------------------------------------------------------
 
+case $SCHEMA in pg_* | *[[:space:]\"\'\\]*) die "DATABASE_SCHEMA is $SCHEMA; it is a name of letters, digits, _, - and \$" ;; esac
 case $KEEP in '' | 0 | *[!0-9]*) die "BACKUP_KEEP is $KEEP; it is a number from 1 on" ;; esac
 INTERVAL=$(seconds "${BACKUP_INTERVAL:-24h}")
 verb=${1:-}
@@ -266,7 +329,7 @@ case $verb in
     ;;
   list)
     [ $# -eq 0 ] || usage
-    backups | while read -r file; do printf '%12d  %s\n' "$(stat -c %s "$file")" "${file##*/}"; done
+    files | while read -r file; do printf '%12d  %s\n' "$(stat -c %s "$file")" "${file##*/}"; done
     ;;
   healthy)
     [ $# -eq 0 ] || usage

@@ -201,12 +201,41 @@ fn documents() -> Vec<(String, Vec<String>)> {
     documents
 }
 
+/// Several deployments may share a Prometheus: what is reckoned is reckoned for each of them, and what is shown is
+/// that of those chosen.
+#[test]
+fn deployments_are_told_apart() {
+    for (document, expressions) in documents() {
+        for expression in expressions {
+            if document.ends_with(".json") {
+                let selectors = expression.matches('{').count();
+                let chosen = expression.matches("namespace=~\"$namespace\"").count();
+                assert_eq!(chosen, selectors, "{document} shows all namespaces: {expression}");
+                continue;
+            }
+            for aggregation in ["sum", "min", "max", "avg", "count", "group"] {
+                for (at, _) in expression.match_indices(aggregation) {
+                    let rest = &expression[at + aggregation.len()..];
+                    let is_whole = rest.starts_with([' ', '(']) && !expression[..at].ends_with(is_word);
+                    // Of what there is none of there is no namespace.
+                    assert!(
+                        !is_whole || rest.starts_with(" by (namespace") || rest.starts_with("(absent("),
+                        "{document} mixes namespaces: {expression}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 /// What kube-state-metrics tells of jobs and of pods that cannot begin, as its documentation has it.
-const OF_KUBERNETES: [(&str, &[&str]); 4] = [
+const OF_KUBERNETES: [(&str, &[&str]); 6] = [
+    ("kube_deployment_spec_replicas", &["namespace", "deployment"]),
     ("kube_pod_init_container_status_waiting_reason", &["namespace", "pod", "container", "reason"]),
     ("kube_job_status_failed", &["namespace", "job_name", "reason"]),
     ("kube_job_status_succeeded", &["namespace", "job_name"]),
     ("kube_cronjob_status_last_successful_time", &["namespace", "cronjob"]),
+    ("kube_cronjob_created", &["namespace", "cronjob"]),
 ];
 
 #[tokio::test]
@@ -222,8 +251,8 @@ async fn dashboards_and_alerts_ask_for_what_is_told() {
         OF_KUBERNETES
             .map(|(name, labels)| (name.to_owned(), labels.iter().map(|it| (*it).to_owned()).collect())),
     );
-    // What Prometheus adds itself.
-    let added = ["instance", "job"].map(ToOwned::to_owned);
+    // What Prometheus adds itself, the namespace where it is told by Kubernetes whom to ask.
+    let added = ["instance", "job", "namespace"].map(ToOwned::to_owned);
     for (document, expressions) in documents() {
         assert!(expressions.len() > 5, "{document} has {} expressions", expressions.len());
         for expression in expressions {
