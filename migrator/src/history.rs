@@ -4,11 +4,12 @@
 
 use std::hash::{Hash, Hasher};
 
-use foundation::database::{Connection, Database, DatabaseError, DatabaseErrorKind, Row, Statement, Value};
+use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Row, Statement, Value};
 use serde::Serialize;
 use siphasher::sip::SipHasher13;
 use time::OffsetDateTime;
 
+use crate::records::Asked;
 use crate::source::{Migration, Version};
 
 /// With a cast, so that a statement that was prepared before the versions were widened stays valid.
@@ -50,7 +51,7 @@ pub struct Applied {
 }
 
 impl Applied {
-    fn from_row(row: &Row) -> Result<Self, DatabaseError> {
+    pub(crate) fn from_row(row: &Row) -> Result<Self, DatabaseError> {
         let applied_on: Option<String> = row.get("applied_on")?;
         let parse =
             |text: String| OffsetDateTime::parse(&text, &time::format_description::well_known::Rfc3339).ok();
@@ -107,19 +108,11 @@ fn narrow_checksum(name: &str, version: Version, sql: &str) -> Option<u64> {
 /// # Errors
 /// What the database says; that the table is missing is no error.
 pub async fn read(connection: &mut Connection) -> Result<Option<Vec<Applied>>, DatabaseError> {
-    applied(connection.query(&READ_HISTORY, &[]).await)
+    ask(&mut Asked::Connection(connection)).await
 }
 
-/// The same, through a pool.
-///
-/// # Errors
-/// As [`read`].
-pub async fn read_through(database: &Database) -> Result<Option<Vec<Applied>>, DatabaseError> {
-    applied(database.query(&READ_HISTORY, &[]).await)
-}
-
-fn applied(answer: Result<Vec<Row>, DatabaseError>) -> Result<Option<Vec<Applied>>, DatabaseError> {
-    match answer {
+pub(crate) async fn ask(asked: &mut Asked<'_>) -> Result<Option<Vec<Applied>>, DatabaseError> {
+    match asked.query(&READ_HISTORY).await {
         Ok(rows) => rows.iter().map(Applied::from_row).collect::<Result<_, _>>().map(Some),
         Err(error) if error.kind() == DatabaseErrorKind::UndefinedTable => Ok(None),
         Err(error) => Err(explain_missing_rights(error, "refinery_schema_history")),
@@ -315,19 +308,11 @@ pub(crate) fn last_applied(journal: &[JournalEntry], version: Version) -> Option
 /// # Errors
 /// What the database says; that the table is missing is no error.
 pub async fn read_journal(connection: &mut Connection) -> Result<Vec<JournalEntry>, DatabaseError> {
-    entries(connection.query(&READ_JOURNAL, &[]).await)
+    ask_journal(&mut Asked::Connection(connection)).await
 }
 
-/// The same, through a pool.
-///
-/// # Errors
-/// As [`read_journal`].
-pub async fn read_journal_through(database: &Database) -> Result<Vec<JournalEntry>, DatabaseError> {
-    entries(database.query(&READ_JOURNAL, &[]).await)
-}
-
-fn entries(answer: Result<Vec<Row>, DatabaseError>) -> Result<Vec<JournalEntry>, DatabaseError> {
-    match answer {
+pub(crate) async fn ask_journal(asked: &mut Asked<'_>) -> Result<Vec<JournalEntry>, DatabaseError> {
+    match asked.query(&READ_JOURNAL).await {
         Ok(rows) => rows.iter().map(JournalEntry::from_row).collect(),
         Err(error) if error.kind() == DatabaseErrorKind::UndefinedTable => Ok(Vec::new()),
         Err(error) => Err(explain_missing_rights(error, "migrator_journal")),
@@ -335,7 +320,7 @@ fn entries(answer: Result<Vec<Row>, DatabaseError>) -> Result<Vec<JournalEntry>,
 }
 
 /// A role that may not read the history must not look like a schema that is behind.
-fn explain_missing_rights(error: DatabaseError, table: &str) -> DatabaseError {
+pub(crate) fn explain_missing_rights(error: DatabaseError, table: &str) -> DatabaseError {
     if error.kind() == DatabaseErrorKind::InsufficientPrivilege {
         return error.while_trying(format!(
             "the role may not read {table}; run the migrator with MIGRATOR_GRANT_TO naming this role"

@@ -22,6 +22,7 @@ mod piecewise;
 pub mod plan;
 mod programs;
 mod progress;
+mod records;
 pub mod report;
 pub mod schema;
 mod scratch;
