@@ -4,18 +4,18 @@
 
 use std::hash::{Hash, Hasher};
 
-use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Row, Statement, Value};
+use foundation::database::{Connection, DatabaseError, Row, Statement, Value};
 use serde::Serialize;
 use siphasher::sip::SipHasher13;
 use time::OffsetDateTime;
 
-use crate::records::Asked;
+use crate::own::{Asked, Question, question};
 use crate::source::{Migration, Version};
 
 /// With a cast, so that a statement that was prepared before the versions were widened stays valid.
-const READ_HISTORY: Statement = Statement::read(
-    "refinery_schema_history",
-    "SELECT CAST(version AS BIGINT) AS version, name, applied_on, checksum FROM refinery_schema_history ORDER BY version",
+const READ_HISTORY: Question = question!("refinery_schema_history":
+    "SELECT CAST(h.version AS BIGINT) AS version, h.name, h.applied_on, h.checksum
+     FROM refinery_schema_history AS h WHERE" own "h" of "refinery_schema_history" "ORDER BY h.version"
 );
 const IS_IN_HISTORY: Statement = Statement::write(
     "refinery_schema_history",
@@ -27,9 +27,9 @@ const REMEMBER: Statement = Statement::write(
     "refinery_schema_history",
     "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) VALUES ($1, $2, $3, $4)",
 );
-const READ_JOURNAL: Statement = Statement::read(
-    "migrator_journal",
-    "SELECT version, name, statement, action, outcome, started_at, finished_at, compatible_from, undo_sql, migrator_version, error FROM migrator_journal ORDER BY id",
+const READ_JOURNAL: Question = question!("migrator_journal":
+    "SELECT version, name, statement, action, outcome, started_at, finished_at, compatible_from, undo_sql, migrator_version, error
+     FROM migrator_journal AS j WHERE" own "j" of "migrator_journal" "ORDER BY id"
 );
 const WRITE_JOURNAL: Statement = Statement::write(
     "migrator_journal",
@@ -112,11 +112,8 @@ pub async fn read(connection: &mut Connection) -> Result<Option<Vec<Applied>>, D
 }
 
 pub(crate) async fn ask(asked: &mut Asked<'_>) -> Result<Option<Vec<Applied>>, DatabaseError> {
-    match asked.query(&READ_HISTORY).await {
-        Ok(rows) => rows.iter().map(Applied::from_row).collect::<Result<_, _>>().map(Some),
-        Err(error) if error.kind() == DatabaseErrorKind::UndefinedTable => Ok(None),
-        Err(error) => Err(explain_missing_rights(error, "refinery_schema_history")),
-    }
+    let rows = asked.own_rows(&READ_HISTORY, &[]).await?;
+    rows.map(|rows| rows.iter().map(Applied::from_row).collect()).transpose()
 }
 
 /// Whether the version is applied, asked inside of a transaction that goes on to change that.
@@ -312,19 +309,6 @@ pub async fn read_journal(connection: &mut Connection) -> Result<Vec<JournalEntr
 }
 
 pub(crate) async fn ask_journal(asked: &mut Asked<'_>) -> Result<Vec<JournalEntry>, DatabaseError> {
-    match asked.query(&READ_JOURNAL).await {
-        Ok(rows) => rows.iter().map(JournalEntry::from_row).collect(),
-        Err(error) if error.kind() == DatabaseErrorKind::UndefinedTable => Ok(Vec::new()),
-        Err(error) => Err(explain_missing_rights(error, "migrator_journal")),
-    }
-}
-
-/// A role that may not read the history must not look like a schema that is behind.
-pub(crate) fn explain_missing_rights(error: DatabaseError, table: &str) -> DatabaseError {
-    if error.kind() == DatabaseErrorKind::InsufficientPrivilege {
-        return error.while_trying(format!(
-            "the role may not read {table}; run the migrator with MIGRATOR_GRANT_TO naming this role"
-        ));
-    }
-    error
+    let rows = asked.own_rows(&READ_JOURNAL, &[]).await?.unwrap_or_default();
+    rows.iter().map(JournalEntry::from_row).collect()
 }

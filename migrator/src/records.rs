@@ -1,50 +1,26 @@
 //! What the migrator wrote down in the database about its files: those that are applied, and those of which a part
 //! is done. One question for both, because whoever has nothing to do asks no other.
 
-use foundation::database::{Connection, Database, DatabaseError, DatabaseErrorKind, Row, Statement};
+use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Row};
 
 use crate::history::{self, Applied};
+use crate::own::{Asked, Question, explain_missing_rights, question};
 use crate::progress::Begun;
 
-/// The files that run outside of a transaction and were begun since their migration was last applied, stamped or
-/// taken back. What is asked of the whole journal is asked once, not for each of its rows.
-macro_rules! begun {
-    () => {
-        "SELECT j.version, max(j.name) AS name, CAST(NULL AS TEXT) AS applied_on, CAST(NULL AS TEXT) AS checksum, j.action,
-           CAST(sum(CASE WHEN j.outcome = 'applied' THEN 1 ELSE 0 END) AS BIGINT) AS done, CAST(count(*) AS BIGINT) AS begun
-         FROM migrator_journal AS j LEFT JOIN (SELECT version, max(id) AS id FROM migrator_journal
-           WHERE statement IS NULL AND outcome <> 'failed' GROUP BY version) AS whole ON whole.version = j.version
-         WHERE j.statement IS NOT NULL AND j.id > coalesce(whole.id, 0)
-         GROUP BY j.version, j.action ORDER BY version"
-    };
-}
-
-const BOTH: Statement = Statement::read(
-    "refinery_schema_history",
-    concat!(
-        "SELECT CAST(version AS BIGINT) AS version, name, applied_on, checksum, CAST(NULL AS TEXT) AS action,
-           CAST(NULL AS BIGINT) AS done, CAST(NULL AS BIGINT) AS begun FROM refinery_schema_history UNION ALL ",
-        begun!()
-    ),
+/// The history, and the files that run outside of a transaction and were begun since their migration was last applied,
+/// stamped or taken back. What is asked of the whole journal is asked once, not for each of its rows.
+const BOTH: Question = question!("refinery_schema_history":
+    "SELECT CAST(h.version AS BIGINT) AS version, h.name, h.applied_on, h.checksum, CAST(NULL AS TEXT) AS action,
+       CAST(NULL AS BIGINT) AS done, CAST(NULL AS BIGINT) AS begun
+     FROM refinery_schema_history AS h WHERE" own "h" of "refinery_schema_history"
+    "UNION ALL
+     SELECT j.version, max(j.name), NULL, NULL, j.action,
+       CAST(sum(CASE WHEN j.outcome = 'applied' THEN 1 ELSE 0 END) AS BIGINT), CAST(count(*) AS BIGINT)
+     FROM migrator_journal AS j LEFT JOIN (SELECT version, max(id) AS id FROM migrator_journal
+       WHERE statement IS NULL AND outcome <> 'failed' GROUP BY version) AS whole ON whole.version = j.version
+     WHERE j.statement IS NOT NULL AND j.id > coalesce(whole.id, 0) AND" own "j" of "migrator_journal"
+    "GROUP BY j.version, j.action ORDER BY version"
 );
-
-const BEGUN: Statement = Statement::read("migrator_journal", begun!());
-
-/// What is asked: a connection of one's own, or a pool.
-pub(crate) enum Asked<'a> {
-    Connection(&'a mut Connection),
-    Pool(&'a Database),
-}
-
-impl Asked<'_> {
-    /// All rows that the statement finds.
-    pub(crate) async fn query(&mut self, statement: &Statement) -> Result<Vec<Row>, DatabaseError> {
-        match self {
-            Self::Connection(connection) => connection.query(statement, &[]).await,
-            Self::Pool(database) => database.query(statement, &[]).await,
-        }
-    }
-}
 
 /// What is written down.
 #[derive(Clone, Debug, Default)]
@@ -63,24 +39,20 @@ impl Records {
 
     /// The same.
     pub(crate) async fn ask(asked: &mut Asked<'_>) -> Result<Self, DatabaseError> {
-        match asked.query(&BOTH).await {
-            Ok(rows) => Self::of(&rows),
-            // A history without a journal is refinery's.
-            Err(error) if error.kind() == DatabaseErrorKind::UndefinedTable => Self::ask_apart(asked).await,
-            Err(error) => {
-                Err(history::explain_missing_rights(error, "refinery_schema_history and migrator_journal"))
-            }
-        }
-    }
-
-    async fn ask_apart(asked: &mut Asked<'_>) -> Result<Self, DatabaseError> {
-        let Some(applied) = history::ask(asked).await? else { return Ok(Self::default()) };
-        let rows = match asked.query(&BEGUN).await {
-            Err(error) if error.kind() == DatabaseErrorKind::UndefinedTable => Vec::new(),
-            rows => rows?,
+        let error = match asked.rows(&BOTH, &[]).await {
+            Ok(rows) => return Self::of(&rows),
+            Err(error) => error,
         };
-        let begun = rows.iter().map(Begun::from_row).collect::<Result<_, _>>()?;
-        Ok(Self::new(applied, begun))
+        // One of the two tables is missing or another's: a history without a journal is refinery's.
+        let lacks_rights = error.kind() == DatabaseErrorKind::InsufficientPrivilege;
+        if !lacks_rights && error.kind() != DatabaseErrorKind::UndefinedTable {
+            return Err(error);
+        }
+        let Some(applied) = history::ask(asked).await? else { return Ok(Self::default()) };
+        if lacks_rights && asked.has_own("migrator_journal").await? {
+            return Err(explain_missing_rights(error, "migrator_journal"));
+        }
+        Ok(Self { applied, begun: Vec::new() })
     }
 
     fn of(rows: &[Row]) -> Result<Self, DatabaseError> {
@@ -91,12 +63,8 @@ impl Records {
                 Some(_) => begun.push(Begun::from_row(row)?),
             }
         }
-        Ok(Self::new(applied, begun))
-    }
-
-    /// Of what was begun, that counts which the history says nothing of.
-    fn new(applied: Vec<Applied>, mut begun: Vec<Begun>) -> Self {
+        // That counts which the history says nothing of.
         begun.retain(|begun| begun.is_undo == applied.iter().any(|it| it.version == begun.version));
-        Self { applied, begun }
+        Ok(Self { applied, begun })
     }
 }

@@ -3,9 +3,10 @@
 use foundation::database::{Connection, Database, DatabaseError};
 
 use crate::history::{self, Applied, JournalEntry};
+use crate::own::Asked;
 use crate::plan::Plan;
 use crate::progress::Begun;
-use crate::records::{Asked, Records};
+use crate::records::Records;
 use crate::source::{Catalog, Version};
 
 /// The schema in front of a release.

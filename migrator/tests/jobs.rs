@@ -6,7 +6,8 @@ mod support;
 use foundation::database::{Backend, Connection, Statement};
 use foundation::on_both_databases;
 use foundation::testing::cluster::PrivateCluster;
-use foundation::testing::{TestDatabase, maintenance, unique_name};
+use foundation::testing::{TestDatabase, database_settings, maintenance, unique_name};
+use migrator::schema::{self, SchemaState};
 use serde_json::Value;
 use support::{Run, embedded_versions, migrator_command, migrator_with, newest};
 use tokio::io::AsyncBufReadExt as _;
@@ -88,6 +89,53 @@ async fn everything_is_in_one_schema() {
     migrator_with(&database, &both, &["up"]).await.ends(0);
     migrator_with(&database, &[("DATABASE_SCHEMA", "team_2")], &["down", "--to", "0"]).await.ends(0);
     migrator_with(&database, &[], &["check", "--schema", "Team-1"]).await.ends(0);
+}
+
+/// The tables of another service are found behind those of this one, and are no history of it: neither where they
+/// may be read nor where they may not.
+#[tokio::test]
+async fn what_lies_further_on_in_the_search_path_is_anothers() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let password = [("ADMIN_PASSWORD", "a password of the test")];
+    migrator_with(&database, &password, &["up"]).await.ends(0);
+    let mut connection = database.connect().await;
+    let history = support::versions(&mut connection).await;
+    let (reader, stranger) = (unique_name("reader"), unique_name("stranger"));
+    for (role, rights) in [(&reader, "SELECT"), (&stranger, "")] {
+        let mut sql = format!(
+            "CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'secret'; CREATE SCHEMA {role} AUTHORIZATION {role}; ALTER ROLE {role} SET search_path = {role}, public;"
+        );
+        if !rights.is_empty() {
+            sql.push_str(&format!("GRANT {rights} ON ALL TABLES IN SCHEMA public TO {role}"));
+        }
+        connection.batch(&sql).await.unwrap();
+        let host = database.address.rsplit_once('@').unwrap().1;
+        let address = format!("postgresql://{role}:secret@{host}");
+        let second = [password[0], ("DATABASE_URL", &address)];
+        let run = async |arguments: &[&str]| migrator_with(&database, &second, arguments).await;
+        let status = run(&["status", "--format", "json"]).await.ends(0).json();
+        assert_eq!(status["pending"], embedded_versions().len(), "{role}");
+        run(&["history"]).await.ends(0);
+        run(&["plan", "--check"]).await.ends(73);
+        run(&["check"]).await.ends(73);
+        run(&["wait", "--timeout", "0s"]).await.ends(75).says(&["no migration is applied yet"]);
+        run(&["down"]).await.ends(0);
+        // Somebody who asks before, and goes on to ask.
+        let url = address.parse().unwrap();
+        let mut early = Connection::open(&url, &database_settings([]), "test").await.unwrap();
+        assert_eq!(schema::inspect(&mut early).await.unwrap().state, SchemaState::Unmigrated, "{role}");
+        let up = run(&["up", "--format", "json"]).await.ends(0).json();
+        assert_eq!(up["applied"].as_array().unwrap().len(), embedded_versions().len(), "{role}");
+        assert_eq!(up["admin"], "admin", "it has an administrator of its own");
+        assert_eq!(schema::inspect(&mut early).await.unwrap().state, SchemaState::Current, "{role}");
+        drop(early);
+        for command in [&["up"][..], &["check"], &["wait", "--timeout", "0s"], &["down", "--to", "0"]] {
+            run(command).await.ends(0);
+        }
+        assert_eq!(support::versions(&mut connection).await, history, "the first one is as it was");
+        connection.batch(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
+    }
+    migrator_with(&database, &[], &["check"]).await.ends(0);
 }
 
 #[tokio::test]

@@ -44,7 +44,8 @@ impl<'a> Asked<'a> {
             text().contains("disconnection")
         })
         .await;
-        let text = text();
+        // A statement of several lines goes on behind tabs.
+        let text = text().replace("\n\t", " ");
         let lines = text.lines().filter(|it| it.contains("execute ") || it.contains("statement: "));
         lines.map(str::to_owned).collect()
     }

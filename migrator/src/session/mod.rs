@@ -124,10 +124,14 @@ impl Session {
         self.lock_alone().await?;
         let dialect = self.dialect();
         // That they are there already is no news: PostgreSQL would send a notice of it each time.
-        let quiet =
-            if dialect == Dialect::Postgres { "SET LOCAL client_min_messages = warning;\n" } else { "" };
+        // And what was asked before may have found the tables of another migrator, further on in the search path:
+        // unless its plans are thrown away, PostgreSQL goes on to look there.
+        let (quiet, afresh) = match dialect {
+            Dialect::Postgres => ("SET LOCAL client_min_messages = warning;\n", ";\nDISCARD PLANS"),
+            Dialect::Sqlite => ("", ""),
+        };
         let tables = format!(
-            "{quiet}{};\n{};\n{}",
+            "{quiet}{};\n{};\n{}{afresh}",
             bookkeeping::history_table_sql(dialect),
             bookkeeping::journal_table_sql(dialect),
             bookkeeping::structure_table_sql(dialect)
