@@ -123,15 +123,21 @@ impl Migrator {
             (Some(_), Some(undo)) => undo.file_name.clone(),
             _ => format!("{}{version}__{name}.sql", if is_undo { 'D' } else { 'V' }),
         };
-        let no_transaction = read.is_some() && !in_transaction;
-        let source = Source { file: &file, text: sql, dialect, is_undo, no_transaction };
+        let findings = match self.catalog.get(version) {
+            Some(migration) if !is_undo => lint::lint_migration(&file, dialect, migration, &Rules::default()),
+            _ => {
+                let no_transaction = read.is_some() && !in_transaction;
+                let source = Source { file: &file, text: sql, dialect, is_undo, no_transaction };
+                lint::lint(&source, &Rules::default())
+            }
+        };
         PlannedMigration {
             version,
             name: name.to_owned(),
             in_transaction,
             sql: sql.to_owned(),
             statements: locks::statements(dialect, sql, in_transaction),
-            findings: lint::lint(&source, &Rules::default()),
+            findings,
         }
     }
 
