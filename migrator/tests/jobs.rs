@@ -3,9 +3,12 @@
 
 mod support;
 
+use std::time::Duration;
+
 use foundation::database::{Backend, Connection, Statement};
 use foundation::on_both_databases;
 use foundation::testing::cluster::PrivateCluster;
+use foundation::testing::eventually;
 use foundation::testing::{TestDatabase, database_settings, maintenance, unique_name};
 use migrator::schema::{self, SchemaState};
 use serde_json::Value;
@@ -186,4 +189,58 @@ async fn it_goes_on_at_the_next_primary() {
     let mut connection =
         Connection::open(&url, &foundation::testing::database_settings([]), "test").await.unwrap();
     assert_eq!(support::versions(&mut connection).await.len(), embedded_versions().len());
+}
+
+/// Whichever host is named first, what is written is written to the primary. A standby alone may be the primary in a
+/// moment, so a job tries again.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_hosts_the_primary_is_written() {
+    let primary = PrivateCluster::start();
+    let standby = primary.standby();
+    let database = TestDatabase::missing(Backend::Postgres);
+    let at = |name: &str, hosts: &[&PrivateCluster]| {
+        let hosts: Vec<String> = hosts.iter().map(|it| format!("127.0.0.1:{}", it.port())).collect();
+        let user = primary.address.rsplit_once('@').unwrap().0;
+        format!("{user}@{}/{name}", hosts.join(","))
+    };
+    let run = async |address: &str, arguments: &[&str]| {
+        let mut command = migrator_command(&database, arguments);
+        command.env("DATABASE_URL", address).env("ADMIN_PASSWORD", "a password of the test");
+        command.env("MIGRATOR_WAIT_TIMEOUT", "1s");
+        Run::of(command).await
+    };
+    let (alone, both) = (at("postgres", &[&standby]), at("postgres", &[&standby, &primary]));
+    let missing = at("missing", &[&standby]);
+    for (address, arguments) in [
+        (&alone, &["up"][..]),
+        (&alone, &["stamp", "1"]),
+        (&alone, &["up", "--schema", "new"]),
+        (&missing, &["up"]),
+    ] {
+        run(address, arguments)
+            .await
+            .ends(69)
+            .says(&["this is a standby", "target_session_attrs=read-write"]);
+    }
+    run(&at("postgres", &[&standby, &standby]), &["up"]).await.ends(69);
+    for arguments in [
+        &["up"][..],
+        &["down", "--to", "0"],
+        &["stamp", "1"],
+        &["stamp", "0"],
+        &["rehearse"],
+        &["reset", "--yes"],
+        &["up", "--schema", "new"],
+    ] {
+        run(&both, arguments).await.ends(0);
+    }
+    run(&at("made", &[&standby, &primary]), &["up"]).await.ends(0);
+    // Whoever only looks may look at a standby, once it has got there.
+    eventually(Duration::from_secs(20), "the standby follows", async || {
+        run(&alone, &["wait", "--timeout", "0s"]).await.code == 0
+    })
+    .await;
+    assert_eq!(run(&alone, &["status", "--format", "json"]).await.ends(0).json()["pending"], 0);
+    run(&alone, &["up"]).await.ends(0);
+    run(&alone, &["down"]).await.ends(69).says(&["this is a standby"]);
 }

@@ -4,6 +4,7 @@ mod attempt;
 mod blockers;
 mod change;
 mod context;
+mod place;
 mod postgres;
 mod sqlite;
 pub(crate) mod trial;
@@ -55,17 +56,20 @@ impl Tally {
 }
 
 impl Session {
-    /// Connects. Makes the database when it is missing and `create` says so.
+    /// Connects. Makes the database and its schema when they are missing and `create` says so, and refuses otherwise.
     pub(crate) async fn open(context: &Context, create: bool) -> Result<Self, MigratorError> {
         let mut session = Self::open_without_schema(context, create).await?;
         if create {
-            postgres::ensure_schema(context, &mut session.connection).await?;
+            place::ensure_schema(context, &mut session.connection).await?;
+        } else {
+            place::require_schema(context, &mut session.connection).await?;
         }
         Ok(session)
     }
 
     /// The same, for what brings the schema of PostgreSQL that the settings name along.
     pub(crate) async fn open_without_schema(context: &Context, create: bool) -> Result<Self, MigratorError> {
+        let context = &context.for_writing();
         let wait = context.settings.wait_timeout;
         if !create {
             context.require_file()?;
@@ -74,7 +78,7 @@ impl Session {
             Err(MigratorError::Database(error))
                 if error.kind() == DatabaseErrorKind::MissingDatabase && create =>
             {
-                postgres::create_database(context, error).await?;
+                place::create_database(context, error).await?;
                 context.connect(wait).await?
             }
             connected => connected?,
