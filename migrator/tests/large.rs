@@ -61,6 +61,7 @@ async fn nothing_to_do_is_one_question() {
             "ALTER SYSTEM SET log_statement = 'all'",
             "ALTER SYSTEM SET log_disconnections = on",
             "SELECT pg_reload_conf()",
+            "CREATE SCHEMA large",
         ])
         .await;
     let folder = tempfile::tempdir().unwrap();

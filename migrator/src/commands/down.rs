@@ -42,6 +42,11 @@ impl Migrator {
 
     async fn down(&self, down: Down) -> Result<DownReport, MigratorError> {
         let mut session = Session::open(&self.context, false).await?;
+        // Where nothing was ever done, which may be the wrong database, nothing is made either.
+        let Records { applied, begun } = Records::read(session.connection()).await?;
+        if applied.is_empty() && begun.is_empty() && undone(&applied, down)?.is_empty() {
+            return Ok(DownReport::new(&self.context.url));
+        }
         session.lock().await?;
         let Records { applied, begun } = Records::read(session.connection()).await?;
         nothing_in_part(&begun)?;
