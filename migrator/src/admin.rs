@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::error::MigratorError;
+use crate::own::{Asked, Question, question};
 use crate::session::{Change, Guard, Work};
 use crate::settings::AdminSettings;
 
@@ -26,9 +27,8 @@ const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-const EXISTS: Statement = Statement::read(
-    "users",
-    "SELECT 1 AS one FROM users WHERE is_admin AND is_active AND NOT is_blocked AND user_type <> 'eve_sso' LIMIT 1",
+const EXISTS: Question = question!("users":
+    "SELECT 1 AS one FROM users AS u WHERE is_admin AND is_active AND NOT is_blocked AND user_type <> 'eve_sso' AND" own "u" of "users" "LIMIT 1"
 );
 
 const INSERT: Statement = Statement::write(
@@ -72,9 +72,8 @@ impl Account {
 /// # Errors
 /// What the database says.
 pub async fn exists(connection: &mut Connection) -> Result<bool, DatabaseError> {
-    match connection.query_optional(&EXISTS, &[]).await {
-        Ok(row) => Ok(row.is_some()),
-        Err(error) if error.kind() == DatabaseErrorKind::UndefinedTable => Ok(false),
+    match Asked::Connection(&mut *connection).own_rows(&EXISTS, &[]).await {
+        Ok(rows) => Ok(rows.is_some_and(|rows| !rows.is_empty())),
         // A table of that name without our columns: a schema from before the users of this release.
         Err(error)
             if connection.backend() == Backend::Sqlite && error.to_string().contains("no such column") =>

@@ -3,6 +3,7 @@
 use foundation::database::{Backend, Connection, DatabaseError, Statement, Value};
 
 use crate::history::Applied;
+use crate::own::{Asked, Question, question};
 use crate::source::{Migration, Version};
 
 const CORRECT: Statement = Statement::write(
@@ -18,16 +19,15 @@ const FORGET: Statement = Statement::write(
     "DELETE FROM refinery_schema_history WHERE version = $1 AND coalesce(checksum, '') = $2",
 );
 
-const APPLIED_SQL: Statement = Statement::read(
-    "migrator_journal",
-    "SELECT sql FROM migrator_journal WHERE version = $1 AND checksum = $2 AND statement IS NULL AND error IS NULL
-       AND outcome <> 'undone' AND sql IS NOT NULL ORDER BY id DESC LIMIT 1",
+const APPLIED_SQL: Question = question!("migrator_journal":
+    "SELECT sql FROM migrator_journal AS j WHERE version = $1 AND checksum = $2 AND statement IS NULL AND error IS NULL
+       AND outcome <> 'undone' AND sql IS NOT NULL AND" own "j" of "migrator_journal" "ORDER BY id DESC LIMIT 1"
 );
 
 /// Whether the journal has what migrators keep by now.
 const KEEPS_SQL_ON_POSTGRES: Statement = Statement::write(
     "pg_attribute",
-    "SELECT 1 AS it FROM pg_attribute WHERE attrelid = to_regclass('migrator_journal') AND attname = 'sql' AND NOT attisdropped",
+    "SELECT 1 AS it FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(current_schema()) || '.migrator_journal') AND attname = 'sql' AND NOT attisdropped",
 );
 const KEEPS_SQL_ON_SQLITE: Statement = Statement::write(
     "pragma_table_info",
@@ -49,9 +49,9 @@ pub(crate) async fn applied_sql(
     applied: &Applied,
 ) -> Result<Option<String>, DatabaseError> {
     let values = [applied.version.into(), applied.checksum.as_str().into()];
-    match connection.query_optional(&APPLIED_SQL, &values).await {
-        Ok(row) => row.map(|row| row.get("sql")).transpose(),
-        // A journal that an older migrator made, or none.
+    match Asked::Connection(connection).own_rows(&APPLIED_SQL, &values).await {
+        Ok(rows) => rows.unwrap_or_default().first().map(|row| row.get("sql")).transpose(),
+        // A journal that an older migrator made.
         Err(_) if !journal_keeps_sql(connection).await? => Ok(None),
         Err(error) => Err(error),
     }

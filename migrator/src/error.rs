@@ -43,6 +43,8 @@ pub enum MigratorError {
     },
     /// A pooler between this program and PostgreSQL gives each transaction another session.
     Pooler,
+    /// The server only follows another one, and takes no writes.
+    Standby,
     /// Something that only a person can mend in the settings.
     Settings(String),
     /// The command asks for something that there is not, or the confirmation was refused.
@@ -96,7 +98,8 @@ impl MigratorError {
             Self::Schema(_) => Exit::Schema,
             Self::Locked { .. } | Self::Stopped | Self::TimedOut(_) => Exit::Interrupted,
             Self::Pooler | Self::Settings(_) | Self::Backup(_) | Self::File(..) => Exit::Configuration,
-            Self::BackupFailed { unreachable: true, .. } => Exit::Unavailable,
+            // While another one takes over, the address may lead to it for a moment.
+            Self::Standby | Self::BackupFailed { unreachable: true, .. } => Exit::Unavailable,
             Self::BackupFailed { .. } => Exit::Interrupted,
             Self::Usage(_) => Exit::Usage,
         }
@@ -134,6 +137,9 @@ impl fmt::Display for MigratorError {
             }
             Self::Pooler => formatter.write_str(
                 "a transaction pooler such as pgbouncer stands between the migrator and PostgreSQL, so its lock cannot be trusted; let DATABASE_URL of the migrator name the server itself",
+            ),
+            Self::Standby => formatter.write_str(
+                "this is a standby, which takes no writes; let DATABASE_URL name the primary, or all hosts with target_session_attrs=read-write",
             ),
             Self::Settings(sentence) | Self::Usage(sentence) | Self::Backup(sentence) => formatter.write_str(sentence),
             Self::BackupFailed { what, .. } => formatter.write_str(what),

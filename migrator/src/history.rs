@@ -4,17 +4,18 @@
 
 use std::hash::{Hash, Hasher};
 
-use foundation::database::{Connection, Database, DatabaseError, DatabaseErrorKind, Row, Statement, Value};
+use foundation::database::{Connection, DatabaseError, Row, Statement, Value};
 use serde::Serialize;
 use siphasher::sip::SipHasher13;
 use time::OffsetDateTime;
 
+use crate::own::{Asked, Question, question};
 use crate::source::{Migration, Version};
 
 /// With a cast, so that a statement that was prepared before the versions were widened stays valid.
-const READ_HISTORY: Statement = Statement::read(
-    "refinery_schema_history",
-    "SELECT CAST(version AS BIGINT) AS version, name, applied_on, checksum FROM refinery_schema_history ORDER BY version",
+const READ_HISTORY: Question = question!("refinery_schema_history":
+    "SELECT CAST(h.version AS BIGINT) AS version, h.name, h.applied_on, h.checksum
+     FROM refinery_schema_history AS h WHERE" own "h" of "refinery_schema_history" "ORDER BY h.version"
 );
 const IS_IN_HISTORY: Statement = Statement::write(
     "refinery_schema_history",
@@ -26,9 +27,9 @@ const REMEMBER: Statement = Statement::write(
     "refinery_schema_history",
     "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) VALUES ($1, $2, $3, $4)",
 );
-const READ_JOURNAL: Statement = Statement::read(
-    "migrator_journal",
-    "SELECT version, name, statement, action, outcome, started_at, finished_at, compatible_from, undo_sql, migrator_version, error FROM migrator_journal ORDER BY id",
+const READ_JOURNAL: Question = question!("migrator_journal":
+    "SELECT version, name, statement, action, outcome, started_at, finished_at, compatible_from, undo_sql, migrator_version, error
+     FROM migrator_journal AS j WHERE" own "j" of "migrator_journal" "ORDER BY id"
 );
 const WRITE_JOURNAL: Statement = Statement::write(
     "migrator_journal",
@@ -50,7 +51,7 @@ pub struct Applied {
 }
 
 impl Applied {
-    fn from_row(row: &Row) -> Result<Self, DatabaseError> {
+    pub(crate) fn from_row(row: &Row) -> Result<Self, DatabaseError> {
         let applied_on: Option<String> = row.get("applied_on")?;
         let parse =
             |text: String| OffsetDateTime::parse(&text, &time::format_description::well_known::Rfc3339).ok();
@@ -107,23 +108,12 @@ fn narrow_checksum(name: &str, version: Version, sql: &str) -> Option<u64> {
 /// # Errors
 /// What the database says; that the table is missing is no error.
 pub async fn read(connection: &mut Connection) -> Result<Option<Vec<Applied>>, DatabaseError> {
-    applied(connection.query(&READ_HISTORY, &[]).await)
+    ask(&mut Asked::Connection(connection)).await
 }
 
-/// The same, through a pool.
-///
-/// # Errors
-/// As [`read`].
-pub async fn read_through(database: &Database) -> Result<Option<Vec<Applied>>, DatabaseError> {
-    applied(database.query(&READ_HISTORY, &[]).await)
-}
-
-fn applied(answer: Result<Vec<Row>, DatabaseError>) -> Result<Option<Vec<Applied>>, DatabaseError> {
-    match answer {
-        Ok(rows) => rows.iter().map(Applied::from_row).collect::<Result<_, _>>().map(Some),
-        Err(error) if error.kind() == DatabaseErrorKind::UndefinedTable => Ok(None),
-        Err(error) => Err(explain_missing_rights(error, "refinery_schema_history")),
-    }
+pub(crate) async fn ask(asked: &mut Asked<'_>) -> Result<Option<Vec<Applied>>, DatabaseError> {
+    let rows = asked.own_rows(&READ_HISTORY, &[]).await?;
+    rows.map(|rows| rows.iter().map(Applied::from_row).collect()).transpose()
 }
 
 /// Whether the version is applied, asked inside of a transaction that goes on to change that.
@@ -315,31 +305,10 @@ pub(crate) fn last_applied(journal: &[JournalEntry], version: Version) -> Option
 /// # Errors
 /// What the database says; that the table is missing is no error.
 pub async fn read_journal(connection: &mut Connection) -> Result<Vec<JournalEntry>, DatabaseError> {
-    entries(connection.query(&READ_JOURNAL, &[]).await)
+    ask_journal(&mut Asked::Connection(connection)).await
 }
 
-/// The same, through a pool.
-///
-/// # Errors
-/// As [`read_journal`].
-pub async fn read_journal_through(database: &Database) -> Result<Vec<JournalEntry>, DatabaseError> {
-    entries(database.query(&READ_JOURNAL, &[]).await)
-}
-
-fn entries(answer: Result<Vec<Row>, DatabaseError>) -> Result<Vec<JournalEntry>, DatabaseError> {
-    match answer {
-        Ok(rows) => rows.iter().map(JournalEntry::from_row).collect(),
-        Err(error) if error.kind() == DatabaseErrorKind::UndefinedTable => Ok(Vec::new()),
-        Err(error) => Err(explain_missing_rights(error, "migrator_journal")),
-    }
-}
-
-/// A role that may not read the history must not look like a schema that is behind.
-fn explain_missing_rights(error: DatabaseError, table: &str) -> DatabaseError {
-    if error.kind() == DatabaseErrorKind::InsufficientPrivilege {
-        return error.while_trying(format!(
-            "the role may not read {table}; run the migrator with MIGRATOR_GRANT_TO naming this role"
-        ));
-    }
-    error
+pub(crate) async fn ask_journal(asked: &mut Asked<'_>) -> Result<Vec<JournalEntry>, DatabaseError> {
+    let rows = asked.own_rows(&READ_JOURNAL, &[]).await?.unwrap_or_default();
+    rows.iter().map(JournalEntry::from_row).collect()
 }

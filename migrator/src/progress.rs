@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
-use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Statement, Value};
+use foundation::database::{Connection, DatabaseError, Row, Statement, Value};
 use siphasher::sip::SipHasher13;
 use time::OffsetDateTime;
 
-use crate::history::{Action, Applied};
+use crate::history::Action;
 use crate::source::Version;
 use crate::statements::Part;
 
@@ -19,14 +19,6 @@ const READ: Statement = Statement::write(
     "SELECT statement, outcome, checksum FROM migrator_journal WHERE version = $1 AND action = $2 AND statement IS NOT NULL
        AND id > (SELECT coalesce(max(id), 0) FROM migrator_journal WHERE version = $1 AND statement IS NULL AND outcome <> 'failed')
      ORDER BY id",
-);
-const BEGUN: Statement = Statement::write(
-    "migrator_journal",
-    "SELECT version, action, max(name) AS name, CAST(sum(CASE WHEN outcome = 'applied' THEN 1 ELSE 0 END) AS BIGINT) AS done,
-       CAST(count(*) AS BIGINT) AS begun
-     FROM migrator_journal AS j WHERE statement IS NOT NULL
-       AND id > (SELECT coalesce(max(id), 0) FROM migrator_journal WHERE version = j.version AND statement IS NULL AND outcome <> 'failed')
-     GROUP BY version, action ORDER BY version, action",
 );
 const INSERT: Statement = Statement::write(
     "migrator_journal",
@@ -102,6 +94,16 @@ pub(crate) struct Begun {
 }
 
 impl Begun {
+    pub(crate) fn from_row(row: &Row) -> Result<Self, DatabaseError> {
+        Ok(Self {
+            version: row.get("version")?,
+            name: row.get::<Option<String>>("name")?.unwrap_or_default(),
+            is_undo: row.get::<String>("action")? == Action::Down.word(),
+            done: row.get("done")?,
+            begun: row.get("begun")?,
+        })
+    }
+
     /// What it is, and the ways out.
     pub(crate) fn reason(&self) -> String {
         let Self { version, name, done, begun, .. } = self;
@@ -115,27 +117,6 @@ impl Begun {
             begun - done
         )
     }
-}
-
-/// The files of which a part is done, those that apply and are not applied, and those that take back what is.
-pub(crate) async fn begun(
-    connection: &mut Connection,
-    applied: &[Applied],
-) -> Result<Vec<Begun>, DatabaseError> {
-    let rows = match connection.query(&BEGUN, &[]).await {
-        Err(error) if error.kind() == DatabaseErrorKind::UndefinedTable => return Ok(Vec::new()),
-        rows => rows?,
-    };
-    let mut found = Vec::new();
-    for row in rows {
-        let version = row.get("version")?;
-        let is_undo = row.get::<String>("action")? == Action::Down.word();
-        if is_undo == applied.iter().any(|it| it.version == version) {
-            let name = row.get::<Option<String>>("name")?.unwrap_or_default();
-            found.push(Begun { version, name, is_undo, done: row.get("done")?, begun: row.get("begun")? });
-        }
-    }
-    Ok(found)
 }
 
 pub(crate) async fn is_finished(

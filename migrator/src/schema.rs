@@ -3,7 +3,10 @@
 use foundation::database::{Connection, Database, DatabaseError};
 
 use crate::history::{self, Applied, JournalEntry};
+use crate::own::Asked;
 use crate::plan::Plan;
+use crate::progress::Begun;
+use crate::records::Records;
 use crate::source::{Catalog, Version};
 
 /// The schema in front of a release.
@@ -33,6 +36,8 @@ pub enum SchemaState {
     Divergent(Vec<String>),
     /// A newer release changed the schema so that this one cannot run on it; the reason in words.
     TooNew(String),
+    /// A migration that this release relies on is taken back in part; the reasons in words.
+    Unfinished(Vec<String>),
 }
 
 impl SchemaReport {
@@ -49,6 +54,7 @@ impl SchemaReport {
             )),
             SchemaState::Divergent(reasons) => Some(format!("the schema diverges: {}", reasons.join("; "))),
             SchemaState::TooNew(reason) => Some(reason.clone()),
+            SchemaState::Unfinished(reasons) => Some(reasons.join("; ")),
         }
     }
 }
@@ -78,13 +84,7 @@ pub(crate) async fn inspect_as(
     catalog: &Catalog,
     out_of_order: bool,
 ) -> Result<SchemaReport, DatabaseError> {
-    let applied = history::read(connection).await?.unwrap_or_default();
-    let mut plan = Plan::new(catalog, &applied);
-    if out_of_order {
-        plan = plan.out_of_order();
-    }
-    let journal = if plan.newer.is_empty() { Vec::new() } else { history::read_journal(connection).await? };
-    Ok(report(catalog, &applied, &plan, &journal))
+    look(Asked::Connection(connection), catalog, out_of_order).await.map(|(report, _)| report)
 }
 
 /// Looks at the schema through a pool, and says what is applied too, in the order of versions.
@@ -93,19 +93,40 @@ pub(crate) async fn inspect_as(
 /// As [`inspect`].
 pub async fn inspect_through(database: &Database) -> Result<(SchemaReport, Vec<Applied>), DatabaseError> {
     let catalog = crate::source::embedded(database.backend().into());
-    let applied = history::read_through(database).await?.unwrap_or_default();
-    let plan = Plan::new(catalog, &applied);
-    let journal =
-        if plan.newer.is_empty() { Vec::new() } else { history::read_journal_through(database).await? };
-    let report = report(catalog, &applied, &plan, &journal);
+    look(Asked::Pool(database), catalog, false).await
+}
+
+async fn look(
+    mut asked: Asked<'_>,
+    catalog: &Catalog,
+    out_of_order: bool,
+) -> Result<(SchemaReport, Vec<Applied>), DatabaseError> {
+    let Records { applied, begun } = Records::ask(&mut asked).await?;
+    let mut plan = Plan::new(catalog, &applied);
+    if out_of_order {
+        plan = plan.out_of_order();
+    }
+    let journal = if plan.newer.is_empty() { Vec::new() } else { history::ask_journal(&mut asked).await? };
+    let report = report(catalog, &applied, &plan, &journal, &begun);
     Ok((report, applied))
 }
 
-fn report(catalog: &Catalog, applied: &[Applied], plan: &Plan, journal: &[JournalEntry]) -> SchemaReport {
+fn report(
+    catalog: &Catalog,
+    applied: &[Applied],
+    plan: &Plan,
+    journal: &[JournalEntry],
+    begun: &[Begun],
+) -> SchemaReport {
+    // What a newer release is taking back lies between two schemas that this one can run on.
+    let undone = begun.iter().filter(|it| it.is_undo && catalog.get(it.version).is_some());
+    let undone: Vec<String> = undone.map(Begun::reason).collect();
     let state = if !plan.conflicts.is_empty() {
         SchemaState::Divergent(plan.reasons())
     } else if let Some(reason) = plan.incompatibility(catalog, journal) {
         SchemaState::TooNew(reason)
+    } else if !undone.is_empty() {
+        SchemaState::Unfinished(undone)
     } else if plan.pending.is_empty() {
         SchemaState::Current
     } else if applied.is_empty() {

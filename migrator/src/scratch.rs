@@ -40,6 +40,7 @@ pub(crate) async fn with<T>(
         prepare(&mut connection).await?;
         return stoppable(&context, work(&mut connection)).await;
     };
+    let context = &context.for_writing();
     let mut home = home(context).await?;
     let (name, schema) = create(context, &mut home).await?;
     let worked = stoppable(context, async {

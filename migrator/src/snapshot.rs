@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::history::{self, Applied};
+use crate::own::{Asked, Question, question};
 use crate::session::Session;
 use crate::source::Version;
 use crate::structure::Structure;
 
-const READ: Statement = Statement::read(
-    "migrator_structure",
-    "SELECT version, migrations, structure, recorded_at FROM migrator_structure",
+const READ: Question = question!("migrator_structure":
+    "SELECT version, migrations, structure, recorded_at FROM migrator_structure AS s WHERE" own "s" of "migrator_structure"
 );
 const FORGET: Statement = Statement::write("migrator_structure", "DELETE FROM migrator_structure");
 const FOLLOW: Statement = Statement::write(
@@ -117,12 +117,8 @@ pub(crate) async fn read(
     connection: &mut Connection,
     applied: &[Applied],
 ) -> Result<Option<Snapshot>, DatabaseError> {
-    let row = match connection.query_optional(&READ, &[]).await {
-        Ok(Some(row)) => row,
-        Ok(None) => return Ok(None),
-        Err(error) if error.kind() == DatabaseErrorKind::UndefinedTable => return Ok(None),
-        Err(error) => return Err(error),
-    };
+    let rows = Asked::Connection(connection).own_rows(&READ, &[]).await?.unwrap_or_default();
+    let Some(row) = rows.into_iter().next() else { return Ok(None) };
     if (row.get("version")?, row.get("migrations")?) != mark(applied) {
         return Ok(None);
     }

@@ -3,9 +3,11 @@
 
 mod support;
 
+use foundation::database::Backend;
 use foundation::on_both_databases;
+use foundation::testing::TestDatabase;
 use support::{
-    count, each_up, embedded_versions, has_table, journal, migrator, migrator_with, newest, versions,
+    backend, count, each_up, embedded_versions, has_table, journal, migrator, migrator_with, newest, versions,
 };
 
 on_both_databases! {
@@ -107,6 +109,29 @@ on_both_databases! {
         );
     }
 
+    /// A database, file or schema that is missing was perhaps misspelt: only what fills it makes it.
+    async fn what_is_missing_is_not_made_by_looking_at_it(database: TestDatabase) {
+        let missing = TestDatabase::missing(backend(&database));
+        let writes = [&["stamp", "2"][..], &["down"], &["repair", "--yes"], &["import-history"]];
+        let looks = [&["status"][..], &["history"], &["check"], &["dump"]];
+        for arguments in writes.into_iter().chain(looks) {
+            migrator(&missing, arguments).await.ends(78);
+        }
+        if backend(&database) == Backend::Sqlite {
+            migrator(&missing, &["stamp", "2"]).await.ends(78).says(&["there is no file", "`migrator up` makes it"]);
+            assert!(std::fs::read_dir(missing.folder.path()).unwrap().next().is_none(), "no file was made");
+        } else {
+            for arguments in [&["stamp", "2"][..], &["down"]] {
+                let nowhere = migrator_with(&database, &[("DATABASE_SCHEMA", "nowhere")], arguments).await.ends(78);
+                nowhere.says(&["there is no schema nowhere", "`migrator up` makes it"]);
+            }
+        }
+        // There is nothing to take back, and nothing is made for that either.
+        migrator(&database, &["down"]).await.ends(0);
+        let mut connection = database.connect().await;
+        assert!(!has_table(&mut connection, "refinery_schema_history").await);
+    }
+
     /// A stamp says what is there without running anything.
     async fn stamp_runs_nothing(database: TestDatabase) {
         let stamped = migrator(&database, &["stamp", "1"]).await.ends(0);
@@ -157,7 +182,7 @@ on_both_databases! {
 /// A run that could not bring the database back deletes nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reset_checks_the_settings_first() {
-    let database = foundation::testing::TestDatabase::new(foundation::database::Backend::Postgres).await;
+    let database = TestDatabase::new(Backend::Postgres).await;
     migrator(&database, &["up"]).await.ends(0);
     let known = ["reset", "--yes", "--i-know-this-deletes-everything"];
     let production = [("BEDPLATE_ENV", "production")];
@@ -170,7 +195,7 @@ async fn reset_checks_the_settings_first() {
 /// The files lie where the build looks for them.
 #[tokio::test]
 async fn new_writes_four_files() {
-    let database = foundation::testing::TestDatabase::missing(foundation::database::Backend::Sqlite);
+    let database = TestDatabase::missing(Backend::Sqlite);
     let folder = database.folder.path();
     std::fs::create_dir_all(folder.join("here/migrations")).unwrap();
     let arguments = ["new", "Add colour", "--folder", "here", "--format", "json"];

@@ -41,6 +41,16 @@ on_both_databases! {
         refused("schema", &[("1_a.sql", ONE), ("schema.sql", TWO)], 65, &["schema.sql: is named like no migration"]).await;
         refused("high", &[("20191100000001000000_a.sql", ONE)], 65, &["is above 9223372036854775807"]).await;
         refused("instruction", &[("1_a.sql", "-- migrator: sideways\nSELECT 1;")], 65, &["1_a.sql:1: unknown instruction"]).await;
+        for (name, up, down) in [("dbmate", "-- migrate:up", "-- migrate:down"), ("goose", "-- +goose Up", "-- +goose Down")] {
+            for (what, text, said) in [
+                ("above", format!("-- why\n-- migrator: sideways\n{up}\n{ONE}"), "1_a.sql:2: unknown instruction"),
+                ("twice", format!("-- migrator: irreversible a\n{up}\n-- migrator: irreversible b\n{ONE}"), "1_a.sql:3: irreversible is given twice"),
+                ("below", format!("{up}\n{ONE}{down}\n-- migrator: sideways\nDROP TABLE one;"), "1_a.sql:4: unknown instruction"),
+                ("undo", format!("{up}\n{ONE}{down}\n-- migrator: irreversible a\nDROP TABLE one;"), "stands at the head of the migration"),
+            ] {
+                refused(&format!("{name}_{what}"), &[("1_a.sql", &text)], 65, &[said]).await;
+            }
+        }
         let own = if backend(&database) == Backend::Postgres { "postgres" } else { "sqlite" };
         let in_own = format!("{own}/1_a.sql");
         refused("above_own", &[(&in_own, ONE), ("2_b.sql", TWO)], 65, &["2_b.sql: is not read, because", own]).await;

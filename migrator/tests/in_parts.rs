@@ -3,10 +3,14 @@
 
 mod support;
 
+use std::time::Duration;
+
 use foundation::database::Backend;
 use foundation::exit::Exit;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
+use migrator::Awaited;
+use migrator::schema::{self, SchemaState};
 use support::{backend, count, has_table, library, number, texts, versions};
 
 const ACCOUNT: (&str, &str) = (
@@ -120,13 +124,19 @@ on_both_databases! {
         let error = release.down_steps(1).await.expect_err("it stands on version 1");
         assert_eq!(error.exit(), Exit::Schema);
         assert!(told(&error.to_string()), "{error}");
+        let error = release.plan_down_steps(1).await.expect_err("`down` refuses");
+        assert!(told(&error.to_string()), "{error}");
+        assert_eq!(release.plan_up(None).await.unwrap().migrations.len(), 1, "`up` goes on there");
         let mut connection = database.connect().await;
         assert!(has_table(&mut connection, "one").await);
 
         // Its file is gone, and another one would do the same again.
         let other = [files(broken)[0], files(broken)[1], ("V3__more", "ALTER TABLE one ADD COLUMN a integer;"), ("D3__more", "ALTER TABLE one DROP COLUMN a;")];
-        let error = library(&database, &other).up(None).await.expect_err("version 2 is applied in part");
-        assert!(told(&error.to_string()), "{error}");
+        let other = library(&database, &other);
+        for error in [other.up(None).await.map(drop), other.plan_up(None).await.map(drop)] {
+            let error = error.expect_err("version 2 is applied in part");
+            assert!(told(&error.to_string()), "{error}");
+        }
 
         let release = library(&database, &files(mended));
         release.up(None).await.unwrap();
@@ -146,15 +156,33 @@ on_both_databases! {
         library(&database, &files).up(None).await.unwrap();
         let mut connection = database.connect().await;
         connection.batch("ALTER TABLE two RENAME TO three").await.unwrap();
-        library(&database, &files).down_steps(1).await.expect_err("there is no table two");
+        let release = library(&database, &files);
+        release.down_steps(1).await.expect_err("there is no table two");
+
+        // Nothing is pending, and yet the schema is not there.
+        let told = |said: &str| said.contains("V1__one was taken back in part") && said.contains("`migrator down`");
+        for refused in [release.up(None).await.map(drop), release.plan_up(None).await.map(drop)] {
+            let error = refused.expect_err("the undo has begun");
+            assert_eq!(error.exit(), Exit::Schema);
+            assert!(told(&error.to_string()), "{error}");
+        }
+        let report = schema::inspect_with(&mut connection, release.catalog()).await.unwrap();
+        assert!(matches!(report.state, SchemaState::Unfinished(_)), "{report:?}");
+        assert!(told(&report.refusal().unwrap()), "{report:?}");
+        let error = release.wait(Awaited::Schema, Duration::ZERO).await.expect_err("it is not there");
+        assert_eq!(error.exit(), Exit::Interrupted);
+        assert!(told(&error.to_string()), "{error}");
+        assert_eq!(release.plan_down_steps(1).await.unwrap().migrations.len(), 1, "`down` goes on there");
 
         let more = [files[0], files[1], ("V2__more", "CREATE TABLE four (id integer);"), ("D2__more", "DROP TABLE four;")];
         let release = library(&database, &more);
         let status = release.status().await.unwrap();
         assert_eq!(status.migrations[0].state, "in part");
-        let error = release.up(None).await.expect_err("the undo has begun");
-        assert_eq!(error.exit(), Exit::Schema);
-        assert!(error.to_string().contains("V1__one was taken back in part") && error.to_string().contains("`migrator down`"), "{error}");
+        for refused in [release.up(None).await.map(drop), release.plan_up(None).await.map(drop)] {
+            let error = refused.expect_err("the undo has begun");
+            assert_eq!(error.exit(), Exit::Schema);
+            assert!(told(&error.to_string()), "{error}");
+        }
         assert!(!has_table(&mut connection, "four").await);
         connection.batch("ALTER TABLE three RENAME TO two").await.unwrap();
         release.down_steps(1).await.unwrap();

@@ -5,11 +5,14 @@ mod support;
 
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use foundation::database::{Backend, Connection, Statement};
 use foundation::on_both_databases;
 use foundation::testing::cluster::PrivateCluster;
-use foundation::testing::{TestDatabase, maintenance, unique_name};
+use foundation::testing::eventually;
+use foundation::testing::{TestDatabase, database_settings, maintenance, unique_name};
+use migrator::schema::{self, SchemaState};
 use serde_json::Value;
 use support::{Run, embedded_versions, migrator_command, migrator_with, newest};
 use tokio::io::AsyncBufReadExt as _;
@@ -197,6 +200,53 @@ async fn without_a_schema_to_work_in() {
     migrator_with(&database, &password, &["up", "--schema", "public"]).await.ends(0);
 }
 
+/// The tables of another service are found behind those of this one, and are no history of it: neither where they
+/// may be read nor where they may not.
+#[tokio::test]
+async fn what_lies_further_on_in_the_search_path_is_anothers() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let password = [("ADMIN_PASSWORD", "a password of the test")];
+    migrator_with(&database, &password, &["up"]).await.ends(0);
+    let mut connection = database.connect().await;
+    let history = support::versions(&mut connection).await;
+    let (reader, stranger) = (unique_name("reader"), unique_name("stranger"));
+    for (role, rights) in [(&reader, "SELECT"), (&stranger, "")] {
+        let mut sql = format!(
+            "CREATE ROLE {role} LOGIN CREATEDB PASSWORD 'secret'; CREATE SCHEMA {role} AUTHORIZATION {role}; ALTER ROLE {role} SET search_path = {role}, public;"
+        );
+        if !rights.is_empty() {
+            sql.push_str(&format!("GRANT {rights} ON ALL TABLES IN SCHEMA public TO {role}"));
+        }
+        connection.batch(&sql).await.unwrap();
+        let host = database.address.rsplit_once('@').unwrap().1;
+        let address = format!("postgresql://{role}:secret@{host}");
+        let second = [password[0], ("DATABASE_URL", &address)];
+        let run = async |arguments: &[&str]| migrator_with(&database, &second, arguments).await;
+        let status = run(&["status", "--format", "json"]).await.ends(0).json();
+        assert_eq!(status["pending"], embedded_versions().len(), "{role}");
+        run(&["history"]).await.ends(0);
+        run(&["plan", "--check"]).await.ends(73);
+        run(&["check"]).await.ends(73);
+        run(&["wait", "--timeout", "0s"]).await.ends(75).says(&["no migration is applied yet"]);
+        run(&["down"]).await.ends(0);
+        // Somebody who asks before, and goes on to ask.
+        let url = address.parse().unwrap();
+        let mut early = Connection::open(&url, &database_settings([]), "test").await.unwrap();
+        assert_eq!(schema::inspect(&mut early).await.unwrap().state, SchemaState::Unmigrated, "{role}");
+        let up = run(&["up", "--format", "json"]).await.ends(0).json();
+        assert_eq!(up["applied"].as_array().unwrap().len(), embedded_versions().len(), "{role}");
+        assert_eq!(up["admin"], "admin", "it has an administrator of its own");
+        assert_eq!(schema::inspect(&mut early).await.unwrap().state, SchemaState::Current, "{role}");
+        drop(early);
+        for command in [&["up"][..], &["check"], &["wait", "--timeout", "0s"], &["down", "--to", "0"]] {
+            run(command).await.ends(0);
+        }
+        assert_eq!(support::versions(&mut connection).await, history, "the first one is as it was");
+        connection.batch(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await.unwrap();
+    }
+    migrator_with(&database, &[], &["check"]).await.ends(0);
+}
+
 #[tokio::test]
 async fn a_name_that_no_schema_has_is_refused() {
     let database = TestDatabase::new(Backend::Postgres).await;
@@ -215,13 +265,8 @@ async fn a_name_that_no_schema_has_is_refused() {
 async fn it_goes_on_at_the_next_primary() {
     let (first, second) = (PrivateCluster::start(), PrivateCluster::start());
     let database = TestDatabase::missing(Backend::Postgres);
-    let mut holder = Connection::open(
-        &first.address.parse().unwrap(),
-        &foundation::testing::database_settings([]),
-        "test",
-    )
-    .await
-    .unwrap();
+    let mut holder =
+        Connection::open(&first.address.parse().unwrap(), &database_settings([]), "test").await.unwrap();
     holder.batch("SELECT pg_advisory_lock(x'626564706c617465'::bigint)").await.unwrap();
     let both = format!(
         "{}:{},127.0.0.1:{}/postgres",
@@ -242,7 +287,60 @@ async fn it_goes_on_at_the_next_primary() {
     assert_eq!(child.wait().await.unwrap().code(), Some(0), "{said}");
     assert!(said.contains("the server went away before the first migration"), "{said}");
     let url = second.address.parse().unwrap();
-    let mut connection =
-        Connection::open(&url, &foundation::testing::database_settings([]), "test").await.unwrap();
+    let mut connection = Connection::open(&url, &database_settings([]), "test").await.unwrap();
     assert_eq!(support::versions(&mut connection).await.len(), embedded_versions().len());
+}
+
+/// Whichever host is named first, what is written is written to the primary. A standby alone may be the primary in a
+/// moment, so a job tries again.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_hosts_the_primary_is_written() {
+    let primary = PrivateCluster::start();
+    let standby = primary.standby();
+    let database = TestDatabase::missing(Backend::Postgres);
+    let at = |name: &str, hosts: &[&PrivateCluster]| {
+        let hosts: Vec<String> = hosts.iter().map(|it| format!("127.0.0.1:{}", it.port())).collect();
+        let user = primary.address.rsplit_once('@').unwrap().0;
+        format!("{user}@{}/{name}", hosts.join(","))
+    };
+    let run = async |address: &str, arguments: &[&str]| {
+        let mut command = migrator_command(&database, arguments);
+        command.env("DATABASE_URL", address).env("ADMIN_PASSWORD", "a password of the test");
+        command.env("MIGRATOR_WAIT_TIMEOUT", "1s");
+        Run::of(command).await
+    };
+    let (alone, both) = (at("postgres", &[&standby]), at("postgres", &[&standby, &primary]));
+    let missing = at("missing", &[&standby]);
+    for (address, arguments) in [
+        (&alone, &["up"][..]),
+        (&alone, &["stamp", "1"]),
+        (&alone, &["up", "--schema", "new"]),
+        (&missing, &["up"]),
+    ] {
+        run(address, arguments)
+            .await
+            .ends(69)
+            .says(&["this is a standby", "target_session_attrs=read-write"]);
+    }
+    run(&at("postgres", &[&standby, &standby]), &["up"]).await.ends(69);
+    for arguments in [
+        &["up"][..],
+        &["down", "--to", "0"],
+        &["stamp", "1"],
+        &["stamp", "0"],
+        &["rehearse"],
+        &["reset", "--yes"],
+        &["up", "--schema", "new"],
+    ] {
+        run(&both, arguments).await.ends(0);
+    }
+    run(&at("made", &[&standby, &primary]), &["up"]).await.ends(0);
+    // Whoever only looks may look at a standby, once it has got there.
+    eventually(Duration::from_secs(20), "the standby follows", async || {
+        run(&alone, &["wait", "--timeout", "0s"]).await.code == 0
+    })
+    .await;
+    assert_eq!(run(&alone, &["status", "--format", "json"]).await.ends(0).json()["pending"], 0);
+    run(&alone, &["up"]).await.ends(0);
+    run(&alone, &["down"]).await.ends(69).says(&["this is a standby"]);
 }

@@ -44,7 +44,8 @@ impl<'a> Asked<'a> {
             text().contains("disconnection")
         })
         .await;
-        let text = text();
+        // A statement of several lines goes on behind tabs.
+        let text = text().replace("\n\t", " ");
         let lines = text.lines().filter(|it| it.contains("execute ") || it.contains("statement: "));
         lines.map(str::to_owned).collect()
     }
@@ -60,6 +61,7 @@ async fn nothing_to_do_is_one_question() {
             "ALTER SYSTEM SET log_statement = 'all'",
             "ALTER SYSTEM SET log_disconnections = on",
             "SELECT pg_reload_conf()",
+            "CREATE SCHEMA large",
         ])
         .await;
     let folder = tempfile::tempdir().unwrap();

@@ -134,6 +134,31 @@ on_both_databases! {
         is_refused(&chained, Exit::Schema, &["V4__new is not applied but the newer version 6 is"]).await;
     }
 
+    /// What `status` says about one of them works, because those in its way go on with it.
+    async fn a_row_moves_together_with_those_in_its_way(database: TestDatabase) {
+        let new = ("V2__new", "CREATE TABLE new (id bigint);");
+        for (wanted, moved) in [(2, vec![2, 3]), (3, vec![2, 3])] {
+            library(&database, &[ONE, TWO, THREE]).stamp(3).await.unwrap();
+            let chained = library(&database, &[ONE, new, ("V3__two", TWO.1), ("V4__three", THREE.1)]);
+            let problems = chained.status().await.unwrap().problems.join("\n");
+            assert!(problems.contains(&format!("`migrator repair {wanted}`")), "{problems}");
+            let report = repaired(&chained, &only(wanted)).await;
+            let mut versions: Vec<i64> = report.repairs.iter().map(|it| it.version).collect();
+            versions.sort_unstable();
+            assert_eq!(versions, moved, "{report:?}");
+            assert_eq!(names(&database).await, ["1 one", "3 two", "4 three"]);
+            is_refused(&chained, Exit::Schema, &["V2__new is not applied but the newer version 4 is"]).await;
+        }
+        // The other way round, and nothing that is in nobody's way.
+        library(&database, &[ONE, ("V3__two", TWO.1), ("V4__three", THREE.1)]).stamp(4).await.unwrap();
+        let back = library(&database, &[ONE, TWO, THREE]);
+        assert_eq!(repaired(&back, &only(4)).await.repairs.len(), 2);
+        assert_eq!(names(&database).await, ["1 one", "2 two", "3 three"]);
+        let back = library(&database, &[("V5__one", ONE.1), TWO, ("V7__three", THREE.1)]);
+        assert_eq!(repaired(&back, &only(3)).await.repairs.len(), 1);
+        assert_eq!(names(&database).await, ["1 one", "2 two", "7 three"]);
+    }
+
     /// Two migrations that had one number are not taken for each other unless somebody says so.
     async fn another_migration_of_that_number_is_asked_about(database: TestDatabase) {
         library(&database, &[ONE, TWO]).up(None).await.unwrap();

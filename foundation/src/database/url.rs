@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use tokio_postgres::config::TargetSessionAttrs;
+
 use crate::settings::{DatabaseSettings, Setting, percent_decode};
 
 /// How much of TLS is wanted, with the meanings that libpq gives the words.
@@ -99,6 +101,20 @@ impl DatabaseUrl {
         let mut other = self.clone();
         if let Self::Postgres(url) = &mut other {
             url.config.dbname(name);
+        }
+        other
+    }
+
+    /// The same, where of several hosts the one is taken that can be written, unless `target_session_attrs` says
+    /// which one it has to be.
+    #[must_use]
+    pub fn for_writing(&self) -> Self {
+        let mut other = self.clone();
+        if let Self::Postgres(url) = &mut other
+            && url.config.get_hosts().len() > 1
+            && url.config.get_target_session_attrs() == TargetSessionAttrs::Any
+        {
+            url.config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
         other
     }

@@ -14,7 +14,7 @@ use crate::source::Version;
 
 #[derive(Debug, Args)]
 pub(super) struct RepairArguments {
-    /// Only these. Without any: whatever has another checksum, name or version by now.
+    /// Only these, with those whose place in the history they take. Without any: whatever has another checksum, name or version by now.
     #[arg(value_name = "VERSION")]
     versions: Vec<Version>,
     /// Take a version that has no file out of the history. Can be repeated.

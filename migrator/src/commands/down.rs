@@ -3,11 +3,11 @@
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::Migrator;
+use super::{Migrator, nothing_in_part};
 use crate::error::MigratorError;
 use crate::history::{self, Action, Applied, Entry, JournalEntry};
 use crate::piecewise;
-use crate::progress::{self, Begun};
+use crate::records::Records;
 use crate::report::{AppliedNow, DownReport, Progress};
 use crate::session::{Change, Guard, Performed, Session, Work};
 use crate::snapshot;
@@ -42,14 +42,14 @@ impl Migrator {
 
     async fn down(&self, down: Down) -> Result<DownReport, MigratorError> {
         let mut session = Session::open(&self.context, false).await?;
-        session.lock().await?;
-        let applied = history::read(session.connection()).await?.unwrap_or_default();
-        let begun = progress::begun(session.connection(), &applied).await?;
-        // What it did stands on what would be taken from under it.
-        let reasons: Vec<String> = begun.iter().filter(|it| !it.is_undo).map(Begun::reason).collect();
-        if !reasons.is_empty() {
-            return Err(MigratorError::Schema(reasons));
+        // Where nothing was ever done, which may be the wrong database, nothing is made either.
+        let Records { applied, begun } = Records::read(session.connection()).await?;
+        if applied.is_empty() && begun.is_empty() && undone(&applied, down)?.is_empty() {
+            return Ok(DownReport::new(&self.context.url));
         }
+        session.lock().await?;
+        let Records { applied, begun } = Records::read(session.connection()).await?;
+        nothing_in_part(&begun)?;
         let journal = history::read_journal(session.connection()).await?;
         let undone = undone(&applied, down)?;
         let changes: Result<Vec<_>, String> = undone.iter().rev().map(|it| self.undo(it, &journal)).collect();

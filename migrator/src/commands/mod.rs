@@ -31,7 +31,8 @@ use foundation::entropy::Entropy;
 use crate::error::MigratorError;
 use crate::history::{self, Applied, JournalEntry};
 use crate::plan::Plan;
-use crate::progress;
+use crate::progress::Begun;
+use crate::records::Records;
 use crate::report::StatusReport;
 use crate::session::{Context, Session};
 use crate::settings::{AdminSettings, Settings};
@@ -126,11 +127,10 @@ impl Migrator {
     /// When the database cannot be read.
     pub async fn status(&self) -> Result<StatusReport, MigratorError> {
         let mut connection = self.existing().await?;
-        let applied = history::read(&mut connection).await?.unwrap_or_default();
+        let Records { applied, begun } = Records::read(&mut connection).await?;
         let plan = self.plan_of(&applied);
         let journal =
             if plan.newer.is_empty() { Vec::new() } else { history::read_journal(&mut connection).await? };
-        let begun = progress::begun(&mut connection, &applied).await?;
         Ok(StatusReport::new(&self.context.url, &self.catalog, &applied, &plan, &journal).with_begun(&begun))
     }
 
@@ -154,13 +154,13 @@ impl Migrator {
         if self.context.settings.out_of_order { plan.out_of_order() } else { plan }
     }
 
-    /// What is applied, or why it does not go together with the migrations.
-    async fn applied(&self, session: &mut Session) -> Result<Vec<Applied>, MigratorError> {
-        let applied = history::read(session.connection()).await?.unwrap_or_default();
-        let has_newer = !self.plan_of(&applied).newer.is_empty();
+    /// What is applied and begun, or why what is applied does not go together with the migrations.
+    async fn records(&self, session: &mut Session) -> Result<Records, MigratorError> {
+        let records = Records::read(session.connection()).await?;
+        let has_newer = !self.plan_of(&records.applied).newer.is_empty();
         let journal = if has_newer { history::read_journal(session.connection()).await? } else { Vec::new() };
-        self.compatible(&applied, &journal)?;
-        Ok(applied)
+        self.compatible(&records.applied, &journal)?;
+        Ok(records)
     }
 
     /// What is pending, or why what is applied does not go together with the migrations.
@@ -179,6 +179,13 @@ impl Migrator {
         }
     }
 
+    /// Refuses to apply on what an undo has begun to take back, and to apply anything beside what was begun by a
+    /// file that is gone.
+    fn whole(&self, begun: &[Begun], nothing_pending: bool) -> Result<(), MigratorError> {
+        let is_gone = |it: &Begun| !nothing_pending && self.catalog.get(it.version).is_none();
+        refuse(begun.iter().filter(|it| it.is_undo || is_gone(it)))
+    }
+
     /// Refuses a version that no migration has.
     fn require_known(&self, version: Option<Version>) -> Result<(), MigratorError> {
         match version {
@@ -188,6 +195,16 @@ impl Migrator {
             _ => Ok(()),
         }
     }
+}
+
+/// Refuses to take away what a file stands on that is applied in part.
+fn nothing_in_part(begun: &[Begun]) -> Result<(), MigratorError> {
+    refuse(begun.iter().filter(|it| !it.is_undo))
+}
+
+fn refuse<'a>(in_the_way: impl Iterator<Item = &'a Begun>) -> Result<(), MigratorError> {
+    let reasons: Vec<String> = in_the_way.map(Begun::reason).collect();
+    if reasons.is_empty() { Ok(()) } else { Err(MigratorError::Schema(reasons)) }
 }
 
 impl From<Backend> for Dialect {

@@ -3,12 +3,13 @@
 use foundation::database::{Connection, DatabaseErrorKind, DatabaseUrl};
 use serde::Serialize;
 
-use super::Migrator;
 use super::down::{Down, undone};
+use super::{Migrator, nothing_in_part};
 use crate::error::MigratorError;
-use crate::history::{self, Applied, JournalEntry};
+use crate::history::{self, JournalEntry};
 use crate::lint::{self, Finding, Rules, Source};
 use crate::locks::{self, PlannedStatement};
+use crate::records::Records;
 use crate::source::{Migration, Version};
 use crate::statements::undo_runs_in_parts;
 
@@ -47,7 +48,7 @@ pub struct PlannedMigration {
 /// What the database says, without changing it.
 #[derive(Default)]
 struct Present {
-    applied: Vec<Applied>,
+    records: Records,
     journal: Vec<JournalEntry>,
 }
 
@@ -58,10 +59,12 @@ impl Migrator {
     /// Every reason for which `up` would refuse to begin.
     pub async fn plan_up(&self, to: Option<Version>) -> Result<PlanReport, MigratorError> {
         self.require_known(to)?;
-        let Present { applied, journal } = self.present().await?;
-        let pending = self.compatible(&applied, &journal)?;
-        let pending = pending.into_iter().filter(|it| to.is_none_or(|to| it.version() <= to));
+        let Present { records: Records { applied, begun }, journal } = self.present().await?;
+        let mut pending = self.compatible(&applied, &journal)?;
+        pending.retain(|it| to.is_none_or(|to| it.version() <= to));
+        self.whole(&begun, pending.is_empty())?;
         let migrations: Vec<PlannedMigration> = pending
+            .into_iter()
             .map(|migration| {
                 let in_transaction = !migration.instructions().no_transaction;
                 self.planned(migration.version(), migration.name(), migration.sql(), in_transaction, false)
@@ -89,7 +92,8 @@ impl Migrator {
     }
 
     async fn plan_down(&self, down: Down) -> Result<PlanReport, MigratorError> {
-        let Present { applied, journal } = self.present().await?;
+        let Present { records: Records { applied, begun }, journal } = self.present().await?;
+        nothing_in_part(&begun)?;
         let undone = undone(&applied, down)?;
         let mut migrations = Vec::new();
         for applied in undone.iter().rev() {
@@ -119,15 +123,21 @@ impl Migrator {
             (Some(_), Some(undo)) => undo.file_name.clone(),
             _ => format!("{}{version}__{name}.sql", if is_undo { 'D' } else { 'V' }),
         };
-        let no_transaction = read.is_some() && !in_transaction;
-        let source = Source { file: &file, text: sql, dialect, is_undo, no_transaction };
+        let findings = match self.catalog.get(version) {
+            Some(migration) if !is_undo => lint::lint_migration(&file, dialect, migration, &Rules::default()),
+            _ => {
+                let no_transaction = read.is_some() && !in_transaction;
+                let source = Source { file: &file, text: sql, dialect, is_undo, no_transaction };
+                lint::lint(&source, &Rules::default())
+            }
+        };
         PlannedMigration {
             version,
             name: name.to_owned(),
             in_transaction,
             sql: sql.to_owned(),
             statements: locks::statements(dialect, sql, in_transaction),
-            findings: lint::lint(&source, &Rules::default()),
+            findings,
         }
     }
 
@@ -156,8 +166,8 @@ impl Migrator {
             }
             Err(error) => return Err(error),
         };
-        let applied = history::read(&mut connection).await?.unwrap_or_default();
+        let records = Records::read(&mut connection).await?;
         let journal = history::read_journal(&mut connection).await?;
-        Ok(Present { applied, journal })
+        Ok(Present { records, journal })
     }
 }

@@ -17,7 +17,8 @@ use crate::source::{Catalog, Migration, Version};
 /// What is to be repaired.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Repairs {
-    /// These versions; without any, whatever has another checksum, name or version by now.
+    /// These versions, and those whose place in the history they take; without any, whatever has another checksum,
+    /// name or version by now.
     pub versions: Vec<Version>,
     /// These versions have no file, and are taken out of the history.
     pub forget: Vec<Version>,
@@ -143,6 +144,7 @@ fn choose<'catalog, 'history>(
             chosen.push(Chosen { kind: conflict.word(), applied: row, file: Some(file) });
         }
     }
+    choose_those_in_the_way(plan, &mut chosen);
     for version in &wanted.versions {
         let is_chosen = chosen.iter().any(|it| {
             it.applied.version == *version || it.file.is_some_and(|file| file.version() == *version)
@@ -166,6 +168,29 @@ fn choose<'catalog, 'history>(
         }
     }
     Ok(chosen)
+}
+
+/// A row that gets another version may find the next one there, which has another one by now too: the two are recorded
+/// together, and so on. Nothing but a row that has another version can be there, because the file of that version is
+/// the first one's.
+fn choose_those_in_the_way<'catalog, 'history>(
+    plan: &Plan<'catalog, 'history>,
+    chosen: &mut Vec<Chosen<'catalog, 'history>>,
+) {
+    let mut next = 0;
+    while let Some(it) = chosen.get(next) {
+        next += 1;
+        let Some(target) = it.file.map(Migration::version) else { continue };
+        let in_the_way = plan.conflicts.iter().find_map(|conflict| match conflict {
+            Conflict::Renumbered(row, file) if row.version == target => Some((conflict.word(), *row, *file)),
+            _ => None,
+        });
+        if let Some((kind, applied, file)) = in_the_way
+            && chosen.iter().all(|it| it.applied.version != applied.version)
+        {
+            chosen.push(Chosen { kind, applied, file: Some(file) });
+        }
+    }
 }
 
 /// Why a version that was named is not repaired.

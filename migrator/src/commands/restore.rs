@@ -85,7 +85,7 @@ impl Migrator {
         let restore_point = self.make_room(&mut session, file, replace).await?;
         if is_postgres {
             let sql = self.emptying(&mut session, file).await?;
-            tools::restore(&self.context, file, &sql).await?;
+            tools::restore(session.context(), file, &sql).await?;
         } else {
             session.connection().replace_by(file).await?;
         }
@@ -115,7 +115,7 @@ impl Migrator {
 
     /// What is applied afterwards, as whoever connects next finds it.
     async fn restored(&self) -> Result<Vec<Applied>, MigratorError> {
-        let mut connection = self.context.connect(Duration::ZERO).await?;
+        let mut connection = self.context.for_writing().connect(Duration::ZERO).await?;
         Ok(history::read(&mut connection).await?.unwrap_or_default())
     }
 

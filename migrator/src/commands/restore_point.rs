@@ -111,7 +111,7 @@ impl Migrator {
         let mut command = Command::new("sh");
         // Every user of the machine can read arguments, and what the command needs may be secret.
         command.arg("-c").arg("eval \"$RESTORE_POINT_COMMAND\"").env("RESTORE_POINT_COMMAND", line);
-        postgres::surround(&mut command, &self.context);
+        postgres::surround(&mut command, &self.context.for_writing());
         let show = |version: Option<Version>| version.unwrap_or_default().to_string();
         command.env("RESTORE_POINT_DATABASE", self.context.url.name());
         command.env("RESTORE_POINT_FROM", show(before.from)).env("RESTORE_POINT_TO", show(before.to));

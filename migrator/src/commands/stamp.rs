@@ -10,17 +10,19 @@ use crate::source::Version;
 
 impl Migrator {
     /// Makes the history say that exactly the migrations up to and with `version` are applied, without
-    /// running anything; 0 empties it. For a database that was brought to that schema in another way.
+    /// running anything; 0 empties it. For a database that was brought to that schema in another way: one that is
+    /// missing is not made.
     ///
     /// # Errors
-    /// [`MigratorError::Usage`] when there is no such version, and what the database says.
+    /// [`MigratorError::Usage`] when there is no such version, [`MigratorError::Settings`] when there is no such file
+    /// or schema, and what the database says.
     pub async fn stamp(&self, version: Version) -> Result<StampReport, MigratorError> {
         if version != 0 && self.catalog.get(version).is_none() {
             return Err(MigratorError::Usage(format!(
                 "there is no migration with the version {version}; `migrator status` lists them"
             )));
         }
-        let mut session = Session::open(&self.context, true).await?;
+        let mut session = Session::open(&self.context, false).await?;
         session.lock().await?;
         let applied = history::read(session.connection()).await?.unwrap_or_default();
         let mut work = Vec::new();

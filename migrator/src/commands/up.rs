@@ -12,7 +12,7 @@ use crate::admin::{self, NewAdmin};
 use crate::error::MigratorError;
 use crate::grants;
 use crate::history::{Action, Applied, Entry};
-use crate::progress::{self, Begun};
+use crate::records::Records;
 use crate::report::{AppliedNow, Progress, UpReport};
 use crate::session::{Performed, Session};
 use crate::snapshot;
@@ -60,7 +60,14 @@ impl Migrator {
         to: Option<Version>,
         has_begun: &mut bool,
     ) -> Result<UpReport, MigratorError> {
-        let applied = self.applied(session).await?;
+        let mut records = self.records(session).await?;
+        if self.whole(&records.begun, true).is_err() {
+            // Whoever takes it back may be about to finish.
+            session.lock().await?;
+            records = self.records(session).await?;
+            self.whole(&records.begun, true)?;
+        }
+        let Records { applied, .. } = records;
         let nothing_pending = self.pending(&applied, to).is_empty();
         let admin = self.missing_admin(session, to).await?;
         let grants = grants::missing(session).await?;
@@ -69,9 +76,9 @@ impl Migrator {
         if !(nothing_pending && admin.is_none() && grants.is_none()) {
             session.lock().await?;
             let before = applied;
-            let applied = self.applied(session).await?;
-            self.whole(session, &applied).await?;
+            let Records { applied, begun } = self.records(session).await?;
             let pending = self.pending(&applied, to);
+            self.whole(&begun, pending.is_empty())?;
             // On SQLite, which has no lock for a whole run, whoever began meanwhile has made one.
             let is_first = session.backend() == Backend::Postgres || applied == before;
             if let (Some(first), true) = (pending.first(), is_first) {
@@ -99,14 +106,6 @@ impl Migrator {
             self.make_admin(session, &admin, &mut report).await?;
         }
         Ok(report)
-    }
-
-    /// Nothing is applied on what an undo has begun to take back, or beside what was begun by a file that is gone.
-    async fn whole(&self, session: &mut Session, applied: &[Applied]) -> Result<(), MigratorError> {
-        let begun = progress::begun(session.connection(), applied).await?;
-        let in_the_way = begun.iter().filter(|it| it.is_undo || self.catalog.get(it.version).is_none());
-        let reasons: Vec<String> = in_the_way.map(Begun::reason).collect();
-        if reasons.is_empty() { Ok(()) } else { Err(MigratorError::Schema(reasons)) }
     }
 
     fn pending<'a>(&'a self, applied: &[Applied], to: Option<Version>) -> Vec<&'a Migration> {
@@ -204,7 +203,7 @@ impl Migrator {
         session: &mut Session,
         to: Option<Version>,
     ) -> Result<Vec<Applied>, MigratorError> {
-        let applied = self.applied(session).await?;
+        let Records { applied, .. } = self.records(session).await?;
         let missing: Vec<String> = self
             .pending(&applied, to)
             .iter()

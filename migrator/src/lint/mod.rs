@@ -124,9 +124,21 @@ pub fn is_rule(name: &str) -> bool {
 pub fn lint(source: &Source<'_>, rules: &Rules) -> Vec<Finding> {
     let (mut instructions, problems) = Instructions::of_file(source.file, source.text);
     instructions.no_transaction |= source.no_transaction;
+    let mut findings = lint_as(source, &instructions, rules);
+    for problem in problems {
+        let hit = Hit::new(0, "instruction", Level::Error, problem.reason);
+        findings.push(Finding { line: problem.line.unwrap_or(1), ..finding(source, hit) });
+    }
+    findings.retain(|finding| !rules.exclude.contains(&finding.rule));
+    findings.sort_by_key(|it| (it.line, it.column));
+    findings
+}
+
+/// The same of a file whose head is known: it need not stand in the text.
+fn lint_as(source: &Source<'_>, instructions: &Instructions, rules: &Rules) -> Vec<Finding> {
     let mut hits: Vec<Hit> = match source.dialect {
-        Dialect::Postgres => postgres::hits(source, &instructions, rules),
-        Dialect::Sqlite => sqlite::hits(source, &instructions),
+        Dialect::Postgres => postgres::hits(source, instructions, rules),
+        Dialect::Sqlite => sqlite::hits(source, instructions),
     };
     if source.is_undo {
         hits.retain(|hit| {
@@ -134,11 +146,6 @@ pub fn lint(source: &Source<'_>, rules: &Rules) -> Vec<Finding> {
         });
     }
     let mut findings = Vec::new();
-    for problem in problems {
-        let reason = problem.reason;
-        let line = problem.line.unwrap_or(1);
-        findings.push(Finding { line, ..finding(source, Hit::new(0, "instruction", Level::Error, reason)) });
-    }
     for (rule, _) in &instructions.lint_allow {
         let line =
             source.text.lines().position(|line| line.starts_with("--") && line.contains(rule.as_str()));
@@ -167,8 +174,10 @@ pub fn lint(source: &Source<'_>, rules: &Rules) -> Vec<Finding> {
 /// Looks at a migration, as `file`, without its undo.
 #[must_use]
 pub fn lint_migration(file: &str, dialect: Dialect, migration: &Migration, rules: &Rules) -> Vec<Finding> {
-    let no_transaction = migration.instructions().no_transaction;
-    lint(&Source { file, text: migration.sql(), dialect, is_undo: false, no_transaction }, rules)
+    let instructions = migration.instructions();
+    let no_transaction = instructions.no_transaction;
+    let source = Source { file, text: migration.sql(), dialect, is_undo: false, no_transaction };
+    lint_as(&source, instructions, rules)
 }
 
 /// Looks at all migrations of a catalog and their undo files.

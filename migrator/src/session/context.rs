@@ -9,7 +9,7 @@ use foundation::entropy::Entropy;
 use foundation::settings::DatabaseSettings;
 use tokio::time::Instant;
 
-use super::postgres;
+use super::place;
 use crate::error::MigratorError;
 use crate::settings::MigratorSettings;
 use crate::stop::Stop;
@@ -63,6 +63,11 @@ impl Context {
         }
     }
 
+    /// The same for what writes: of several hosts it is the primary that is meant.
+    pub(crate) fn for_writing(&self) -> Self {
+        Self { url: self.url.for_writing(), ..self.clone() }
+    }
+
     /// Opens a connection, and waits for a database that is away or starting.
     pub(crate) async fn connect(&self, wait: Duration) -> Result<Connection, MigratorError> {
         let deadline = Instant::now() + wait;
@@ -74,7 +79,7 @@ impl Context {
             };
             match opened {
                 Ok(mut connection) => {
-                    postgres::assume_role(self, &mut connection).await?;
+                    place::assume_role(self, &mut connection).await?;
                     return Ok(connection);
                 }
                 // SQLite says so when another connection switches a new file to WAL at this moment.

@@ -4,6 +4,7 @@ mod attempt;
 mod blockers;
 mod change;
 mod context;
+mod place;
 mod postgres;
 mod sqlite;
 pub(crate) mod trial;
@@ -24,7 +25,7 @@ use turns::Turns;
 pub(crate) use attempt::{CHANGED_MEANWHILE, line_at};
 pub(crate) use change::{Change, Guard, Performed, Work};
 pub(crate) use context::Context;
-pub(crate) use postgres::no_schema;
+pub(crate) use place::no_schema;
 
 /// One connection that changes a database.
 pub(crate) struct Session {
@@ -56,17 +57,20 @@ impl Tally {
 }
 
 impl Session {
-    /// Connects. Makes the database when it is missing and `create` says so.
+    /// Connects. Makes the database and its schema when they are missing and `create` says so, and refuses otherwise.
     pub(crate) async fn open(context: &Context, create: bool) -> Result<Self, MigratorError> {
         let mut session = Self::open_without_schema(context, create).await?;
         if create {
-            postgres::ensure_schema(context, &mut session.connection).await?;
+            place::ensure_schema(context, &mut session.connection).await?;
+        } else {
+            place::require_schema(context, &mut session.connection).await?;
         }
         Ok(session)
     }
 
     /// The same, for what brings the schema of PostgreSQL that the settings name along.
     pub(crate) async fn open_without_schema(context: &Context, create: bool) -> Result<Self, MigratorError> {
+        let context = &context.for_writing();
         let wait = context.settings.wait_timeout;
         if !create {
             context.require_file()?;
@@ -75,7 +79,7 @@ impl Session {
             Err(MigratorError::Database(error))
                 if error.kind() == DatabaseErrorKind::MissingDatabase && create =>
             {
-                postgres::create_database(context, error).await?;
+                place::create_database(context, error).await?;
                 context.connect(wait).await?
             }
             connected => connected?,
@@ -132,10 +136,14 @@ impl Session {
         }
         let dialect = self.dialect();
         // That they are there already is no news: PostgreSQL would send a notice of it each time.
-        let quiet =
-            if dialect == Dialect::Postgres { "SET LOCAL client_min_messages = warning;\n" } else { "" };
+        // And what was asked before may have found the tables of another migrator, further on in the search path:
+        // unless its plans are thrown away, PostgreSQL goes on to look there.
+        let (quiet, afresh) = match dialect {
+            Dialect::Postgres => ("SET LOCAL client_min_messages = warning;\n", ";\nDISCARD PLANS"),
+            Dialect::Sqlite => ("", ""),
+        };
         let tables = format!(
-            "{quiet}{};\n{};\n{}",
+            "{quiet}{};\n{};\n{}{afresh}",
             bookkeeping::history_table_sql(dialect),
             bookkeeping::journal_table_sql(dialect),
             bookkeeping::structure_table_sql(dialect)

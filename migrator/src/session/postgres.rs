@@ -1,8 +1,8 @@
-//! What only PostgreSQL needs: making the database, the advisory lock, and the proof that it is ours.
+//! What only PostgreSQL needs: the advisory lock, the proof that it is ours, and what surrounds a file.
 
 use std::time::Duration;
 
-use foundation::database::{Backend, Connection, DatabaseError, DatabaseErrorKind, Statement};
+use foundation::database::{Connection, DatabaseError, Statement};
 use tokio::time::Instant;
 
 use super::Context;
@@ -14,10 +14,12 @@ use crate::source::Version;
 /// The key of the advisory lock, the same for every migrator: `bedplate` in ASCII.
 const LOCK_KEY: i64 = 0x6265_6470_6c61_7465;
 
-/// Beside it whether there is a schema to work in, which is asked on the way.
+/// A standby would give it, and then refuse to write. Whether there is a schema to work in is asked on the way.
 const TRY_LOCK: Statement = Statement::write(
     "pg_locks",
-    "SELECT pg_try_advisory_lock($1) AS locked, current_schema() IS NOT NULL AS has_schema",
+    "SELECT CASE WHEN is_standby THEN false ELSE pg_try_advisory_lock($1) END AS locked, is_standby,
+       current_schema() IS NOT NULL AS has_schema
+     FROM (SELECT pg_is_in_recovery() AS is_standby) AS server",
 );
 
 /// Holds for this very backend. Behind a transaction pooler, another one may have the lock.
@@ -79,7 +81,6 @@ const IS_MARKED: Statement = Statement::write(
     "SELECT coalesce(current_setting('bedplate.in_migration', true), '') = 'yes' AS marked",
 );
 
-const CURRENT_SCHEMA: Statement = Statement::write("pg_namespace", "SELECT current_schema()::text AS schema");
 /// Keeps, for the length of a transaction, where this session looks for tables and as whom. What pg_dump writes
 /// begins by emptying the search path, and a file may go over to another schema or role for the rest of it.
 pub(super) const KEEP_PLACE: &str = "SELECT set_config('bedplate.search_path', current_setting('search_path'), true), set_config('bedplate.role', current_setting('role'), true), set_config('bedplate.session', session_user, true)";
@@ -115,93 +116,6 @@ const NARROW_VERSION: Statement = Statement::read(
     "SELECT 1 AS narrow FROM pg_attribute WHERE attrelid = 'refinery_schema_history'::regclass AND attname = 'version' AND atttypid = 'int4'::regtype",
 );
 
-/// Makes the database that the URL names, from the one called `postgres` on the same server.
-pub(super) async fn create_database(context: &Context, missing: DatabaseError) -> Result<(), MigratorError> {
-    let name = context.url.name();
-    let mut elsewhere = context.clone();
-    elsewhere.url = context.url.with_database("postgres");
-    // Who signs in makes it, for the role that is to own it.
-    elsewhere.settings.role = None;
-    let mut connection = match elsewhere.connect(context.settings.wait_timeout).await {
-        Ok(connection) => connection,
-        Err(error) => {
-            tracing::warn!(error = %error, "the database postgres, from which others are made, cannot be used");
-            return Err(missing.into());
-        }
-    };
-    tracing::info!(database = name, "the database is missing; making it");
-    let quoted = name.replace('"', "\"\"");
-    // Said before the database is made: the role is there, and this one is a member of it.
-    assume_role(context, &mut connection).await?;
-    connection.batch("RESET ROLE").await?;
-    let owner = context.settings.role.as_ref();
-    let owner = owner.map(|it| format!(" OWNER \"{}\"", it.replace('"', "\"\""))).unwrap_or_default();
-    match connection.batch(&format!("CREATE DATABASE \"{quoted}\"{owner}")).await {
-        Ok(()) => Ok(()),
-        // Another migrator was faster: 42P04, or 23505 when both were at it at the same moment.
-        Err(error) if matches!(error.sqlstate(), Some("42P04" | "23505")) => Ok(()),
-        Err(error) if error.kind() == DatabaseErrorKind::InsufficientPrivilege => {
-            Err(MigratorError::Settings(format!(
-                "the database {name} does not exist and the role may not make it; make it (CREATE DATABASE \"{quoted}\"), give the role CREATEDB, or name another one in DATABASE_URL"
-            )))
-        }
-        Err(error) => Err(error.while_trying(format!("the database {name} could not be made")).into()),
-    }
-}
-
-/// Becomes the role that owns what is made, where the one that signs in is only a member of it.
-pub(super) async fn assume_role(context: &Context, connection: &mut Connection) -> Result<(), MigratorError> {
-    let Some(role) = &context.settings.role else { return Ok(()) };
-    if connection.backend() == Backend::Sqlite {
-        return Ok(());
-    }
-    let quoted = role.replace('"', "\"\"");
-    match connection.batch(&format!("SET ROLE \"{quoted}\"")).await {
-        Ok(()) => Ok(()),
-        // 22023: there is no such role; 42501: this one is no member of it.
-        Err(error) if matches!(error.sqlstate(), Some("22023" | "42501")) => {
-            Err(MigratorError::Settings(format!(
-                "MIGRATOR_ROLE: there is no role \"{quoted}\", or the one that signs in may not act as it ({error}); make it, let the other be a member of it (GRANT \"{quoted}\" TO ...), or name another one"
-            )))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Makes the schema that everything is in, where one is named and missing.
-pub(super) async fn ensure_schema(
-    context: &Context,
-    connection: &mut Connection,
-) -> Result<(), MigratorError> {
-    let Some(schema) = &context.database.schema else { return Ok(()) };
-    let found = connection.query_optional(&CURRENT_SCHEMA, &[]).await?;
-    if found.is_some_and(|row| row.get::<Option<String>>("schema").ok().flatten().is_some()) {
-        return Ok(());
-    }
-    tracing::info!(schema, "the schema is missing; making it");
-    match connection.batch(&format!("CREATE SCHEMA IF NOT EXISTS \"{schema}\"")).await {
-        Ok(()) => Ok(()),
-        // Another migrator was faster: 42P06, or 23505 when both were at it at the same moment.
-        Err(error) if matches!(error.sqlstate(), Some("42P06" | "23505")) => Ok(()),
-        Err(error) if error.kind() == DatabaseErrorKind::InsufficientPrivilege => {
-            Err(MigratorError::Settings(format!(
-                "the schema {schema} does not exist and the role may not make it; make it (CREATE SCHEMA \"{schema}\" AUTHORIZATION ...), give the role CREATE on the database, or name another one in DATABASE_SCHEMA"
-            )))
-        }
-        Err(error) => Err(error.while_trying(format!("the schema {schema} could not be made")).into()),
-    }
-}
-
-/// What is said where no schema is there to work in.
-pub(crate) fn no_schema(context: &Context) -> MigratorError {
-    MigratorError::Settings(match &context.database.schema {
-        Some(schema) => format!(
-            "there is no schema {schema}, or this role may not use it: `migrator up` makes one that is missing; or give the role USAGE on it, or name another one in DATABASE_SCHEMA"
-        ),
-        None => "there is no schema to work in: none on the search_path of this role exists, or it may use none (SHOW search_path); name one in DATABASE_SCHEMA, or give the role another path (ALTER ROLE ... SET search_path)".to_owned(),
-    })
-}
-
 /// Takes the lock by asking again and again: a session that waits inside of the server would hold a
 /// snapshot, and CREATE INDEX CONCURRENTLY of the one that has the lock would wait for it for ever. Says whether there
 /// is a schema to work in.
@@ -209,12 +123,14 @@ pub(super) async fn lock(context: &Context, connection: &mut Connection) -> Resu
     let started = Instant::now();
     let mut told = false;
     for pause in context.pauses(Duration::from_millis(20), Duration::from_millis(500)) {
-        let row = connection.query_optional(&TRY_LOCK, &[LOCK_KEY.into()]).await?;
-        if let Some(row) = row
-            && row.get("locked")?
-        {
-            prove_own_session(context, connection).await?;
-            return Ok(row.get("has_schema")?);
+        if let Some(row) = connection.query_optional(&TRY_LOCK, &[LOCK_KEY.into()]).await? {
+            if row.get("is_standby")? {
+                return Err(MigratorError::Standby);
+            }
+            if row.get("locked")? {
+                prove_own_session(context, connection).await?;
+                return Ok(row.get("has_schema")?);
+            }
         }
         let holder = holder(connection).await?;
         if !told {

@@ -60,6 +60,7 @@ export async function showHealth(signal) {
 
 const SCHEMA_STATES = {
   current: "Up to date", unmigrated: "Not migrated", behind: "Behind", divergent: "Divergent", too_new: "Too new",
+  unfinished: "Taken back in part",
 };
 
 export async function showSchema(signal) {

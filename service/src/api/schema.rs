@@ -41,8 +41,8 @@ pub struct SchemaBody {
     pub version: Nullable<i64>,
     /// The newest version that this release knows.
     pub newest_known: i64,
-    /// How the schema and this release go together: `current`, `unmigrated`, `behind`, `divergent` or
-    /// `too_new`.
+    /// How the schema and this release go together: `current`, `unmigrated`, `behind`, `divergent`,
+    /// `too_new` or `unfinished`.
     pub state: String,
     /// Why this release cannot run on the schema; null when it can.
     pub reason: Nullable<String>,
@@ -89,6 +89,7 @@ impl SchemaBody {
             SchemaState::Behind { .. } => "behind",
             SchemaState::Divergent(_) => "divergent",
             SchemaState::TooNew(_) => "too_new",
+            SchemaState::Unfinished(_) => "unfinished",
         };
         Self {
             version: Nullable(report.version),

@@ -111,12 +111,16 @@ fn migration(
     let treated = text::treat(dialect, up.text);
     instructions.no_transaction |= up.no_transaction || treated.no_transaction;
     let mut undo = None;
-    if let Some(down) = down {
+    if let Some(down) = &down {
+        head::of_undo(down, problems);
+    }
+    // Whoever says that it is irreversible may keep a section that another tool asks for. It is never run.
+    if let Some(down) = down.filter(|_| instructions.irreversible.is_none()) {
         // What its tool made empty for its author to fill takes nothing back.
         if text::has_sql(dialect, &down.text) || !text::has_sql(dialect, &treated.sql) {
             let sql = text::treated_undo(dialect, down.text, down.no_transaction);
             undo = Some(Undo { file_name: down.file, sql });
-        } else if instructions.irreversible.is_none() {
+        } else {
             instructions.irreversible = Some(format!(
                 "there is no SQL in {} that would; `migrator stamp` with the version before it takes it out of the history without running anything",
                 down.file

@@ -12,6 +12,8 @@ pub(super) struct Part {
     pub(super) file: String,
     pub(super) version: Version,
     pub(super) name: String,
+    /// The lines of its file above all sections. They are no part of its text, whose first lines are empty for them.
+    pub(super) head: String,
     /// Its SQL, each line where it stands in the file.
     pub(super) text: String,
     /// Whether its tool is told not to run it in a transaction.
@@ -78,12 +80,9 @@ impl Parts {
     fn add(&mut self, dialect: Dialect, file: Understood, version: Version, problems: &mut Vec<Problem>) {
         let Understood { path, named: Named { shape, name, .. }, text, style } = file;
         problems.extend(psql::offence(dialect, &path, &text));
-        let part = |text, no_transaction| Part {
-            file: path.clone(),
-            version,
-            name: name.clone(),
-            text,
-            no_transaction,
+        let part = |text, no_transaction| {
+            let (file, name) = (path.clone(), name.clone());
+            Part { file, version, name, head: String::new(), text, no_transaction }
         };
         let sections = match style {
             Style::Dbmate => sections::dbmate(&path, &text, problems),
@@ -95,7 +94,7 @@ impl Parts {
                 return;
             }
         };
-        self.up.push(part(sections.up, sections.no_transaction));
+        self.up.push(Part { head: sections.head, ..part(sections.up, sections.no_transaction) });
         self.down.extend(sections.down.map(|text| part(text, sections.down_no_transaction)));
     }
 }

@@ -8,6 +8,8 @@ use crate::source::{Dialect, Problem};
 /// errors are those of the file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Sections {
+    /// The lines above the first section, which are about the file as a whole.
+    pub(super) head: String,
     pub(super) up: String,
     /// Nothing when the file does not say how it is undone.
     pub(super) down: Option<String>,
@@ -38,7 +40,6 @@ enum Direction {
 struct Divided {
     sections: Sections,
     now: Option<Direction>,
-    before: String,
     /// How many lines the section has that goes on.
     lines: usize,
 }
@@ -51,7 +52,7 @@ impl Divided {
 
     fn section(&mut self) -> &mut String {
         match self.now {
-            None => &mut self.before,
+            None => &mut self.sections.head,
             Some(Direction::Up) => &mut self.sections.up,
             Some(Direction::Down) => self.sections.down.get_or_insert_default(),
         }
@@ -68,7 +69,7 @@ impl Divided {
 
     fn finish(self, file: &str, marker: &str, problems: &mut Vec<Problem>) -> Sections {
         // Comments alone are no SQL in either dialect.
-        if text::has_sql(Dialect::Postgres, &self.before) {
+        if text::has_sql(Dialect::Postgres, &self.sections.head) {
             let reason = format!("has SQL before `{marker}`, which belongs to neither direction");
             problems.push(Problem::new(file, reason));
         }
@@ -177,6 +178,7 @@ mod tests {
         let sections = dbmate("a.sql", text, &mut problems);
         assert_eq!(sections.up, "\n-- migrate:up transaction:false\nCREATE TABLE a (id int);\n\n");
         assert_eq!(sections.down.as_deref(), Some("\n\n\n\n-- migrate:down\nDROP TABLE a;\n"));
+        assert_eq!(sections.head, "-- why\n");
         assert!(sections.no_transaction && problems.is_empty(), "{problems:?}");
         assert_eq!(style(text), Style::Dbmate);
     }
