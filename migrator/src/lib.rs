@@ -18,6 +18,7 @@ mod grants;
 pub mod history;
 pub mod lint;
 pub mod locks;
+pub mod past;
 mod piecewise;
 pub mod plan;
 mod programs;

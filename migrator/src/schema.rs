@@ -2,7 +2,8 @@
 
 use foundation::database::{Connection, Database, DatabaseError};
 
-use crate::history::{self, Applied, JournalEntry};
+use crate::history::Applied;
+use crate::past::Past;
 use crate::plan::Plan;
 use crate::source::{Catalog, Version};
 
@@ -78,13 +79,12 @@ pub(crate) async fn inspect_as(
     catalog: &Catalog,
     out_of_order: bool,
 ) -> Result<SchemaReport, DatabaseError> {
-    let applied = history::read(connection).await?.unwrap_or_default();
-    let mut plan = Plan::new(catalog, &applied);
+    let past = Past::read(connection, catalog).await?;
+    let mut plan = Plan::new(catalog, &past);
     if out_of_order {
         plan = plan.out_of_order();
     }
-    let journal = if plan.newer.is_empty() { Vec::new() } else { history::read_journal(connection).await? };
-    Ok(report(catalog, &applied, &plan, &journal))
+    Ok(report(catalog, &past, &plan))
 }
 
 /// Looks at the schema through a pool, and says what is applied too, in the order of versions.
@@ -93,26 +93,22 @@ pub(crate) async fn inspect_as(
 /// As [`inspect`].
 pub async fn inspect_through(database: &Database) -> Result<(SchemaReport, Vec<Applied>), DatabaseError> {
     let catalog = crate::source::embedded(database.backend().into());
-    let applied = history::read_through(database).await?.unwrap_or_default();
-    let plan = Plan::new(catalog, &applied);
-    let journal =
-        if plan.newer.is_empty() { Vec::new() } else { history::read_journal_through(database).await? };
-    let report = report(catalog, &applied, &plan, &journal);
-    Ok((report, applied))
+    let past = Past::read_through(database, catalog).await?;
+    let report = report(catalog, &past, &Plan::new(catalog, &past));
+    Ok((report, past.applied))
 }
 
-fn report(catalog: &Catalog, applied: &[Applied], plan: &Plan, journal: &[JournalEntry]) -> SchemaReport {
+fn report(catalog: &Catalog, past: &Past, plan: &Plan) -> SchemaReport {
     let state = if !plan.conflicts.is_empty() {
         SchemaState::Divergent(plan.reasons())
-    } else if let Some(reason) = plan.incompatibility(catalog, journal) {
+    } else if let Some(reason) = plan.incompatibility(catalog, past) {
         SchemaState::TooNew(reason)
     } else if plan.pending.is_empty() {
         SchemaState::Current
-    } else if applied.is_empty() {
+    } else if past.applied.is_empty() {
         SchemaState::Unmigrated
     } else {
         SchemaState::Behind { pending: plan.pending.len() }
     };
-    let version = applied.last().map(|it| it.version);
-    SchemaReport { version, newest_embedded: catalog.newest(), state }
+    SchemaReport { version: past.newest(), newest_embedded: catalog.newest(), state }
 }

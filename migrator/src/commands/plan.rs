@@ -4,11 +4,11 @@ use foundation::database::{Connection, DatabaseErrorKind, DatabaseUrl};
 use serde::Serialize;
 
 use super::Migrator;
-use super::down::{Down, undone};
+use super::down::Down;
 use crate::error::MigratorError;
-use crate::history::{self, Applied, JournalEntry};
 use crate::lint::{self, Finding, Rules, Source};
 use crate::locks::{self, PlannedStatement};
+use crate::past::Past;
 use crate::source::{Migration, Version};
 use crate::statements::undo_runs_in_parts;
 
@@ -44,13 +44,6 @@ pub struct PlannedMigration {
     pub findings: Vec<Finding>,
 }
 
-/// What the database says, without changing it.
-#[derive(Default)]
-struct Present {
-    applied: Vec<Applied>,
-    journal: Vec<JournalEntry>,
-}
-
 impl Migrator {
     /// What `up` would apply. Needs SELECT only; a database that is missing is one with nothing in it.
     ///
@@ -58,8 +51,8 @@ impl Migrator {
     /// Every reason for which `up` would refuse to begin.
     pub async fn plan_up(&self, to: Option<Version>) -> Result<PlanReport, MigratorError> {
         self.require_known(to)?;
-        let Present { applied, journal } = self.present().await?;
-        let pending = self.compatible(&applied, &journal)?;
+        let past = self.present().await?;
+        let pending = self.compatible(&past)?;
         let pending = pending.into_iter().filter(|it| to.is_none_or(|to| it.version() <= to));
         let migrations: Vec<PlannedMigration> = pending
             .map(|migration| {
@@ -67,8 +60,8 @@ impl Migrator {
                 self.planned(migration.version(), migration.name(), migration.sql(), in_transaction, false)
             })
             .collect();
-        let current = applied.last().map(|it| it.version);
-        let target = migrations.last().map(|it| it.version).or(current);
+        let current = past.newest();
+        let target = migrations.last().map(|it| it.version).max(current);
         Ok(self.report("up", current, target, migrations))
     }
 
@@ -89,19 +82,22 @@ impl Migrator {
     }
 
     async fn plan_down(&self, down: Down) -> Result<PlanReport, MigratorError> {
-        let Present { applied, journal } = self.present().await?;
-        let undone = undone(&applied, down)?;
+        let past = self.present().await?;
+        let undone = self.undone(&past, down)?;
         let mut migrations = Vec::new();
         for applied in undone.iter().rev() {
             let change =
-                self.undo(applied, &journal).map_err(|reason| MigratorError::Schema(vec![reason]))?;
+                self.undo(applied, &past.journal).map_err(|reason| MigratorError::Schema(vec![reason]))?;
             let sql = change.file().unwrap_or_default();
             let in_transaction = !undo_runs_in_parts(self.catalog.dialect(), sql);
             migrations.push(self.planned(applied.version, &applied.name, sql, in_transaction, true));
         }
-        let left = applied.len() - undone.len();
-        let target = applied[..left].last().map(|it| it.version);
-        Ok(self.report("down", applied.last().map(|it| it.version), target, migrations))
+        let left = past
+            .applied
+            .iter()
+            .map(|it| it.version)
+            .filter(|it| migrations.iter().all(|gone| gone.version != *it));
+        Ok(self.report("down", past.newest(), left.max(), migrations))
     }
 
     fn planned(
@@ -142,22 +138,20 @@ impl Migrator {
         PlanReport { database, direction, current_version, target_version, migrations }
     }
 
-    async fn present(&self) -> Result<Present, MigratorError> {
+    async fn present(&self) -> Result<Past, MigratorError> {
         if let DatabaseUrl::Sqlite(path) = &self.context.url
             && !path.exists()
         {
-            return Ok(Present::default());
+            return Ok(Past::default());
         }
         let mut connection: Connection = match self.context.connect(self.context.settings.wait_timeout).await
         {
             Ok(connection) => connection,
             Err(MigratorError::Database(error)) if error.kind() == DatabaseErrorKind::MissingDatabase => {
-                return Ok(Present::default());
+                return Ok(Past::default());
             }
             Err(error) => return Err(error),
         };
-        let applied = history::read(&mut connection).await?.unwrap_or_default();
-        let journal = history::read_journal(&mut connection).await?;
-        Ok(Present { applied, journal })
+        Ok(Past::read_whole(&mut connection).await?)
     }
 }
