@@ -25,7 +25,7 @@ use crate::api::{Application, Parts, RequestLimits};
 use crate::keys::Keys;
 use crate::lifecycle::Lifecycle;
 use crate::live_settings::{LiveSettings, poll_interval};
-use crate::metrics::{HttpMetrics, Metrics, RetentionMetrics};
+use crate::metrics::{HttpMetrics, Metrics, RetentionMetrics, StateMetrics};
 use crate::middleware::{CatchPanic, HeadAsGet, Problems};
 use crate::partitions::Partitions;
 use crate::passwords::Passwords;
@@ -182,8 +182,9 @@ impl Serving {
         tokio::spawn(probe.run());
         let http_metrics = HttpMetrics::default();
         let retention = RetentionMetrics::default();
-        let figures =
-            Metrics::new(&http_metrics, &retention, &database, lifecycle.clone(), view.clone(), &clock);
+        let state =
+            StateMetrics { database: database.clone(), lifecycle: lifecycle.clone(), probe: view.clone() };
+        let figures = Metrics::new(&clock, &[&http_metrics, &retention, &state]);
         let query = SharedQuery::new(database.clone());
         let auth = Arc::new(settings.auth.clone());
         let gate = Gate::new(database.clone(), clock.clone(), auth.session_idle_lifetime);
