@@ -72,7 +72,7 @@ use crate::settings::{HttpSettings, MetricsSettings};
 
 /// The routes that tell of health. They are bounded by themselves and asked all the time: no request
 /// time limit, and no more than a debug line for a good answer.
-const PROBES: [&str; 4] = ["/livez", "/readyz", "/startupz", "/health"];
+const PROBES: &[&str] = &["/health", "/livez", "/readyz", "/startupz"];
 
 /// The only body that is read of whoever is not known yet, and how large it may be, in bytes: a name of 255
 /// characters and a password of 1024 bytes, with every character escaped.
@@ -224,19 +224,25 @@ fn health_api(parts: &Parts) -> HealthApi {
 /// Every API that the documentation names, one for each noun.
 fn apis(parts: &Parts) -> impl OpenApi + use<> {
     let Parts { lifecycle, actions, snapshots, archiving, .. } = parts.clone();
-    let routes = (
-        SchemaApi { database: actions.database.clone() },
+    let accounts = (
         UsersApi { actions: actions.clone() },
         AuthApi { actions: actions.clone() },
         ApiTokensApi { actions: actions.clone() },
-        ConfigApi { actions: actions.clone() },
-        AuditEventsApi { actions: actions.clone() },
+    );
+    let administration =
+        (ConfigApi { actions: actions.clone() }, AuditEventsApi { actions: actions.clone() });
+    let metrics = (
         MetricsSnapshotsApi { snapshots: snapshots.clone() },
         MetricsSeriesApi { snapshots: snapshots.clone() },
         MetricsAggregatesApi { snapshots },
+    );
+    let schema = SchemaApi { database: actions.database.clone() };
+    let archive = (
         ArchivePoliciesApi { actions: actions.clone(), can_archive: archiving.place.is_some() },
         ArchiveRunsApi { actions, archiving, lifecycle },
     );
+    // In groups, because a tuple that is an API has 16 members at most.
+    let routes = (schema, accounts, administration, metrics, archive);
     // Who asks for health may put what they like behind the path.
     (health_api(parts), Documented(routes))
 }
