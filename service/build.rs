@@ -16,6 +16,10 @@ use std::path::{Path, PathBuf};
 use flate2::{Compression, Crc};
 use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
 
+#[path = "src/product.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the pages show a part of what the service has")]
+mod product;
+
 /// What is taken out of the archive's `dist` folder, with its content type.
 const VENDORED: &[(&str, &str)] = &[
     ("swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
@@ -53,12 +57,14 @@ struct Asset {
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=assets");
+    println!("cargo::rerun-if-changed=src/product.rs");
     let archive = Archive::new(SWAGGER_UI_VENDORED);
     let vendored = VENDORED.iter().map(|&(name, content_type)| {
         let content = archive.read(&format!("dist/{name}"));
         Asset { name, content_type, content }
     });
-    let mut docs = Site::new("docs", "/docs", Vec::new());
+    let title = ("title", escaped(product::TITLE));
+    let mut docs = Site::new("docs", "/docs", vec![title.clone()]);
     writeln!(
         docs.code,
         "/// The release of Swagger UI that is embedded.\npub const SWAGGER_UI_VERSION: &str = {:?};\n",
@@ -67,7 +73,12 @@ fn main() {
     .unwrap();
     docs.write(vendored.collect(), own("assets", DOCS));
     let version = ("version", variable("CARGO_PKG_VERSION"));
-    Site::new("page", "/assets", vec![version]).write(Vec::new(), own("assets/page", PAGE));
+    Site::new("page", "/assets", vec![version, title]).write(Vec::new(), own("assets/page", PAGE));
+}
+
+/// A text as it stands in HTML.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 fn own(folder: &str, files: &[(&'static str, &'static str)]) -> Vec<Asset> {
@@ -82,7 +93,7 @@ fn own(folder: &str, files: &[(&'static str, &'static str)]) -> Vec<Asset> {
 struct Site {
     name: &'static str,
     prefix: &'static str,
-    /// What stands for `{{name}}`: the addresses of the files that are embedded already.
+    /// What stands for `{{name}}`: what the pages are told, and the addresses of the files that are embedded already.
     words: Vec<(&'static str, String)>,
     used: Vec<&'static str>,
     code: String,

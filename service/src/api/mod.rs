@@ -68,6 +68,7 @@ use crate::middleware::{
     TrustedProxies,
 };
 use crate::probe::{ProbeView, SharedQuery};
+use crate::product;
 use crate::settings::{HttpSettings, MetricsSettings};
 
 /// The routes that tell of health. They are bounded by themselves and asked all the time: no request
@@ -206,16 +207,13 @@ impl<T: OpenApi + 'static> Application<T> {
 
 /// The documented API. Its documents are what `/openapi.json` and `/openapi.yaml` serve.
 fn open_api<T: OpenApi>(parts: &Parts, added: T) -> OpenApiService<impl OpenApi + use<T>, ()> {
-    OpenApiService::new(apis(parts, added), "Bedplate", crate::VERSION)
-        .description(
-            "Errors are `application/problem+json` (RFC 9457). Times are RFC 3339 in UTC. Every answer \
-             names its request in `X-Request-Id`, and so does the log.",
-        )
-        .license(LicenseObject::new("MIT OR Apache-2.0"))
+    OpenApiService::new(apis(parts, added), product::TITLE, crate::VERSION)
+        .description(product::DESCRIPTION)
+        .license(LicenseObject::new(product::LICENSE))
         .extra_response_header::<String, _>(
             ExtraHeader::new("X-Request-Id").description("The id that the log has for the request"),
         )
-        .contact(ContactObject::new().name("Bedplate").url("https://github.com/bedplate/bedplate"))
+        .contact(ContactObject::new().name(product::CONTACT_NAME).url(product::CONTACT_URL))
 }
 
 fn health_api(parts: &Parts) -> HealthApi {
