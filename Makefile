@@ -14,8 +14,8 @@ SCRIPTS = .ci/run $(shell find deploy k8s -name '*.sh')
 # The tests choose their own settings: what the caller's shell holds for a running Bedplate stays out. The
 # version of PostgreSQL that they are run beside is none: `make test POSTGRES_VERSION=17`.
 NAMES := $(shell env | sed -n 's/^\([A-Z0-9_]*\)=.*/\1/p')
-CLEAN := $(addprefix -u ,$(filter-out HTTP_PROXY POSTGRES_VERSION,$(filter BEDPLATE_% DATABASE_% POSTGRES_% HTTP_% LOG_% AUTH_% \
-	ADMIN_% ARCHIVE_% METRICS_% TELEMETRY_% MIGRATOR_% OTEL_%,$(NAMES))))
+PREFIXES := $(shell sed -n 's/^#\([A-Z0-9]*_\).*=.*/\1/p' .env.example | sort -u)
+CLEAN := $(addprefix -u ,$(filter-out HTTP_PROXY POSTGRES_VERSION,$(filter $(addsuffix %,$(PREFIXES)),$(NAMES))))
 CARGO_TEST := cargo test --workspace --locked --all-features
 
 .PHONY: help

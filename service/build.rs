@@ -16,22 +16,26 @@ use std::path::{Path, PathBuf};
 use flate2::{Compression, Crc};
 use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
 
+#[path = "src/product.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the pages show a part of what the service has")]
+mod product;
+
 /// What is taken out of the archive's `dist` folder, with its content type.
-const VENDORED: [(&str, &str); 3] = [
+const VENDORED: &[(&str, &str)] = &[
     ("swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
     ("swagger-ui.css", "text/css; charset=utf-8"),
     ("favicon-32x32.png", "image/png"),
 ];
 
 /// What stands in the folder `assets`. The page comes last, because it names the others.
-const DOCS: [(&str, &str); 3] = [
+const DOCS: &[(&str, &str)] = &[
     ("docs.js", "text/javascript; charset=utf-8"),
     ("docs.css", "text/css; charset=utf-8"),
     ("docs.html", "text/html; charset=utf-8"),
 ];
 
 /// What stands in the folder `assets/page`, each after those that it names.
-const PAGE: [(&str, &str); 10] = [
+const PAGE: &[(&str, &str)] = &[
     ("icon.svg", "image/svg+xml"),
     ("app.css", "text/css; charset=utf-8"),
     ("api.js", "text/javascript; charset=utf-8"),
@@ -53,35 +57,43 @@ struct Asset {
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=assets");
+    println!("cargo::rerun-if-changed=src/product.rs");
     let archive = Archive::new(SWAGGER_UI_VENDORED);
-    let vendored = VENDORED.map(|(name, content_type)| {
+    let vendored = VENDORED.iter().map(|&(name, content_type)| {
         let content = archive.read(&format!("dist/{name}"));
         Asset { name, content_type, content }
     });
-    let mut docs = Site::new("docs", "/docs", Vec::new());
+    let title = ("title", escaped(product::TITLE));
+    let mut docs = Site::new("docs", "/docs", vec![title.clone()]);
     writeln!(
         docs.code,
         "/// The release of Swagger UI that is embedded.\npub const SWAGGER_UI_VERSION: &str = {:?};\n",
         archive.version()
     )
     .unwrap();
-    docs.write(vendored, own("assets", DOCS));
+    docs.write(vendored.collect(), own("assets", DOCS));
     let version = ("version", variable("CARGO_PKG_VERSION"));
-    Site::new("page", "/assets", vec![version]).write([], own("assets/page", PAGE));
+    Site::new("page", "/assets", vec![version, title]).write(Vec::new(), own("assets/page", PAGE));
 }
 
-fn own<const N: usize>(folder: &str, files: [(&'static str, &'static str); N]) -> [Asset; N] {
-    files.map(|(name, content_type)| {
+/// A text as it stands in HTML.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+fn own(folder: &str, files: &[(&'static str, &'static str)]) -> Vec<Asset> {
+    let read = |&(name, content_type): &(&'static str, &'static str)| {
         let content = std::fs::read(Path::new(folder).join(name)).unwrap();
         Asset { name, content_type, content }
-    })
+    };
+    files.iter().map(read).collect()
 }
 
 /// A page and what belongs to it.
 struct Site {
     name: &'static str,
     prefix: &'static str,
-    /// What stands for `{{name}}`: the addresses of the files that are embedded already.
+    /// What stands for `{{name}}`: what the pages are told, and the addresses of the files that are embedded already.
     words: Vec<(&'static str, String)>,
     used: Vec<&'static str>,
     code: String,
@@ -93,14 +105,15 @@ impl Site {
     }
 
     /// Embeds files, those of others as they are, and writes the code that has them. The last is the page.
-    fn write<const M: usize, const N: usize>(mut self, vendored: [Asset; M], own: [Asset; N]) {
+    fn write(mut self, vendored: Vec<Asset>, own: Vec<Asset>) {
+        let last = own.len() - 1;
         let out = PathBuf::from(variable("OUT_DIR"));
         self.code.push_str("static FILES: &[Asset] = &[\n");
         for asset in vendored {
             self.embed(&asset, &out);
         }
         for (index, mut asset) in own.into_iter().enumerate() {
-            if index == N - 1 {
+            if index == last {
                 self.code.push_str("];\n\nstatic PAGE: Asset = ");
             }
             self.fill(&mut asset);

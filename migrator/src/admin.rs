@@ -19,8 +19,8 @@ use crate::settings::AdminSettings;
 /// taken although it stands in the list of those that everybody tries first.
 const OF_DEVELOPMENT: &str = "bedplate-development";
 
-/// Passwords that production refuses also with other punctuation, in small letters and digits alone.
-const WELL_KNOWN: [&str; 5] = ["changeme", "changethis", "administrator", "bedplatedevelopment", "postgres"];
+/// Passwords that production refuses, also with other punctuation and other capitals.
+const WELL_KNOWN: &[&str] = &["administrator", "change-me", "change-this", OF_DEVELOPMENT, "postgres"];
 
 /// What OWASP asks of argon2id: 19 MiB, two passes, one lane.
 const MEMORY_KIB: u32 = 19_456;
@@ -169,12 +169,16 @@ fn check_password(password: &str, username: &str, production: bool) -> Result<()
         return Ok(());
     }
     passwords::check(password, username)?;
-    let folded: String =
-        password.chars().filter(|it| it.is_alphanumeric()).flat_map(char::to_lowercase).collect();
-    if production && WELL_KNOWN.contains(&folded.as_str()) {
+    let is_same = |known: &&str| folded(known) == folded(password);
+    if production && WELL_KNOWN.iter().any(is_same) {
         return Err("the password is one that everybody tries first; choose another");
     }
     Ok(())
+}
+
+/// A password in small letters and digits alone.
+fn folded(password: &str) -> String {
+    password.chars().filter(|it| it.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 /// The hash of a password as a PHC string (`$argon2id$v=19$m=19456,t=2,p=1$...`).
@@ -236,6 +240,8 @@ mod tests {
             Some("CHANGE-ME"),
             Some("password"),
             Some("bedplate-development"),
+            Some("Bedplate_Development"),
+            Some("Change This"),
         ] {
             let refused = NewAdmin::from_settings(&settings(password), true, &Entropy::system());
             let error = refused.err().expect("it is refused");

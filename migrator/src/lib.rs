@@ -19,6 +19,7 @@ pub mod history;
 pub mod lint;
 pub mod locks;
 mod own;
+pub mod past;
 mod piecewise;
 pub mod plan;
 mod programs;

@@ -11,7 +11,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::history::{Applied, JournalEntry};
+use crate::history::JournalEntry;
+use crate::past::Past;
 use crate::plan::Plan;
 use crate::progress::Begun;
 use crate::source::{Catalog, Version};
@@ -164,26 +165,21 @@ pub struct StatusReport {
 }
 
 impl StatusReport {
-    pub(crate) fn new(
-        url: &DatabaseUrl,
-        catalog: &Catalog,
-        applied: &[Applied],
-        plan: &Plan<'_, '_>,
-        journal: &[JournalEntry],
-    ) -> Self {
+    pub(crate) fn new(url: &DatabaseUrl, catalog: &Catalog, past: &Past, plan: &Plan<'_, '_>) -> Self {
+        let newer: HashSet<Version> = plan.newer.iter().map(|it| it.version).collect();
         let conflicts_of_rows: BTreeMap<Version, &'static str> =
             plan.conflicts.iter().filter_map(|it| Some((it.applied()?.version, it.word()))).collect();
-        let applied_lines = applied.iter().map(|it| StatusLine {
+        let applied_lines = past.applied.iter().map(|it| StatusLine {
             version: it.version,
             name: it.name.clone(),
             state: match conflicts_of_rows.get(&it.version) {
                 Some(word) => word,
-                None if it.version > catalog.newest() => "newer",
+                None if newer.contains(&it.version) => "newer",
                 None => "applied",
             },
             applied_on: it.applied_on,
         });
-        let known: HashSet<Version> = applied.iter().map(|it| it.version).collect();
+        let known: HashSet<Version> = past.applied.iter().map(|it| it.version).collect();
         let pending = catalog.iter().filter(|it| !known.contains(&it.version()));
         let conflicts_of_files: BTreeMap<Version, &'static str> =
             plan.conflicts.iter().filter_map(|it| Some((it.migration()?.version(), it.word()))).collect();
@@ -196,10 +192,10 @@ impl StatusReport {
         let mut migrations: Vec<StatusLine> = applied_lines.chain(pending_lines).collect();
         migrations.sort_by_key(|it| it.version);
         let mut problems = plan.reasons();
-        problems.extend(plan.incompatibility(catalog, journal));
+        problems.extend(plan.incompatibility(catalog, past));
         Self {
             database: url.to_string(),
-            current_version: applied.last().map(|it| it.version),
+            current_version: past.newest(),
             newest_version: catalog.newest(),
             pending: plan.pending.len(),
             problems,

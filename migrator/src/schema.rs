@@ -2,11 +2,11 @@
 
 use foundation::database::{Connection, Database, DatabaseError};
 
-use crate::history::{self, Applied, JournalEntry};
+use crate::history::Applied;
 use crate::own::Asked;
+use crate::past::Past;
 use crate::plan::Plan;
 use crate::progress::Begun;
-use crate::records::Records;
 use crate::source::{Catalog, Version};
 
 /// The schema in front of a release.
@@ -101,39 +101,31 @@ async fn look(
     catalog: &Catalog,
     out_of_order: bool,
 ) -> Result<(SchemaReport, Vec<Applied>), DatabaseError> {
-    let Records { applied, begun } = Records::ask(&mut asked).await?;
-    let mut plan = Plan::new(catalog, &applied);
+    let past = Past::ask(&mut asked, catalog).await?;
+    let mut plan = Plan::new(catalog, &past);
     if out_of_order {
         plan = plan.out_of_order();
     }
-    let journal = if plan.newer.is_empty() { Vec::new() } else { history::ask_journal(&mut asked).await? };
-    let report = report(catalog, &applied, &plan, &journal, &begun);
-    Ok((report, applied))
+    let report = report(catalog, &past, &plan);
+    Ok((report, past.applied))
 }
 
-fn report(
-    catalog: &Catalog,
-    applied: &[Applied],
-    plan: &Plan,
-    journal: &[JournalEntry],
-    begun: &[Begun],
-) -> SchemaReport {
+fn report(catalog: &Catalog, past: &Past, plan: &Plan) -> SchemaReport {
     // What a newer release is taking back lies between two schemas that this one can run on.
-    let undone = begun.iter().filter(|it| it.is_undo && catalog.get(it.version).is_some());
+    let undone = past.begun.iter().filter(|it| it.is_undo && catalog.get(it.version).is_some());
     let undone: Vec<String> = undone.map(Begun::reason).collect();
     let state = if !plan.conflicts.is_empty() {
         SchemaState::Divergent(plan.reasons())
-    } else if let Some(reason) = plan.incompatibility(catalog, journal) {
+    } else if let Some(reason) = plan.incompatibility(catalog, past) {
         SchemaState::TooNew(reason)
     } else if !undone.is_empty() {
         SchemaState::Unfinished(undone)
     } else if plan.pending.is_empty() {
         SchemaState::Current
-    } else if applied.is_empty() {
+    } else if past.applied.is_empty() {
         SchemaState::Unmigrated
     } else {
         SchemaState::Behind { pending: plan.pending.len() }
     };
-    let version = applied.last().map(|it| it.version);
-    SchemaReport { version, newest_embedded: catalog.newest(), state }
+    SchemaReport { version: past.newest(), newest_embedded: catalog.newest(), state }
 }

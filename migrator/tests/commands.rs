@@ -123,7 +123,7 @@ on_both_databases! {
         } else {
             for arguments in [&["stamp", "2"][..], &["down"]] {
                 let nowhere = migrator_with(&database, &[("DATABASE_SCHEMA", "nowhere")], arguments).await.ends(78);
-                nowhere.says(&["there is no schema nowhere", "`migrator up` makes it"]);
+                nowhere.says(&["there is no schema nowhere", "`migrator up` makes one"]);
             }
         }
         // There is nothing to take back, and nothing is made for that either.

@@ -21,6 +21,7 @@ pub mod middleware;
 pub mod partitions;
 pub mod passwords;
 pub mod probe;
+pub mod product;
 pub mod prune;
 pub mod server;
 pub mod settings;

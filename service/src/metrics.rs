@@ -76,28 +76,33 @@ impl HttpMetrics {
     }
 }
 
+/// Figures of one kind, told at `/metrics`: a noun has its own in a file of its own.
+pub trait Registered {
+    /// Says what they are called, what for, and where they are counted. Every series should be there from the
+    /// start: of one that appears with its first event, that event is no increase.
+    fn register(&self, registry: &mut Registry);
+}
+
+impl Registered for HttpMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register_with_unit(
+            "http_server_request_duration",
+            "How long requests took, from their head to their answer",
+            Unit::Seconds,
+            self.durations.clone(),
+        );
+    }
+}
+
 /// Everything that is told at `/metrics`.
 #[derive(Clone, Debug)]
 pub struct Metrics(Arc<Registry>);
 
 impl Metrics {
-    /// The figures of these parts.
+    /// These figures, and those of the process.
     #[must_use]
-    pub fn new(
-        http: &HttpMetrics,
-        retention: &RetentionMetrics,
-        database: &Database,
-        lifecycle: Lifecycle,
-        probe: ProbeView,
-        clock: &Clock,
-    ) -> Self {
+    pub fn new(clock: &Clock, all: &[&dyn Registered]) -> Self {
         let mut registry = Registry::default();
-        registry.register_with_unit(
-            "http_server_request_duration",
-            "How long requests took, from their head to their answer",
-            Unit::Seconds,
-            http.durations.clone(),
-        );
         let build = Info::new([("version", crate::VERSION)]);
         registry.register("bedplate_build", "The release of this program", build);
         let started_at = Gauge::<f64, AtomicU64>::default();
@@ -108,9 +113,9 @@ impl Metrics {
             Unit::Seconds,
             started_at,
         );
-        retention.register(&mut registry);
-        let database = database.clone();
-        registry.register_collector(Box::new(Now { database, lifecycle, probe }));
+        for figures in all {
+            figures.register(&mut registry);
+        }
         Self(Arc::new(registry))
     }
 
@@ -121,20 +126,30 @@ impl Metrics {
     }
 }
 
-/// The figures that are read when they are asked for.
-struct Now {
-    database: Database,
-    lifecycle: Lifecycle,
-    probe: ProbeView,
+/// What the service is like at this moment: figures that are read when they are asked for.
+#[derive(Clone)]
+pub struct StateMetrics {
+    /// The pools.
+    pub database: Database,
+    /// The stage of the process.
+    pub lifecycle: Lifecycle,
+    /// What the probe found last.
+    pub probe: ProbeView,
 }
 
-impl fmt::Debug for Now {
+impl fmt::Debug for StateMetrics {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Now")
+        formatter.write_str("StateMetrics")
     }
 }
 
-impl Collector for Now {
+impl Registered for StateMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(self.clone()));
+    }
+}
+
+impl Collector for StateMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_pools(&mut encoder)?;
         self.encode_reads(&mut encoder)?;
@@ -151,7 +166,7 @@ impl Collector for Now {
     }
 }
 
-impl Now {
+impl StateMetrics {
     fn encode_pools(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         const NAME: &str = "db_client_connection_pool_name";
         let standby = self.database.standby_pool_status().map(|pool| ("standby", pool));

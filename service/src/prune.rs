@@ -77,7 +77,7 @@ impl Prune {
         // A replica whose clock is ahead deletes nothing that is still kept.
         let now = self.clock.now().min(deployment::now(&self.database.primary()).await?);
         let mut deleted = 0;
-        for what in Pruned::ALL {
+        for what in Pruned::ALL.iter().copied() {
             let Some(until) = self.kept_since(what, now) else { continue };
             let of_this = self.delete(what, until).await?;
             if of_this > 0 {

@@ -115,7 +115,7 @@ on_both_databases! {
         assert_eq!(status, 200, "{body}");
         let items = body["items"].as_array().unwrap();
         let names: Vec<_> = items.iter().map(|it| it["key"].as_str().unwrap()).collect();
-        assert_eq!(names, Key::ALL.map(Key::name));
+        assert_eq!(names, Key::ALL.iter().map(|it| it.name()).collect::<Vec<_>>());
         let values: Vec<_> = items.iter().map(|it| it["value"].clone()).collect();
         let mut expected = vec![json!(3), Value::Null, json!(5), json!("1s"), json!("15m")];
         expected.push(values[5].clone());
@@ -181,7 +181,7 @@ on_both_databases! {
 
     async fn what_breaks_a_rule_is_refused_in_its_words(database: TestDatabase) {
         let fixture = fixture(&database).await;
-        for key in Key::ALL {
+        for key in Key::ALL.iter().copied() {
             for value in [json!(-1), json!(""), json!("a\u{0}b"), json!(1e300), json!(u64::MAX)] {
                 let (status, problem) = fixture.put(key.name(), value.clone()).await;
                 assert_eq!(status, 422, "{key} {value}: {problem}");

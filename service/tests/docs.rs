@@ -14,6 +14,7 @@ use std::io::Read as _;
 
 use reqwest::StatusCode;
 use serde_json::Value;
+use service::product;
 use support::{TestService, header};
 
 /// The addresses of scripts, styles and pictures that the page names.
@@ -80,6 +81,21 @@ async fn every_file_comes_compressed_or_plain_and_is_kept_for_good() {
         assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
         assert_eq!(header(&again, "etag"), etag);
         assert!(again.bytes().await.expect("no body").is_empty());
+    }
+}
+
+/// What a product is called stands in one file.
+#[tokio::test]
+async fn the_pages_and_the_document_have_the_name_of_the_product() {
+    let service = TestService::start().await;
+    let document: Value = service.get("/openapi.json").await.json().await.expect("JSON");
+    let info = &document["info"];
+    assert_eq!(info["title"], product::TITLE);
+    assert_eq!(info["license"]["name"], product::LICENSE);
+    assert_eq!(info["contact"]["url"], product::CONTACT_URL);
+    for (path, title) in [("/", product::TITLE.to_owned()), ("/docs", format!("{} API", product::TITLE))] {
+        let page = service.get(path).await.text().await.expect("a page");
+        assert!(page.contains(&format!("<title>{title}</title>")), "{page}");
     }
 }
 

@@ -1,14 +1,15 @@
 //! `.env.example`, the README's table of settings, and its commands, are what the programs do.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test ends by panicking")]
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use foundation::database::Backend;
-use foundation::settings::Variable;
+use foundation::settings::{Environment, Variable};
 use foundation::testing::{TestDatabase, address_of_database, postgres_address, program, unique_name};
 
-const TITLES: [(&str, &str); 13] = [
+const TITLES: &[(&str, &str)] = &[
     ("BEDPLATE_", "The place"),
     ("DATABASE_", "The database"),
     ("POSTGRES_", "The database in parts"),
@@ -21,7 +22,6 @@ const TITLES: [(&str, &str); 13] = [
     ("OTEL_", "Traces (OpenTelemetry's own variables)"),
     ("MIGRATOR_", "The migrator"),
     ("ADMIN_", "The default admin"),
-    ("", "Others"),
 ];
 
 fn root() -> PathBuf {
@@ -36,7 +36,25 @@ fn sections() -> Vec<(&'static str, Vec<Variable>)> {
         left = rest;
         (title, taken)
     };
-    TITLES.into_iter().map(take).filter(|(_, variables)| !variables.is_empty()).collect()
+    let sections = TITLES.iter().copied().map(take).filter(|(_, variables)| !variables.is_empty()).collect();
+    let names: Vec<_> = left.iter().map(|it| it.name.as_str()).collect();
+    assert!(names.is_empty(), "TITLES in tests/documents.rs needs a title for {}", names.join(", "));
+    sections
+}
+
+/// What is read is what is listed: a section that only one of `read` and `variables` knows is documented nowhere,
+/// or read by nobody.
+#[test]
+fn what_is_listed_is_what_is_read() {
+    // On a SQLite file the service reads the settings of the migrator too.
+    let mut environment = Environment::from_pairs([("DATABASE_URL", "sqlite:///any.db")]);
+    let _settings = service::settings::ServiceSettings::read(&mut environment);
+    let (effective, _) = environment.finish().unwrap();
+    let read: BTreeSet<_> = effective.into_iter().map(|it| it.name).collect();
+    let listed: BTreeSet<_> =
+        service::settings::ServiceSettings::variables().into_iter().map(|it| it.name).collect();
+    assert_eq!(listed.difference(&read).collect::<Vec<_>>(), [""; 0], "listed, and not read");
+    assert_eq!(read.difference(&listed).collect::<Vec<_>>(), [""; 0], "read, and not listed");
 }
 
 fn wrapped(text: &str) -> String {
@@ -120,7 +138,7 @@ fn the_defaults_of_the_example_are_taken() {
         .filter(|line| !line.starts_with("# ") && !line.ends_with('='))
         .fold(String::new(), |text, line| text + line.strip_prefix('#').unwrap_or(line) + "\n");
     std::fs::write(&file, lines).unwrap();
-    let mut environment = foundation::settings::Environment::from_variables([], &file);
+    let mut environment = Environment::from_variables([], &file);
     let _settings = service::settings::ServiceSettings::read(&mut environment);
     let (_, warnings) = environment.finish().unwrap();
     assert_eq!(warnings, []);
@@ -161,7 +179,7 @@ async fn admins(address: &str) -> i64 {
 
 fn migrator_settings(address: &str) -> migrator::settings::Settings {
     let pairs = [("DATABASE_URL", address), ADMIN];
-    let mut environment = foundation::settings::Environment::from_pairs(pairs);
+    let mut environment = Environment::from_pairs(pairs);
     let settings = migrator::settings::Settings::read(&mut environment);
     environment.finish().unwrap();
     settings

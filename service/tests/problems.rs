@@ -35,6 +35,11 @@ impl Items {
         PlainText(format!("{} {:?}", id.0, limit.0))
     }
 
+    #[oai(path = "/api/v1/items", method = "get")]
+    async fn list(&self) -> PlainText<String> {
+        PlainText("all".to_owned())
+    }
+
     #[oai(path = "/items", method = "post")]
     async fn create(&self, item: Json<Item>) -> PlainText<String> {
         PlainText(item.0.size.to_string())
@@ -229,4 +234,20 @@ async fn good_requests_are_not_in_the_way() {
     assert_eq!(answer.text().await.expect("text"), "7 Some(3)");
     let answer = service.client.post(service.url("/items")).json(&json!({"size": 3})).send().await;
     assert_eq!(answer.expect("an answer").text().await.expect("text"), "3");
+}
+
+/// An API that is added takes nothing away from ours: it is documented with it, and as strict.
+#[tokio::test]
+async fn an_api_that_is_added_stands_beside_ours() {
+    let service = service().await;
+    assert_eq!(service.get("/api/v1/items").await.text().await.expect("text"), "all");
+    problem(service.get("/api/v1/users").await, StatusCode::UNAUTHORIZED, "unauthorized").await;
+    problem(service.get("/api/v1/items/7").await, StatusCode::NOT_FOUND, "not_found").await;
+    let answer = service.get("/api/v1/items?limit=3").await;
+    let answer = problem(answer, StatusCode::BAD_REQUEST, "invalid_request").await;
+    assert_eq!(answer["errors"][0]["pointer"], "/query/limit");
+    let document = json(service.get("/openapi.json").await).await;
+    for path in ["/api/v1/items", "/items/{id}", "/api/v1/users"] {
+        assert!(document["paths"][path].is_object(), "{path}");
+    }
 }

@@ -5,7 +5,8 @@ use time::OffsetDateTime;
 
 use super::Migrator;
 use crate::error::MigratorError;
-use crate::history::{self, Applied};
+use crate::history::Applied;
+use crate::past::Past;
 use crate::scratch;
 use crate::snapshot;
 use crate::source::{Migration, Version};
@@ -74,12 +75,12 @@ impl Migrator {
     /// Every [`MigratorError`]; drift and what is pending is told in the report.
     pub async fn check(&self, against_scratch: bool) -> Result<CheckReport, MigratorError> {
         let mut connection = self.existing().await?;
-        let applied = history::read(&mut connection).await?.unwrap_or_default();
-        let plan = self.plan_of(&applied);
+        let past = Past::read(&mut connection, &self.catalog).await?;
+        let (plan, applied) = (self.plan_of(&past), &past.applied);
         if !plan.conflicts.is_empty() {
             return Err(MigratorError::Schema(plan.reasons()));
         }
-        let snapshot = if against_scratch { None } else { snapshot::read(&mut connection, &applied).await? };
+        let snapshot = if against_scratch { None } else { snapshot::read(&mut connection, applied).await? };
         let mut found = Structure::read(&mut connection).await?;
         drop(connection);
         let (expected, compared_with) = match snapshot {
@@ -90,7 +91,7 @@ impl Migrator {
                 (it.structure, format!("what the last run left on {}", at(it.recorded_at)))
             }
             None => {
-                let mut expected = self.rebuilt(&applied).await?;
+                let mut expected = self.rebuilt(applied).await?;
                 for structure in [&mut found, &mut expected] {
                     self.leave_out_given_rights(structure);
                 }
@@ -102,7 +103,7 @@ impl Migrator {
         Ok(CheckReport {
             database: self.context.url.to_string(),
             compared_with,
-            current_version: applied.last().map(|it| it.version),
+            current_version: past.newest(),
             differences,
             sql: way.statements,
             remarks: [way.unsaid, way.warnings].concat(),

@@ -6,8 +6,8 @@ use tracing::Instrument;
 use super::{Migrator, nothing_in_part};
 use crate::error::MigratorError;
 use crate::history::{self, Action, Applied, Entry, JournalEntry};
+use crate::past::Past;
 use crate::piecewise;
-use crate::records::Records;
 use crate::report::{AppliedNow, DownReport, Progress};
 use crate::session::{Change, Guard, Performed, Session, Work};
 use crate::snapshot;
@@ -32,7 +32,8 @@ impl Migrator {
         self.down(Down::Steps(steps)).await
     }
 
-    /// Takes back every migration above the version, each in one transaction with its row of the history.
+    /// Takes back every migration above the version, each in one transaction with its row of the history. What a
+    /// newer release applied is above all that this one has, whatever its version.
     ///
     /// # Errors
     /// As [`down_steps`](Self::down_steps); [`MigratorError::Usage`] when the version is not applied.
@@ -43,16 +44,16 @@ impl Migrator {
     async fn down(&self, down: Down) -> Result<DownReport, MigratorError> {
         let mut session = Session::open(&self.context, false).await?;
         // Where nothing was ever done, which may be the wrong database, nothing is made either.
-        let Records { applied, begun } = Records::read(session.connection()).await?;
-        if applied.is_empty() && begun.is_empty() && undone(&applied, down)?.is_empty() {
+        let past = Past::read_whole(session.connection()).await?;
+        if past.applied.is_empty() && past.begun.is_empty() && self.undone(&past, down)?.is_empty() {
             return Ok(DownReport::new(&self.context.url));
         }
         session.lock().await?;
-        let Records { applied, begun } = Records::read(session.connection()).await?;
-        nothing_in_part(&begun)?;
-        let journal = history::read_journal(session.connection()).await?;
-        let undone = undone(&applied, down)?;
-        let changes: Result<Vec<_>, String> = undone.iter().rev().map(|it| self.undo(it, &journal)).collect();
+        let past = Past::read_whole(session.connection()).await?;
+        nothing_in_part(&past.begun)?;
+        let undone = self.undone(&past, down)?;
+        let changes: Result<Vec<_>, String> =
+            undone.iter().rev().map(|it| self.undo(it, &past.journal)).collect();
         let changes = changes.map_err(|reason| MigratorError::Schema(vec![reason]))?;
         let mut report = DownReport::new(&self.context.url);
         let progress = Progress::new(changes.len());
@@ -83,6 +84,24 @@ impl Migrator {
         Ok(report)
     }
 
+    /// Those that are taken back, oldest first.
+    pub(super) fn undone<'a>(&self, past: &'a Past, down: Down) -> Result<Vec<&'a Applied>, MigratorError> {
+        let mut applied = self.plan_of(past).in_order(past);
+        let kept = match down {
+            Down::Steps(steps) => applied.len().saturating_sub(steps),
+            Down::To(0) => 0,
+            Down::To(version) => {
+                let position = applied.iter().position(|it| it.version == version);
+                position.map(|it| it + 1).ok_or_else(|| {
+                    MigratorError::Usage(format!(
+                        "the version {version} is not applied; `migrator status` lists what is"
+                    ))
+                })?
+            }
+        };
+        Ok(applied.split_off(kept))
+    }
+
     /// The change that takes one migration back, by this release's file, or by what the journal kept of
     /// one that this release does not know.
     pub(super) fn undo(&self, applied: &Applied, journal: &[JournalEntry]) -> Result<Change, String> {
@@ -108,19 +127,5 @@ impl Migrator {
         let entry = Entry::gone(applied, Action::Down);
         let work = vec![Work::File { sql }, Work::Forget(applied.version), Work::Journal(entry)];
         Ok(Change { title: format!("the undo of {title}"), guard: Guard::Applied(applied.version), work })
-    }
-}
-
-/// Those that are taken back, oldest first.
-pub(super) fn undone(applied: &[Applied], down: Down) -> Result<&[Applied], MigratorError> {
-    match down {
-        Down::Steps(steps) => Ok(&applied[applied.len().saturating_sub(steps)..]),
-        Down::To(0) => Ok(applied),
-        Down::To(version) => match applied.iter().position(|it| it.version == version) {
-            Some(index) => Ok(&applied[index + 1..]),
-            None => Err(MigratorError::Usage(format!(
-                "the version {version} is not applied; `migrator status` lists what is"
-            ))),
-        },
     }
 }

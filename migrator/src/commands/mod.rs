@@ -29,10 +29,10 @@ use foundation::database::{Backend, DatabaseUrl};
 use foundation::entropy::Entropy;
 
 use crate::error::MigratorError;
-use crate::history::{self, Applied, JournalEntry};
+use crate::history::{self, JournalEntry};
+use crate::past::Past;
 use crate::plan::Plan;
 use crate::progress::Begun;
-use crate::records::Records;
 use crate::report::StatusReport;
 use crate::session::{Context, Session};
 use crate::settings::{AdminSettings, Settings};
@@ -127,11 +127,9 @@ impl Migrator {
     /// When the database cannot be read.
     pub async fn status(&self) -> Result<StatusReport, MigratorError> {
         let mut connection = self.existing().await?;
-        let Records { applied, begun } = Records::read(&mut connection).await?;
-        let plan = self.plan_of(&applied);
-        let journal =
-            if plan.newer.is_empty() { Vec::new() } else { history::read_journal(&mut connection).await? };
-        Ok(StatusReport::new(&self.context.url, &self.catalog, &applied, &plan, &journal).with_begun(&begun))
+        let past = Past::read(&mut connection, &self.catalog).await?;
+        let plan = self.plan_of(&past);
+        Ok(StatusReport::new(&self.context.url, &self.catalog, &past, &plan).with_begun(&past.begun))
     }
 
     /// What runs did, oldest first. Needs SELECT only.
@@ -149,31 +147,25 @@ impl Migrator {
     }
 
     /// How what is applied goes together with the migrations, as `MIGRATOR_OUT_OF_ORDER` has it.
-    fn plan_of<'catalog, 'history>(&'catalog self, applied: &'history [Applied]) -> Plan<'catalog, 'history> {
-        let plan = Plan::new(&self.catalog, applied);
+    fn plan_of<'catalog, 'history>(&'catalog self, past: &'history Past) -> Plan<'catalog, 'history> {
+        let plan = Plan::new(&self.catalog, past);
         if self.context.settings.out_of_order { plan.out_of_order() } else { plan }
     }
 
     /// What is applied and begun, or why what is applied does not go together with the migrations.
-    async fn records(&self, session: &mut Session) -> Result<Records, MigratorError> {
-        let records = Records::read(session.connection()).await?;
-        let has_newer = !self.plan_of(&records.applied).newer.is_empty();
-        let journal = if has_newer { history::read_journal(session.connection()).await? } else { Vec::new() };
-        self.compatible(&records.applied, &journal)?;
-        Ok(records)
+    async fn past(&self, session: &mut Session) -> Result<Past, MigratorError> {
+        let past = Past::read(session.connection(), &self.catalog).await?;
+        self.compatible(&past)?;
+        Ok(past)
     }
 
     /// What is pending, or why what is applied does not go together with the migrations.
-    fn compatible<'a>(
-        &'a self,
-        applied: &[Applied],
-        journal: &[JournalEntry],
-    ) -> Result<Vec<&'a Migration>, MigratorError> {
-        let plan = self.plan_of(applied);
+    fn compatible<'a>(&'a self, past: &Past) -> Result<Vec<&'a Migration>, MigratorError> {
+        let plan = self.plan_of(past);
         if !plan.conflicts.is_empty() {
             return Err(MigratorError::Schema(plan.reasons()));
         }
-        match plan.incompatibility(&self.catalog, journal) {
+        match plan.incompatibility(&self.catalog, past) {
             Some(reason) => Err(MigratorError::Schema(vec![reason])),
             None => Ok(plan.pending),
         }

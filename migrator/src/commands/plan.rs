@@ -3,13 +3,12 @@
 use foundation::database::{Connection, DatabaseErrorKind, DatabaseUrl};
 use serde::Serialize;
 
-use super::down::{Down, undone};
+use super::down::Down;
 use super::{Migrator, nothing_in_part};
 use crate::error::MigratorError;
-use crate::history::{self, JournalEntry};
 use crate::lint::{self, Finding, Rules, Source};
 use crate::locks::{self, PlannedStatement};
-use crate::records::Records;
+use crate::past::Past;
 use crate::source::{Migration, Version};
 use crate::statements::undo_runs_in_parts;
 
@@ -45,13 +44,6 @@ pub struct PlannedMigration {
     pub findings: Vec<Finding>,
 }
 
-/// What the database says, without changing it.
-#[derive(Default)]
-struct Present {
-    records: Records,
-    journal: Vec<JournalEntry>,
-}
-
 impl Migrator {
     /// What `up` would apply. Needs SELECT only; a database that is missing is one with nothing in it.
     ///
@@ -59,10 +51,10 @@ impl Migrator {
     /// Every reason for which `up` would refuse to begin.
     pub async fn plan_up(&self, to: Option<Version>) -> Result<PlanReport, MigratorError> {
         self.require_known(to)?;
-        let Present { records: Records { applied, begun }, journal } = self.present().await?;
-        let mut pending = self.compatible(&applied, &journal)?;
+        let past = self.present().await?;
+        let mut pending = self.compatible(&past)?;
         pending.retain(|it| to.is_none_or(|to| it.version() <= to));
-        self.whole(&begun, pending.is_empty())?;
+        self.whole(&past.begun, pending.is_empty())?;
         let migrations: Vec<PlannedMigration> = pending
             .into_iter()
             .map(|migration| {
@@ -70,8 +62,8 @@ impl Migrator {
                 self.planned(migration.version(), migration.name(), migration.sql(), in_transaction, false)
             })
             .collect();
-        let current = applied.last().map(|it| it.version);
-        let target = migrations.last().map(|it| it.version).or(current);
+        let current = past.newest();
+        let target = migrations.last().map(|it| it.version).max(current);
         Ok(self.report("up", current, target, migrations))
     }
 
@@ -92,20 +84,23 @@ impl Migrator {
     }
 
     async fn plan_down(&self, down: Down) -> Result<PlanReport, MigratorError> {
-        let Present { records: Records { applied, begun }, journal } = self.present().await?;
-        nothing_in_part(&begun)?;
-        let undone = undone(&applied, down)?;
+        let past = self.present().await?;
+        nothing_in_part(&past.begun)?;
+        let undone = self.undone(&past, down)?;
         let mut migrations = Vec::new();
         for applied in undone.iter().rev() {
             let change =
-                self.undo(applied, &journal).map_err(|reason| MigratorError::Schema(vec![reason]))?;
+                self.undo(applied, &past.journal).map_err(|reason| MigratorError::Schema(vec![reason]))?;
             let sql = change.file().unwrap_or_default();
             let in_transaction = !undo_runs_in_parts(self.catalog.dialect(), sql);
             migrations.push(self.planned(applied.version, &applied.name, sql, in_transaction, true));
         }
-        let left = applied.len() - undone.len();
-        let target = applied[..left].last().map(|it| it.version);
-        Ok(self.report("down", applied.last().map(|it| it.version), target, migrations))
+        let left = past
+            .applied
+            .iter()
+            .map(|it| it.version)
+            .filter(|it| migrations.iter().all(|gone| gone.version != *it));
+        Ok(self.report("down", past.newest(), left.max(), migrations))
     }
 
     fn planned(
@@ -152,22 +147,20 @@ impl Migrator {
         PlanReport { database, direction, current_version, target_version, migrations }
     }
 
-    async fn present(&self) -> Result<Present, MigratorError> {
+    async fn present(&self) -> Result<Past, MigratorError> {
         if let DatabaseUrl::Sqlite(path) = &self.context.url
             && !path.exists()
         {
-            return Ok(Present::default());
+            return Ok(Past::default());
         }
         let mut connection: Connection = match self.context.connect(self.context.settings.wait_timeout).await
         {
             Ok(connection) => connection,
             Err(MigratorError::Database(error)) if error.kind() == DatabaseErrorKind::MissingDatabase => {
-                return Ok(Present::default());
+                return Ok(Past::default());
             }
             Err(error) => return Err(error),
         };
-        let records = Records::read(&mut connection).await?;
-        let journal = history::read_journal(&mut connection).await?;
-        Ok(Present { records, journal })
+        Ok(Past::read_whole(&mut connection).await?)
     }
 }

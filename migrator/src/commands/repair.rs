@@ -8,7 +8,8 @@ use super::Migrator;
 use crate::conflict::Conflict;
 use crate::correction;
 use crate::error::MigratorError;
-use crate::history::{self, Action, Applied, Entry};
+use crate::history::{Action, Applied, Entry};
+use crate::past::Past;
 use crate::plan::Plan;
 use crate::session::{CHANGED_MEANWHILE, Change, Guard, Session, Work};
 use crate::snapshot;
@@ -98,9 +99,9 @@ impl Migrator {
     /// [`MigratorError::Usage`] for a version that there is nothing to repair about.
     pub async fn repairs(&self, wanted: &Repairs) -> Result<RepairReport, MigratorError> {
         let mut connection = self.existing().await?;
-        let applied = history::read(&mut connection).await?.unwrap_or_default();
-        let plan = self.plan_of(&applied);
-        let chosen = choose(&self.catalog, &applied, &plan, wanted)?;
+        let past = Past::read(&mut connection, &self.catalog).await?;
+        let plan = self.plan_of(&past);
+        let chosen = choose(&self.catalog, &past.applied, &plan, wanted)?;
         report(&self.context.url, &mut connection, &plan, &chosen).await
     }
 
@@ -112,15 +113,15 @@ impl Migrator {
     pub async fn repair(&self, wanted: &Repairs, shown: &RepairReport) -> Result<(), MigratorError> {
         let mut session = Session::open(&self.context, false).await?;
         session.lock().await?;
-        let applied = history::read(session.connection()).await?.unwrap_or_default();
-        let plan = self.plan_of(&applied);
-        let chosen = choose(&self.catalog, &applied, &plan, wanted)?;
+        let past = Past::read(session.connection(), &self.catalog).await?;
+        let plan = self.plan_of(&past);
+        let chosen = choose(&self.catalog, &past.applied, &plan, wanted)?;
         if report(&self.context.url, session.connection(), &plan, &chosen).await? != *shown {
             return Err(MigratorError::Usage(CHANGED_MEANWHILE.to_owned()));
         }
         let mut work = work(&chosen);
         if !work.is_empty() {
-            work.push(structure(&applied, &chosen));
+            work.push(structure(&past.applied, &chosen));
             session.perform(&Change { title: "the repair".to_owned(), guard: Guard::None, work }).await?;
         }
         Ok(())

@@ -9,7 +9,8 @@ use super::Migrator;
 use super::emptying::drop_everything;
 use super::restore_point::Before;
 use crate::error::MigratorError;
-use crate::history::{self, Applied};
+use crate::history;
+use crate::past::Past;
 use crate::programs::postgres as tools;
 use crate::report::RestoreReport;
 use crate::session::Session;
@@ -102,9 +103,9 @@ impl Migrator {
             problems: Vec::new(),
         };
         match self.restored().await {
-            Ok(applied) => {
-                let plan = self.plan_of(&applied);
-                report.current_version = applied.last().map(|it| it.version);
+            Ok(past) => {
+                let plan = self.plan_of(&past);
+                report.current_version = past.newest();
                 report.pending = plan.pending.len();
                 report.problems = plan.reasons();
             }
@@ -114,9 +115,9 @@ impl Migrator {
     }
 
     /// What is applied afterwards, as whoever connects next finds it.
-    async fn restored(&self) -> Result<Vec<Applied>, MigratorError> {
+    async fn restored(&self) -> Result<Past, MigratorError> {
         let mut connection = self.context.for_writing().connect(Duration::ZERO).await?;
-        Ok(history::read(&mut connection).await?.unwrap_or_default())
+        Ok(Past::read(&mut connection, &self.catalog).await?)
     }
 
     /// Refuses a database with something in it, or makes the way back to that.

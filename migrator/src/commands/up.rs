@@ -11,8 +11,8 @@ use super::restore_point::Before;
 use crate::admin::{self, NewAdmin};
 use crate::error::MigratorError;
 use crate::grants;
-use crate::history::{Action, Applied, Entry};
-use crate::records::Records;
+use crate::history::{Action, Entry};
+use crate::past::Past;
 use crate::report::{AppliedNow, Progress, UpReport};
 use crate::session::{Performed, Session};
 use crate::snapshot;
@@ -60,31 +60,30 @@ impl Migrator {
         to: Option<Version>,
         has_begun: &mut bool,
     ) -> Result<UpReport, MigratorError> {
-        let mut records = self.records(session).await?;
-        if self.whole(&records.begun, true).is_err() {
+        let mut past = self.past(session).await?;
+        if self.whole(&past.begun, true).is_err() {
             // Whoever takes it back may be about to finish.
             session.lock().await?;
-            records = self.records(session).await?;
-            self.whole(&records.begun, true)?;
+            past = self.past(session).await?;
+            self.whole(&past.begun, true)?;
         }
-        let Records { applied, .. } = records;
-        let nothing_pending = self.pending(&applied, to).is_empty();
+        let nothing_pending = self.pending(&past, to).is_empty();
         let admin = self.missing_admin(session, to).await?;
         let grants = grants::missing(session).await?;
         let mut report = UpReport::new(&self.context.url);
-        report.current_version = newest_of(&applied);
+        report.current_version = past.newest();
         if !(nothing_pending && admin.is_none() && grants.is_none()) {
             session.lock().await?;
-            let before = applied;
-            let Records { applied, begun } = self.records(session).await?;
-            let pending = self.pending(&applied, to);
-            self.whole(&begun, pending.is_empty())?;
+            let before = past.applied;
+            let past = self.past(session).await?;
+            let pending = self.pending(&past, to);
+            self.whole(&past.begun, pending.is_empty())?;
             // On SQLite, which has no lock for a whole run, whoever began meanwhile has made one.
-            let is_first = session.backend() == Backend::Postgres || applied == before;
+            let is_first = session.backend() == Backend::Postgres || past.applied == before;
             if let (Some(first), true) = (pending.first(), is_first) {
                 let what = format!("V{}", first.version());
-                let target = pending.last().map(|it| it.version());
-                let point = Before::new(&applied, target, &what);
+                let target = pending.last().map(|it| it.version()).max(past.newest());
+                let point = Before::new(&past.applied, target, &what);
                 report.restore_point = self.restore_point(session, point).await?;
             }
             *has_begun = !pending.is_empty();
@@ -93,7 +92,7 @@ impl Migrator {
                 session.perform(&change).await.map_err(grants::explain)?;
                 report.granted_to.clone_from(&self.context.settings.grant_to);
             }
-            report.current_version = newest_of(&self.verify(session, to).await?);
+            report.current_version = self.verify(session, to).await?.newest();
             snapshot::record(session).await;
             if report.restore_point.is_some() {
                 self.forget_oldest_copies(None);
@@ -108,8 +107,8 @@ impl Migrator {
         Ok(report)
     }
 
-    fn pending<'a>(&'a self, applied: &[Applied], to: Option<Version>) -> Vec<&'a Migration> {
-        let plan = self.plan_of(applied);
+    fn pending<'a>(&'a self, past: &Past, to: Option<Version>) -> Vec<&'a Migration> {
+        let plan = self.plan_of(past);
         plan.pending.into_iter().filter(|it| to.is_none_or(|to| it.version() <= to)).collect()
     }
 
@@ -198,21 +197,13 @@ impl Migrator {
     }
 
     /// Reads the history back and compares it with the migrations, so that success means that it is so.
-    async fn verify(
-        &self,
-        session: &mut Session,
-        to: Option<Version>,
-    ) -> Result<Vec<Applied>, MigratorError> {
-        let Records { applied, .. } = self.records(session).await?;
+    async fn verify(&self, session: &mut Session, to: Option<Version>) -> Result<Past, MigratorError> {
+        let past = self.past(session).await?;
         let missing: Vec<String> = self
-            .pending(&applied, to)
+            .pending(&past, to)
             .iter()
             .map(|it| format!("{} was applied but is not in the history", it.display()))
             .collect();
-        if missing.is_empty() { Ok(applied) } else { Err(MigratorError::Schema(missing)) }
+        if missing.is_empty() { Ok(past) } else { Err(MigratorError::Schema(missing)) }
     }
-}
-
-fn newest_of(applied: &[Applied]) -> Option<Version> {
-    applied.last().map(|it| it.version)
 }

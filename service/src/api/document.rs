@@ -56,7 +56,7 @@ fn as_actions_are_known(parameter: &mut Value) {
     }
 }
 
-const PARAMETERS: [Parameter; 3] = [
+const PARAMETERS: &[Parameter] = &[
     Parameter {
         place: "header",
         name: "Idempotency-Key",

@@ -53,7 +53,7 @@ use self::metrics_snapshots::MetricsSnapshotsApi;
 use self::page::Page;
 use self::parameters::Documented;
 use self::probes::Probes;
-use self::routes::RoutesBuilder;
+use self::routes::Pages;
 pub use self::routes::{RouteFacts, RouteTable};
 use self::schema::SchemaApi;
 use self::users::UsersApi;
@@ -68,11 +68,12 @@ use crate::middleware::{
     TrustedProxies,
 };
 use crate::probe::{ProbeView, SharedQuery};
+use crate::product;
 use crate::settings::{HttpSettings, MetricsSettings};
 
 /// The routes that tell of health. They are bounded by themselves and asked all the time: no request
 /// time limit, and no more than a debug line for a good answer.
-const PROBES: [&str; 4] = ["/livez", "/readyz", "/startupz", "/health"];
+const PROBES: &[&str] = &["/health", "/livez", "/readyz", "/startupz"];
 
 /// The only body that is read of whoever is not known yet, and how large it may be, in bytes: a name of 255
 /// characters and a password of 1024 bytes, with every character escaped.
@@ -136,33 +137,23 @@ impl RequestLimits {
     }
 }
 
-/// The service as one endpoint, put together.
-pub struct Application {
+/// The service as one endpoint, put together; `T` is what APIs were added to its own.
+pub struct Application<T = ()> {
     parts: Parts,
     limits: RequestLimits,
-    routes: RoutesBuilder,
+    pages: Pages,
+    added: T,
 }
 
 impl Application {
     /// The service on `parts`.
-    ///
-    /// # Errors
-    /// Its documentation cannot be made.
-    pub fn new(parts: Parts, limits: RequestLimits) -> std::io::Result<Self> {
-        let api = open_api(&parts);
-        let document = document::finish(&api.spec())?;
-        let docs = Docs::new(&document.json, &document.yaml)?;
-        let mut routes = RoutesBuilder::new(api);
-        for path in ["/docs", "/docs/", "/docs/:file", "/openapi.json", "/openapi.yaml"] {
-            routes.add_page(path, Method::GET, docs.clone());
-        }
-        let page = Page::new();
-        for path in ["/", "/assets/:file"] {
-            routes.add_page(path, Method::GET, page.clone());
-        }
-        Ok(Self { parts, limits, routes })
+    #[must_use]
+    pub fn new(parts: Parts, limits: RequestLimits) -> Self {
+        Self { parts, limits, pages: Pages::default(), added: () }
     }
+}
 
+impl<T: OpenApi + 'static> Application<T> {
     /// Adds a route that the API's documentation does not name. Everything under the first segment of its
     /// path belongs to such routes.
     #[must_use]
@@ -170,24 +161,36 @@ impl Application {
     where
         E: Endpoint<Output = Response> + 'static,
     {
-        self.routes.add_page(path, method, endpoint);
+        self.pages.add(path, method, endpoint);
         self
     }
 
-    /// Adds an API that the documentation does not name. Everything under the first segments of its paths
-    /// belongs to it.
+    /// Adds an API beside our own: the documentation names it, and its queries are held against that.
     #[must_use]
-    pub fn with_api<T: OpenApi + 'static>(mut self, api: T) -> Self {
-        self.routes.add_api(api);
-        self
+    pub fn with_api<U: OpenApi + 'static>(self, api: U) -> Application<(T, U)> {
+        let Self { parts, limits, pages, added } = self;
+        Application { parts, limits, pages, added: (added, api) }
     }
 
     /// Routes and middleware, ready to be served.
-    pub fn into_endpoint(self) -> impl Endpoint<Output = Response> + 'static {
-        let Self { parts, limits, routes } = self;
-        let (routes, table) = routes.finish();
+    ///
+    /// # Errors
+    /// Its documentation cannot be made.
+    pub fn into_endpoint(self) -> std::io::Result<impl Endpoint<Output = Response> + 'static> {
+        let Self { parts, limits, mut pages, added } = self;
+        let api = open_api(&parts, added);
+        let document = document::finish(&api.spec())?;
+        let docs = Docs::new(&document.json, &document.yaml)?;
+        for path in ["/docs", "/docs/", "/docs/:file", "/openapi.json", "/openapi.yaml"] {
+            pages.add(path, Method::GET, docs.clone());
+        }
+        let page = Page::new();
+        for path in ["/", "/assets/:file"] {
+            pages.add(path, Method::GET, page.clone());
+        }
+        let (routes, table) = pages.beside(api);
         let probes = Probes::new(health_api(&parts));
-        routes
+        Ok(routes
             // `Authorized` finds it there.
             .data(parts.gate)
             .with(ReadOwnWrites::new(parts.actions.database.has_standby()))
@@ -198,22 +201,19 @@ impl Application {
             .with(Problems::new(table.clone()))
             .with(SecurityHeaders)
             .with(Observe::new(parts.metrics, parts.clock, parts.entropy, table, limits.trusted_proxies))
-            .with(HeadAsGet)
+            .with(HeadAsGet))
     }
 }
 
 /// The documented API. Its documents are what `/openapi.json` and `/openapi.yaml` serve.
-fn open_api(parts: &Parts) -> OpenApiService<impl OpenApi + use<>, ()> {
-    OpenApiService::new(apis(parts), "Bedplate", crate::VERSION)
-        .description(
-            "Errors are `application/problem+json` (RFC 9457). Times are RFC 3339 in UTC. Every answer \
-             names its request in `X-Request-Id`, and so does the log.",
-        )
-        .license(LicenseObject::new("MIT OR Apache-2.0"))
+fn open_api<T: OpenApi>(parts: &Parts, added: T) -> OpenApiService<impl OpenApi + use<T>, ()> {
+    OpenApiService::new(apis(parts, added), product::TITLE, crate::VERSION)
+        .description(product::DESCRIPTION)
+        .license(LicenseObject::new(product::LICENSE))
         .extra_response_header::<String, _>(
             ExtraHeader::new("X-Request-Id").description("The id that the log has for the request"),
         )
-        .contact(ContactObject::new().name("Bedplate").url("https://github.com/bedplate/bedplate"))
+        .contact(ContactObject::new().name(product::CONTACT_NAME).url(product::CONTACT_URL))
 }
 
 fn health_api(parts: &Parts) -> HealthApi {
@@ -221,22 +221,28 @@ fn health_api(parts: &Parts) -> HealthApi {
     HealthApi { lifecycle, probe, query, clock }
 }
 
-/// Every API that the documentation names, one for each noun.
-fn apis(parts: &Parts) -> impl OpenApi + use<> {
+/// Every API, one for each noun. What is of a project of its own is a line more in `routes`.
+fn apis<T: OpenApi>(parts: &Parts, added: T) -> impl OpenApi + use<T> {
     let Parts { lifecycle, actions, snapshots, archiving, .. } = parts.clone();
-    let routes = (
-        SchemaApi { database: actions.database.clone() },
+    let accounts = (
         UsersApi { actions: actions.clone() },
         AuthApi { actions: actions.clone() },
         ApiTokensApi { actions: actions.clone() },
-        ConfigApi { actions: actions.clone() },
-        AuditEventsApi { actions: actions.clone() },
+    );
+    let administration =
+        (ConfigApi { actions: actions.clone() }, AuditEventsApi { actions: actions.clone() });
+    let metrics = (
         MetricsSnapshotsApi { snapshots: snapshots.clone() },
         MetricsSeriesApi { snapshots: snapshots.clone() },
         MetricsAggregatesApi { snapshots },
+    );
+    let schema = SchemaApi { database: actions.database.clone() };
+    let archive = (
         ArchivePoliciesApi { actions: actions.clone(), can_archive: archiving.place.is_some() },
         ArchiveRunsApi { actions, archiving, lifecycle },
     );
+    // In groups, because a tuple that is an API has 16 members at most.
+    let routes = (schema, accounts, administration, metrics, archive, added);
     // Who asks for health may put what they like behind the path.
     (health_api(parts), Documented(routes))
 }

@@ -16,17 +16,15 @@ const SENT: &str = "The `Bedplate-Position` that a write answered: the answer th
 const ANSWERED: &str = "Where the database was after this write, if the service reads from a standby: sent with a \
      read, it finds what was written.";
 
-/// The operations that may be answered by a standby.
-const READS: [&str; 8] = [
-    "/api/v1/metrics/snapshots",
-    "/api/v1/metrics/latest",
-    "/api/v1/metrics/series",
-    "/api/v1/metrics/aggregate",
-    "/api/v1/users",
-    "/api/v1/audit-events",
-    "/api/v1/archive-policies",
-    "/api/v1/archive-policies/runs",
-];
+/// What may be answered by a standby and has no pages.
+const WITHOUT_PAGES: &[&str] = &["/api/v1/metrics/aggregate"];
+
+/// Whether a standby may answer it: what has pages, and these few.
+fn is_read(method: &str, path: &str, operation: &Map<String, Value>) -> bool {
+    let parameters = operation.get("parameters").and_then(Value::as_array).into_iter().flatten();
+    let has_pages = parameters.into_iter().any(|it| it["in"] == "query" && it["name"] == "cursor");
+    method == "get" && (has_pages || WITHOUT_PAGES.contains(&path))
+}
 
 /// Adds the header to the operations that read with it, and to the answers of those that write.
 pub(super) fn declare(document: &mut Value) {
@@ -35,7 +33,7 @@ pub(super) fn declare(document: &mut Value) {
     for (path, methods) in document["paths"].as_object_mut().into_iter().flatten() {
         for (method, operation) in methods.as_object_mut().into_iter().flatten() {
             let Some(operation) = operation.as_object_mut() else { continue };
-            if method == "get" && READS.contains(&path.as_str()) {
+            if is_read(method, path, operation) {
                 let parameter = json!({
                     "name": NAME, "in": "header", "required": false, "deprecated": false,
                     "description": SENT, "schema": schema,

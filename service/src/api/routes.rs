@@ -42,31 +42,15 @@ impl RouteTable {
     }
 }
 
-/// Collects routes.
-pub(super) struct RoutesBuilder {
+/// Collects the routes that the API's documentation does not name.
+#[derive(Default)]
+pub(super) struct Pages {
     methods: BTreeMap<String, BTreeSet<String>>,
     pages: BTreeMap<String, RouteMethod>,
-    apis: Vec<(BTreeSet<String>, BoxEndpoint<'static>)>,
 }
 
-impl RoutesBuilder {
-    /// Begins with the documented API, which answers whatever no other route does.
-    pub(super) fn new<T: OpenApi + 'static>(service: OpenApiService<T, ()>) -> Self {
-        let mut builder = Self { methods: BTreeMap::new(), pages: BTreeMap::new(), apis: Vec::new() };
-        builder.note(&T::meta());
-        builder.apis.push((BTreeSet::new(), service.into_endpoint()));
-        builder
-    }
-
-    pub(super) fn add_api<T: OpenApi + 'static>(&mut self, api: T) {
-        let meta = T::meta();
-        let paths = meta.iter().flat_map(|api| &api.paths);
-        let segments = paths.map(|path| first_segment(&path.path).to_owned()).collect();
-        self.note(&meta);
-        self.apis.push((segments, OpenApiService::new(api, "", "").into_endpoint()));
-    }
-
-    pub(super) fn add_page<E>(&mut self, path: &str, method: Method, endpoint: E)
+impl Pages {
+    pub(super) fn add<E>(&mut self, path: &str, method: Method, endpoint: E)
     where
         E: Endpoint<Output = Response> + 'static,
     {
@@ -91,7 +75,12 @@ impl RoutesBuilder {
         }
     }
 
-    pub(super) fn finish(self) -> (Routes, RouteTable) {
+    /// All routes: these, and the API, which answers whatever none of these does.
+    pub(super) fn beside<T: OpenApi + 'static>(
+        mut self,
+        service: OpenApiService<T, ()>,
+    ) -> (Routes, RouteTable) {
+        self.note(&T::meta());
         let facts = self.methods.into_iter().filter_map(|(path, methods)| {
             let allow = methods.into_iter().collect::<Vec<_>>().join(", ");
             let facts = RouteFacts { name: path.as_str().into(), allow: HeaderValue::try_from(allow).ok()? };
@@ -101,30 +90,24 @@ impl RoutesBuilder {
         let of_pages = self.pages.keys().map(|path| first_segment(path).to_owned()).collect();
         let pages =
             self.pages.into_iter().fold(Route::new(), |route, (path, methods)| route.at(path, methods));
-        let mut endpoints = self.apis;
-        endpoints.push((of_pages, pages.boxed()));
-        let mut by_segment = BTreeMap::new();
-        for (index, (segments, _)) in endpoints.iter().enumerate() {
-            by_segment.extend(segments.iter().map(|segment| (segment.clone(), index)));
-        }
-        let endpoints = endpoints.into_iter().map(|(_, endpoint)| endpoint).collect();
-        (Routes { endpoints, by_segment }, table)
+        (Routes { api: service.into_endpoint(), pages: pages.boxed(), of_pages }, table)
     }
 }
 
-/// The endpoints, told apart by the first segment of the path; the first of them has every other path.
-/// They stand side by side, because nesting one in the other would rewrite the address of each request.
+/// Pages and the API, told apart by the first segment of the path. They stand side by side, because nesting one
+/// in the other would rewrite the address of each request.
 pub(super) struct Routes {
-    endpoints: Vec<BoxEndpoint<'static>>,
-    by_segment: BTreeMap<String, usize>,
+    api: BoxEndpoint<'static>,
+    pages: BoxEndpoint<'static>,
+    of_pages: BTreeSet<String>,
 }
 
 impl Endpoint for Routes {
     type Output = Response;
 
     async fn call(&self, request: Request) -> Result<Response> {
-        let index = self.by_segment.get(first_segment(request.uri().path())).copied().unwrap_or(0);
-        self.endpoints[index].call(request).await
+        let is_page = self.of_pages.contains(first_segment(request.uri().path()));
+        if is_page { self.pages.call(request).await } else { self.api.call(request).await }
     }
 }
 

@@ -7,7 +7,7 @@ use poem::http::Method;
 pub const NDJSON: &str = "application/x-ndjson";
 
 /// The paths that take streams.
-const PATHS: [&str; 1] = ["/api/v1/metrics/snapshots"];
+const PATHS: &[&str] = &["/api/v1/metrics/snapshots"];
 
 /// Whether a media type, which may have parameters, is this one.
 #[must_use]

@@ -15,6 +15,7 @@ use migrator::Migrator;
 use migrator::settings::Settings;
 use migrator::stop::Stop;
 use poem::EndpointExt as _;
+use poem_openapi::OpenApi;
 
 use super::duties;
 use super::{refuse, tell};
@@ -25,7 +26,7 @@ use crate::api::{Application, Parts, RequestLimits};
 use crate::keys::Keys;
 use crate::lifecycle::Lifecycle;
 use crate::live_settings::{LiveSettings, poll_interval};
-use crate::metrics::{HttpMetrics, Metrics, RetentionMetrics};
+use crate::metrics::{HttpMetrics, Metrics, RetentionMetrics, StateMetrics};
 use crate::middleware::{CatchPanic, HeadAsGet, Problems};
 use crate::partitions::Partitions;
 use crate::passwords::Passwords;
@@ -143,13 +144,13 @@ async fn migrate(settings: &Settings, clock: &Clock, entropy: &Entropy, stop: St
 }
 
 /// The service, listening.
-pub struct Serving {
+pub struct Serving<T = ()> {
     settings: ServiceSettings,
     lifecycle: Lifecycle,
     database: Database,
     listener: Listener,
     metrics: Option<Listener>,
-    application: Application,
+    application: Application<T>,
     figures: Metrics,
 }
 
@@ -182,8 +183,9 @@ impl Serving {
         tokio::spawn(probe.run());
         let http_metrics = HttpMetrics::default();
         let retention = RetentionMetrics::default();
-        let figures =
-            Metrics::new(&http_metrics, &retention, &database, lifecycle.clone(), view.clone(), &clock);
+        let state =
+            StateMetrics { database: database.clone(), lifecycle: lifecycle.clone(), probe: view.clone() };
+        let figures = Metrics::new(&clock, &[&http_metrics, &retention, &state]);
         let query = SharedQuery::new(database.clone());
         let auth = Arc::new(settings.auth.clone());
         let gate = Gate::new(database.clone(), clock.clone(), auth.session_idle_lifetime);
@@ -219,14 +221,12 @@ impl Serving {
             snapshots,
             archiving,
         };
-        let application = Application::new(parts, RequestLimits::new(&settings.http, &settings.metrics))
-            .map_err(|error| {
-                tracing::error!(%error, "the documentation cannot be made");
-                Exit::Configuration
-            })?;
+        let application = Application::new(parts, RequestLimits::new(&settings.http, &settings.metrics));
         Ok(Self { settings, lifecycle, database, listener, metrics, application, figures })
     }
+}
 
+impl<T: OpenApi + 'static> Serving<T> {
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -235,15 +235,23 @@ impl Serving {
 
     /// Adapts what is served.
     #[must_use]
-    pub fn map_application(self, adapt: impl FnOnce(Application) -> Application) -> Self {
-        Self { application: adapt(self.application), ..self }
+    pub fn map_application<U>(self, adapt: impl FnOnce(Application<T>) -> Application<U>) -> Serving<U> {
+        let Self { settings, lifecycle, database, listener, metrics, application, figures } = self;
+        let application = adapt(application);
+        Serving { settings, lifecycle, database, listener, metrics, application, figures }
     }
 
     /// Answers until a signal comes, and then until what runs is finished.
     pub async fn run(self, signals: &mut Signals, on_terminal: bool) -> Exit {
         let Self { settings, lifecycle, database, listener, metrics, application, figures } = self;
         let address = listener.address();
-        let endpoint = application.into_endpoint();
+        let endpoint = match application.into_endpoint() {
+            Ok(endpoint) => endpoint,
+            Err(error) => {
+                tracing::error!(%error, "the documentation cannot be made");
+                return Exit::Configuration;
+            }
+        };
         if let Some(listener) = metrics {
             tracing::info!(address = %listener.address(), "figures for Prometheus are served at /metrics");
             // It is asked until the end of the process, also on the way out.

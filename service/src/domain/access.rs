@@ -8,54 +8,44 @@ use uuid::Uuid;
 
 use super::users::User;
 
-/// What a token may be allowed to do. What a signed-in user may do is not bounded by scopes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Scope {
-    /// Read accounts.
-    UsersRead,
-    /// Change accounts.
-    UsersWrite,
-    /// Read metric snapshots.
-    MetricsRead,
-    /// Write metric snapshots.
-    MetricsWrite,
-    /// Read settings.
-    ConfigRead,
-    /// Change settings.
-    ConfigWrite,
-    /// Change and run archive policies.
-    ArchiveWrite,
-    /// Read audit events.
-    AuditRead,
+/// Declares the scopes, each with its word, so that no list of them can lack one.
+macro_rules! scopes {
+    ($( #[doc = $what:literal] $Name:ident = $word:literal, )*) => {
+        /// What a token may be allowed to do. What a signed-in user may do is not bounded by scopes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Scope { $( #[doc = $what] $Name, )* }
+
+        impl Scope {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$( Self::$Name, )*];
+
+            /// The word for it, such as `users:read`.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $( Self::$Name => $word, )* }
+            }
+        }
+    };
 }
 
-impl Scope {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::UsersRead,
-        Self::UsersWrite,
-        Self::MetricsRead,
-        Self::MetricsWrite,
-        Self::ConfigRead,
-        Self::ConfigWrite,
-        Self::ArchiveWrite,
-        Self::AuditRead,
-    ];
-
-    /// The word for it, such as `users:read`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::UsersRead => "users:read",
-            Self::UsersWrite => "users:write",
-            Self::MetricsRead => "metrics:read",
-            Self::MetricsWrite => "metrics:write",
-            Self::ConfigRead => "config:read",
-            Self::ConfigWrite => "config:write",
-            Self::ArchiveWrite => "archive:write",
-            Self::AuditRead => "audit:read",
-        }
-    }
+// Texts have them in this order.
+scopes! {
+    /// Read accounts.
+    UsersRead = "users:read",
+    /// Change accounts.
+    UsersWrite = "users:write",
+    /// Read metric snapshots.
+    MetricsRead = "metrics:read",
+    /// Write metric snapshots.
+    MetricsWrite = "metrics:write",
+    /// Read settings.
+    ConfigRead = "config:read",
+    /// Change settings.
+    ConfigWrite = "config:write",
+    /// Change and run archive policies.
+    ArchiveWrite = "archive:write",
+    /// Read audit events.
+    AuditRead = "audit:read",
 }
 
 /// A word that is no scope.
@@ -67,7 +57,7 @@ impl FromStr for Scope {
     type Err = UnknownScope;
 
     fn from_str(word: &str) -> Result<Self, UnknownScope> {
-        Self::ALL.into_iter().find(|it| it.name() == word).ok_or_else(|| UnknownScope(word.to_owned()))
+        Self::ALL.iter().copied().find(|it| it.name() == word).ok_or_else(|| UnknownScope(word.to_owned()))
     }
 }
 
@@ -80,6 +70,12 @@ impl Scopes {
     #[must_use]
     pub fn contains(&self, scope: Scope) -> bool {
         self.0.contains(&scope)
+    }
+
+    /// Those of a text that this release knows. What a newer one wrote may have more, which allow nothing here.
+    #[must_use]
+    pub fn known(text: &str) -> Self {
+        Self(text.split_whitespace().filter_map(|word| word.parse().ok()).collect())
     }
 }
 
@@ -189,5 +185,7 @@ mod tests {
         let scopes: Scopes = "users:write audit:read users:read".parse().unwrap();
         assert_eq!(scopes.to_string(), "users:read users:write audit:read");
         assert_eq!("users:fly".parse::<Scopes>(), Err(UnknownScope("users:fly".to_owned())));
+        assert_eq!(Scopes::known("users:fly audit:read users:read").to_string(), "users:read audit:read");
+        assert_eq!(Scopes::known("users:fly"), Scopes::default());
     }
 }

@@ -23,7 +23,7 @@ pub enum ActorKind {
 
 impl ActorKind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Session, Self::ApiToken, Self::CommandLine, Self::Anonymous];
+    pub const ALL: &'static [Self] = &[Self::Session, Self::ApiToken, Self::CommandLine, Self::Anonymous];
 
     /// The word for it in the API and in the database.
     #[must_use]
@@ -46,12 +46,12 @@ impl FromStr for ActorKind {
     type Err = UnknownActorKind;
 
     fn from_str(word: &str) -> Result<Self, UnknownActorKind> {
-        Self::ALL.into_iter().find(|it| it.name() == word).ok_or(UnknownActorKind)
+        Self::ALL.iter().copied().find(|it| it.name() == word).ok_or(UnknownActorKind)
     }
 }
 
 /// Everything that events are written down of.
-pub const ACTIONS: [&str; 21] = [
+pub const ACTIONS: &[&str] = &[
     "api_token.created",
     "api_token.revoked",
     "archive.restored",

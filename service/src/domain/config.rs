@@ -40,7 +40,7 @@ pub enum Key {
 
 impl Key {
     /// All of them, in the order of their names.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: &'static [Self] = &[
         Self::ArchiveRunHour,
         Self::ArchiveSecretAccessKey,
         Self::LoginAttempts,
@@ -124,7 +124,7 @@ impl FromStr for Key {
     type Err = UnknownKey;
 
     fn from_str(name: &str) -> Result<Self, UnknownKey> {
-        Self::ALL.into_iter().find(|it| it.name() == name).ok_or(UnknownKey)
+        Self::ALL.iter().copied().find(|it| it.name() == name).ok_or(UnknownKey)
     }
 }
 

@@ -143,7 +143,7 @@ impl Live {
     pub fn broken_rules(&self) -> Vec<(Key, String)> {
         let mut scratch = self.clone();
         let broken = |key| Some((key, scratch.set(key, &self.value(key)?).err()?));
-        let mut broken: Vec<_> = Key::ALL.into_iter().filter_map(broken).collect();
+        let mut broken: Vec<_> = Key::ALL.iter().copied().filter_map(broken).collect();
         if broken.is_empty() {
             broken.extend(self.check_together().err().into_iter().flatten().take(1));
         }

@@ -70,7 +70,7 @@ impl Follow {
             tracing::info!("the settings in the database can be read again");
         }
         self.is_failing = false;
-        let nothing = Key::ALL.map(Stored::missing);
+        let nothing: Vec<_> = Key::ALL.iter().copied().map(Stored::missing).collect();
         let known = self.rows.as_deref().unwrap_or(&nothing);
         // Before the first read, a change is what was put there at all.
         let is_new = |before: &Stored, row: &Stored| match &self.rows {

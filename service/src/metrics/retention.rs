@@ -7,6 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::Registered;
 use crate::domain::archive_runs::{Figures, RunState};
 use crate::store::prune::Pruned;
 
@@ -57,7 +58,7 @@ impl Default for RetentionMetrics {
             rows: Family::default(),
             freed: Counter::default(),
         };
-        for kind in Pruned::ALL.map(Pruned::name) {
+        for kind in Pruned::ALL.iter().map(|it| it.name()) {
             let _from_zero = metrics.pruned.get_or_create(&Kind { kind });
         }
         for outcome in ["succeeded", "failed"] {
@@ -92,8 +93,10 @@ impl RetentionMetrics {
         self.rows.get_or_create(&Action { action: "archive" }).inc_by(figures.rows_archived);
         self.freed.inc_by(figures.bytes_freed);
     }
+}
 
-    pub(super) fn register(&self, registry: &mut Registry) {
+impl Registered for RetentionMetrics {
+    fn register(&self, registry: &mut Registry) {
         registry.register(
             "bedplate_pruned_rows",
             "Rows that were deleted because they were over",

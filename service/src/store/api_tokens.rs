@@ -2,11 +2,11 @@
 
 use std::sync::LazyLock;
 
-use foundation::database::{Database, DatabaseError, DatabaseErrorKind, Row, Statement, Transaction};
+use foundation::database::{Database, DatabaseError, Row, Statement, Transaction};
 use uuid::Uuid;
 
 use super::credentials::TokenHash;
-use crate::domain::access::UnknownScope;
+use crate::domain::access::Scopes;
 use crate::domain::api_tokens::{ApiToken, MAX_TOKENS};
 
 const COLUMNS: &str = "id, user_id, name, scopes, created_at, expires_at, last_used_at";
@@ -35,7 +35,7 @@ static DELETE: LazyLock<Statement> = LazyLock::new(|| {
 /// Writes a token down.
 ///
 /// # Errors
-/// What the database says; [`DatabaseErrorKind::UniqueViolation`] where its owner has one of that name.
+/// What the database says; a unique violation where its owner has one of that name.
 pub async fn insert(
     transaction: &mut Transaction,
     token: &ApiToken,
@@ -85,14 +85,11 @@ pub async fn delete(
 
 fn from_row(row: &Row) -> Result<ApiToken, DatabaseError> {
     let scopes: String = row.get("scopes")?;
-    let scopes = scopes.parse().map_err(|error: UnknownScope| {
-        DatabaseError::new(DatabaseErrorKind::Conversion, format!("the column scopes: {error}"))
-    })?;
     Ok(ApiToken {
         id: row.get("id")?,
         user_id: row.get("user_id")?,
         name: row.get("name")?,
-        scopes,
+        scopes: Scopes::known(&scopes),
         created_at: row.get("created_at")?,
         expires_at: row.get("expires_at")?,
         last_used_at: row.get("last_used_at")?,

@@ -18,7 +18,7 @@ static ALL_FOR_UPDATE: LazyLock<Statement> = LazyLock::new(|| {
 });
 
 fn select() -> String {
-    let names = Key::ALL.map(|it| format!("'{it}'")).join(", ");
+    let names = Key::ALL.iter().map(|it| format!("'{it}'")).collect::<Vec<_>>().join(", ");
     format!("SELECT key, value, version, updated_at FROM config WHERE key IN ({names})")
 }
 
@@ -44,7 +44,7 @@ pub async fn lock(transaction: &mut Transaction, backend: Backend) -> Result<Vec
 }
 
 fn complete(rows: &[Row]) -> Result<Vec<Stored>, DatabaseError> {
-    let mut settings = Key::ALL.map(Stored::missing);
+    let mut settings: Vec<_> = Key::ALL.iter().copied().map(Stored::missing).collect();
     for row in rows {
         let name: String = row.get("key")?;
         if let Some(setting) = settings.iter_mut().find(|it| it.key.name() == name) {
@@ -53,7 +53,7 @@ fn complete(rows: &[Row]) -> Result<Vec<Stored>, DatabaseError> {
             setting.updated_at = row.get("updated_at")?;
         }
     }
-    Ok(settings.into())
+    Ok(settings)
 }
 
 const WRITE: Statement = Statement::write(

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::together::{AT_ONCE, LookUp, fill};
 use super::users;
-use crate::domain::access::{Caller, Credential, UnknownScope};
+use crate::domain::access::{Caller, Credential, Scopes};
 
 /// The SHA-256 of a token.
 pub type TokenHash = [u8; 32];
@@ -75,16 +75,13 @@ fn readable(row: &Row) -> Option<(TokenHash, Arc<Found>)> {
 }
 
 fn from_row(row: &Row) -> Result<(TokenHash, Arc<Found>), DatabaseError> {
-    let malformed = |what: String| DatabaseError::new(DatabaseErrorKind::Conversion, what);
     let hash: Vec<u8> = row.get("token_hash")?;
-    let hash = TokenHash::try_from(hash).map_err(|_| malformed("the column token_hash".to_owned()))?;
+    let hash = TokenHash::try_from(hash)
+        .map_err(|_| DatabaseError::new(DatabaseErrorKind::Conversion, "the column token_hash"))?;
     let id: Uuid = row.get("credential_id")?;
     let credential = match row.get::<Option<String>>("scopes")? {
         None => Credential::Session { id },
-        Some(words) => {
-            let scopes = words.parse().map_err(|error: UnknownScope| malformed(error.to_string()))?;
-            Credential::ApiToken { id, scopes }
-        }
+        Some(words) => Credential::ApiToken { id, scopes: Scopes::known(&words) },
     };
     let caller = Caller { user: users::from_row(row)?, credential };
     let (expires_at, last_used_at) = (row.get("expires_at")?, row.get("last_used_at")?);

@@ -58,7 +58,7 @@ const AUDIT_EVENTS: Statement = prune!("audit_event", "id", "id", "occurred_at")
 
 impl Pruned {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: &'static [Self] = &[
         Self::Sessions,
         Self::IdleSessions,
         Self::ApiTokens,

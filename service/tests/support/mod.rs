@@ -12,6 +12,7 @@ use foundation::entropy::Entropy;
 use foundation::settings::Environment;
 use foundation::testing::{evidence, pooled};
 use migrator::stop::Stop;
+use poem_openapi::OpenApi;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use service::api::Application;
@@ -36,15 +37,18 @@ impl TestService {
     }
 
     /// With these variables, and what `adapt` adds.
-    pub async fn with(variables: &[(&str, &str)], adapt: impl FnOnce(Application) -> Application) -> Self {
+    pub async fn with<T: OpenApi + Send + 'static>(
+        variables: &[(&str, &str)],
+        adapt: impl FnOnce(Application) -> Application<T>,
+    ) -> Self {
         Self::with_clock(variables, Clock::system(), adapt).await
     }
 
     /// The same, by this clock.
-    pub async fn with_clock(
+    pub async fn with_clock<T: OpenApi + Send + 'static>(
         variables: &[(&str, &str)],
         clock: Clock,
-        adapt: impl FnOnce(Application) -> Application,
+        adapt: impl FnOnce(Application) -> Application<T>,
     ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let database = sqlite_url(&folder);
