@@ -3,6 +3,7 @@
 mod body_limit;
 mod catch_panic;
 mod client_address;
+mod forwarded;
 mod head;
 mod observe;
 mod problems;
