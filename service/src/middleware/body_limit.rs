@@ -1,21 +1,13 @@
 //! No body is larger than it may be.
 
 use std::io;
-use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Limited};
-use poem::http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use poem::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use poem::{Body, Endpoint, Middleware, Request, Response, Result};
-use tokio::time::timeout;
 
 use crate::api::problem::Failure;
 use crate::api::streams::is_stream;
-
-/// How long a body that is refused is read on, so that its sender gets to read the answer.
-const DISCARD_TIME: Duration = Duration::from_secs(1);
-
-/// How much of it is read on, in bytes.
-const DISCARD_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Refuses larger bodies: by what the client announces, else when there is too much of it.
 #[derive(Clone, Copy, Debug)]
@@ -71,9 +63,6 @@ impl<E: Endpoint<Output = Response>> Endpoint for BodyLimitEndpoint<E> {
             // hyper has checked the number, and reads no more than it says.
             let length = length.to_str().ok().and_then(|it| it.parse().ok()).unwrap_or(u64::MAX);
             if length > limit {
-                if length <= DISCARD_BYTES && !headers.contains_key(EXPECT) {
-                    discard(request.take_body()).await;
-                }
                 return Err(Failure::BodyTooLarge(limit).into());
             }
         } else if headers.contains_key(TRANSFER_ENCODING) {
@@ -82,14 +71,6 @@ impl<E: Endpoint<Output = Response>> Endpoint for BodyLimitEndpoint<E> {
         }
         self.inner.call(request).await
     }
-}
-
-/// A connection that is closed on a client that still writes loses the answer as well.
-async fn discard(body: Body) {
-    let mut body: http_body_util::combinators::BoxBody<_, _> = body.into();
-    let read = async { while let Some(Ok(_frame)) = body.frame().await {} };
-    // The answer is the same, whether the client was done within the time or not.
-    let _in_time = timeout(DISCARD_TIME, read).await;
 }
 
 fn limited(body: Body, limit: u64) -> Body {
