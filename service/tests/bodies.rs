@@ -1,4 +1,4 @@
-//! Bodies that are refused.
+//! Bodies that are refused, and the memory of those that are not.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -141,5 +141,49 @@ async fn a_small_body_that_is_refused_keeps_its_connection() {
         assert!(answer.starts_with("http/1.1 401 ") && !answer.contains("connection: close"), "{answer}");
         let length = answer.split_once("content-length: ").unwrap().1.split("\r\n").next().unwrap();
         stream.read_exact(&mut vec![0; length.parse().unwrap()]).await.unwrap();
+    }
+}
+
+/// Eight bodies of the largest size are collected at the same time, and no byte more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_have_so_much_memory_together() {
+    let (_database, service, token) = service(&[("HTTP_BODY_LIMIT", "256KiB")]).await;
+    let headers = format!(
+        "Authorization: Bearer {token}\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+    );
+    let size = 256 * 1024;
+    let mut unfinished = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(service.address).await.unwrap();
+        stream.write_all(head("POST", SNAPSHOTS, &headers, Some(size)).as_bytes()).await.unwrap();
+        assert!(answered(&mut stream).await.starts_with("http/1.1 100 "), "it is read");
+        unfinished.push(stream);
+    }
+    let url = service.url(SNAPSHOTS);
+    let post = |blanks: usize| {
+        let body = format!("{}{{\"items\":[]}}", " ".repeat(blanks));
+        let request =
+            service.client.post(&url).bearer_auth(&token).header("content-type", "application/json");
+        request.body(body).send()
+    };
+    let refused = post(200 * 1024).await.unwrap();
+    assert_eq!(refused.status(), 503);
+    assert_eq!(support::header(&refused, "retry-after"), "1");
+    assert_eq!(support::json(refused).await["code"], "busy");
+    // What is small, a login among it, does not wait for the large.
+    assert_ne!(post(15 * 1024).await.unwrap().status(), 503);
+    // Where one has ended, there is room for the next.
+    unfinished.remove(0);
+    let started = Instant::now();
+    while post(200 * 1024).await.unwrap().status() == 503 {
+        assert!(started.elapsed() < DEADLINE, "there is no room");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // And the largest is always possible when there is nobody else.
+    drop(unfinished);
+    let started = Instant::now();
+    while post(size - 12).await.unwrap().status() == 503 {
+        assert!(started.elapsed() < DEADLINE, "there is no room");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

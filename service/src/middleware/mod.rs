@@ -1,6 +1,7 @@
 //! What every request goes through, one concern in each file.
 
 mod body_limit;
+mod body_memory;
 mod catch_panic;
 mod client_address;
 mod forwarded;
