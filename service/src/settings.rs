@@ -60,13 +60,17 @@ foundation::settings! {
         address: SocketAddr = "127.0.0.1:8080",
         /// How long a request may take from its head to its answer, its body included.
         request_timeout: Duration = "30s",
-        /// How large the body of a request may be.
+        /// How large the body of a request may be. All those that are being read may take eight times as much
+        /// together; further ones of more than 16 KiB get 503.
         body_limit: ByteSize = "2MiB",
         /// How long a connection may take to send the head of its next request, waiting for one included.
-        /// Longer than that of a load balancer in front, so that it is the balancer that closes.
+        /// Longer than that of a load balancer in front, so that it is the balancer that closes. For its first
+        /// request it has 10s at most.
         idle_timeout: Duration = "75s",
-        /// Connections served at the same time; further ones wait to be accepted.
-        max_connections: NonZeroU32 = "4096",
+        /// Connections served at the same time, each of which may take 90 KiB of memory at worst. For a further one
+        /// the one that has been without a request for the longest time is closed; where each has a request, it
+        /// waits to be accepted.
+        max_connections: NonZeroU32 = "1024",
         /// After SIGTERM, how long the service stays open while it already says that it is not ready, so
         /// that load balancers stop sending before it closes.
         drain_delay: Duration = "5s",

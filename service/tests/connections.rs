@@ -10,7 +10,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::{DEADLINE, TestService};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -43,25 +43,76 @@ async fn a_connection_that_does_not_ask_is_closed() {
 }
 
 #[tokio::test]
-async fn one_connection_more_than_allowed_waits_for_its_turn() {
+async fn a_connection_that_never_asked_has_less_time() {
+    let service = TestService::start().await;
+    let started = Instant::now();
+    for sent in ["", "GET /livez HTTP/1.1\r\nHost:"] {
+        let mut stream = TcpStream::connect(service.address).await.expect("a connection");
+        stream.write_all(sent.as_bytes()).await.expect("sent");
+        let mut asked = TcpStream::connect(service.address).await.expect("a connection");
+        asked.write_all(REQUEST).await.expect("sent");
+        rest(&mut stream).await;
+        assert!(started.elapsed() < 2 * DEADLINE);
+        // One that has asked may do so again.
+        let mut buffer = [0; 4096];
+        let _answer = asked.read(&mut buffer).await.expect("an answer");
+        asked.write_all(REQUEST).await.expect("sent");
+        let _another = timeout(DEADLINE, asked.read(&mut buffer)).await.expect("in time").expect("an answer");
+        assert!(buffer.starts_with(b"HTTP/1.1 200"));
+    }
+}
+
+#[tokio::test]
+async fn where_everybody_has_a_request_the_next_waits_for_its_turn() {
     let service = TestService::with(&[("HTTP_MAX_CONNECTIONS", "1")], |it| it).await;
     let mut first = TcpStream::connect(service.address).await.expect("a connection");
-    first.write_all(REQUEST).await.expect("sent");
+    let head = "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+                Content-Length: 2\r\nExpect: 100-continue\r\n\r\n";
+    first.write_all(head.as_bytes()).await.expect("sent");
     let mut answer = [0; 12];
     first.read_exact(&mut answer).await.expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 100", "the body is waited for");
     let mut second = TcpStream::connect(service.address).await.expect("the kernel accepts it");
     second.write_all(REQUEST).await.expect("sent");
     let waiting = timeout(Duration::from_millis(200), second.read_exact(&mut answer)).await;
     assert!(waiting.is_err(), "it is not its turn");
-    drop(first);
+    first.write_all(b"{}").await.expect("sent");
     timeout(DEADLINE, second.read_exact(&mut answer)).await.expect("it is its turn").expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 200");
+    // It was answered, and made room after that.
+    assert!(rest(&mut first).await.contains("HTTP/1.1 400 "));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_connections_keep_no_probe_from_its_answer() {
+    let service = TestService::with(&[("HTTP_MAX_CONNECTIONS", "64")], |it| it).await;
+    let address = service.address;
+    // They come again as soon as they are closed; one in two asks something first, one in four half of it.
+    let silent = (0..128).map(|number| async move {
+        loop {
+            let Ok(mut stream) = TcpStream::connect(address).await else { continue };
+            let sent = [&b""[..], REQUEST, &REQUEST[..20], REQUEST][number % 4];
+            let _closed = stream.write_all(sent).await;
+            let _closed = stream.read_to_end(&mut Vec::new()).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    let silent: Vec<_> = silent.map(tokio::spawn).collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for _ in 0..20 {
+        let started = Instant::now();
+        let mut probe = TcpStream::connect(address).await.expect("a connection");
+        probe.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.expect("sent");
+        assert!(rest(&mut probe).await.starts_with("HTTP/1.1 200 "));
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
+    }
+    silent.into_iter().for_each(|it| it.abort());
 }
 
 #[tokio::test]
 async fn a_head_that_is_too_large_is_refused() {
     let service = TestService::start().await;
-    let long = "x".repeat(64 * 1024);
+    let long = "x".repeat(16 * 1024);
     for head in [
         format!("GET /livez HTTP/1.1\r\nHost: x\r\nLong: {long}\r\n\r\n"),
         format!("GET /livez HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(101)),

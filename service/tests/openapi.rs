@@ -151,6 +151,31 @@ async fn every_operation_is_told_and_shown() {
     }
 }
 
+/// Who is told to come again is told when, and the document says so.
+#[tokio::test]
+async fn answers_that_ask_for_patience_say_when_to_come_again() {
+    let document = document().await;
+    let mut seen = BTreeMap::new();
+    for (method, path, operation) in operations(&document) {
+        // The state that a probe tells of is nothing to come again for; whoever probes does anyway.
+        if !path.starts_with("/api/v1/") {
+            continue;
+        }
+        for status in ["429", "503"] {
+            let response = &operation["responses"][status];
+            if response.is_object() {
+                let header = &response["headers"]["Retry-After"];
+                assert_eq!(header["required"], true, "{method} {path} {status}: {response}");
+                assert_eq!(header["schema"]["type"], "integer", "{method} {path} {status}: {response}");
+                *seen.entry(status).or_insert(0) += 1;
+            }
+        }
+        // Whatever reads or writes may find the database away, or busy.
+        assert!(operation["responses"]["503"].is_object(), "{method} {path}");
+    }
+    assert!(seen["429"] >= 2 && seen["503"] > 20, "{seen:?}");
+}
+
 /// The example of a body, in its schema.
 fn example<'a>(document: &'a Value, media: &Value) -> &'a Value {
     let reference = media["schema"]["$ref"].as_str().unwrap();

@@ -16,6 +16,7 @@ mod support;
 use accounts::{Accounts, Kind, migrate};
 use foundation::on_both_databases;
 use reqwest::Method;
+use reqwest::header::HeaderValue;
 use serde_json::{Value, json};
 use support::TestService;
 
@@ -155,5 +156,42 @@ on_both_databases! {
         assert_eq!(answer.status(), 412);
         let problem: Value = answer.json().await.unwrap();
         assert!(problem["detail"].as_str().unwrap().contains("get it again"), "{problem}");
+    }
+
+    async fn no_line_of_a_condition_or_a_key_is_passed_over(database: TestDatabase) {
+        migrate(&database).await;
+        let service = TestService::with(&[("DATABASE_URL", &database.address)], |it| it).await;
+        let accounts = Accounts::new(database.open());
+        let admin = accounts.user("admin", Kind { is_admin: true, ..Kind::default() }).await;
+        let token = accounts.session(admin).await;
+        let ask = async |method: Method, path: &str, header: &str, lines: &[&str], body: Option<&Value>| {
+            let request = service.client.request(method, service.url(&format!("/api/v1/{path}")));
+            let request = lines.iter().fold(request.bearer_auth(&token), |request, line| {
+                request.header(header, HeaderValue::from_bytes(line.as_bytes()).unwrap())
+            });
+            let request = body.into_iter().fold(request, |request, body| request.json(body));
+            let answer = request.send().await.unwrap();
+            let (status, told) = (answer.status().as_u16(), answer.text().await.unwrap());
+            (status, serde_json::from_str::<Value>(&told).unwrap_or_default()["errors"][0]["pointer"].clone())
+        };
+
+        let user = accounts.user("user", Kind::default()).await;
+        let path = format!("users/{user}");
+        for wrong in [&["\"é\""][..], &["\"é\"", "\"1\""], &["\"1\"", "\"é\""], &["*", "\"1\""]] {
+            let refused = ask(Method::DELETE, &path, "If-Match", wrong, None).await;
+            assert_eq!(refused, (400, json!("/header/if-match")), "{wrong:?}");
+        }
+        assert_eq!(ask(Method::DELETE, &path, "If-Match", &["\"8\"", "\"9\""], None).await.0, 412);
+        assert_eq!(ask(Method::DELETE, &path, "If-Match", &["\"9\"", "\"1\""], None).await.0, 204);
+
+        let policy = json!({ "metric_type": "cpu", "retention_days": 30, "action": "delete" });
+        for wrong in [&["clé-1"][..], &["one", "two"], &["one", "one"], &[""]] {
+            let refused = ask(Method::POST, "archive-policies", "Idempotency-Key", wrong, Some(&policy)).await;
+            assert_eq!(refused, (400, json!("/header/idempotency-key")), "{wrong:?}");
+        }
+        for _ in 0..2 {
+            let made = ask(Method::POST, "archive-policies", "Idempotency-Key", &["one"], Some(&policy)).await;
+            assert_eq!(made.0, 201);
+        }
     }
 }

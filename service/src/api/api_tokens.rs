@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use poem::Request;
-use poem_openapi::param::{Header, Path};
+use poem_openapi::param::Path;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Enum, Object, OpenApi};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::auth::{DoneResponse, OfEnd, OfOwn};
 use super::authorize::{Authorized, SignedIn};
 use super::conventions::bodies::given;
-use super::conventions::{JsonBody, Nullable, Refused, Statuses, idempotency, statuses};
+use super::conventions::{IdempotencyKey, JsonBody, Nullable, Refused, Statuses, idempotency, statuses};
 use super::payload::JsonBytes;
 use super::tags::Tag;
 use crate::actions::api_tokens::{self, CreatedToken, Creation};
@@ -181,11 +181,11 @@ impl ApiTokensApi {
         origin: Origin,
         request: &Request,
         /// Chosen by the client for this request: 1 to 255 visible characters.
-        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255))]
-        idempotency_key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: IdempotencyKey,
         body: JsonBody<TokenRequest>,
     ) -> Result<CreateTokenResponse, Refused<OfCreate>> {
-        let keyed = idempotency::keyed(request, &caller, idempotency_key.0, body.bytes)?;
+        let keyed = idempotency::keyed(request, &caller, idempotency_key, body.bytes);
         let wanted = NewApiToken::from(body.value);
         let made = api_tokens::create(&self.actions, &caller, wanted, keyed.as_ref(), kept, &origin).await?;
         Ok(match made {

@@ -1,6 +1,5 @@
 //! Who did what, when and from where, for administrators.
 
-use poem::http::StatusCode;
 use poem_openapi::param::Query;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
@@ -10,10 +9,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::authorize::{Authorized, ReadAudit};
-use super::conventions::{check_range, cursors};
+use super::conventions::{Refused, Statuses, check_range, cursors, statuses};
 use super::payload::JsonBytes;
 use super::problem::Failure;
-use super::problem_json::ProblemJson;
 use super::tags::Tag;
 use crate::actions::Actions;
 use crate::domain::audit::{ACTIONS, AuditEvent, AuditFilter};
@@ -68,8 +66,11 @@ pub enum ListResponse {
     /// The events.
     #[oai(status = 200)]
     Page(JsonBytes<AuditEventPage>),
-    /// The request cannot be served.
-    Problem(StatusCode, ProblemJson),
+}
+
+statuses! {
+    /// The errors of `GET /audit-events`.
+    OfList = 400, 401, 403, 422, 500, 503;
 }
 
 /// The routes of audit events.
@@ -108,7 +109,7 @@ impl AuditEventsApi {
         limit: Query<Option<u32>>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
-    ) -> poem::Result<ListResponse> {
+    ) -> Result<ListResponse, Refused<OfList>> {
         check_range(from.0, to.0)?;
         check_action(action.0.as_deref())?;
         let filter = AuditFilter {

@@ -24,7 +24,9 @@ pub struct Problem {
     pub detail: String,
     /// The path that was asked for.
     pub instance: String,
-    /// The kind of problem in one word, for programs.
+    /// The kind of problem in one word, for programs. Of those that pass by themselves, with 503 and `Retry-After`:
+    /// `busy`, more is asked at once than can be done, or something else writes the same; `request_timeout`, it
+    /// took too long; `database_unavailable`, the database has no answer.
     pub code: String,
     /// What the service's log has this request under.
     #[serde(skip_serializing_if = "String::is_empty")]

@@ -1,45 +1,40 @@
-//! No body is larger than it may be.
+//! No body is larger than it may be, nor all of them together.
 
 use std::io;
-use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Limited};
-use poem::http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use poem::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use poem::{Body, Endpoint, Middleware, Request, Response, Result};
-use tokio::time::timeout;
 
+use super::body_memory::{BodyMemory, FREE_BYTES, Held};
 use crate::api::problem::Failure;
 use crate::api::streams::is_stream;
 
-/// How long a body that is refused is read on, so that its sender gets to read the answer.
-const DISCARD_TIME: Duration = Duration::from_secs(1);
-
-/// How much of it is read on, in bytes.
-const DISCARD_BYTES: u64 = 16 * 1024 * 1024;
-
-/// Refuses larger bodies: by what the client announces, else when there is too much of it.
-#[derive(Clone, Copy, Debug)]
+/// Refuses larger bodies: by what the client announces, else when there is too much of it. Bounds what the bodies
+/// of all requests take together; streams are not collected, and have a bound of their own.
+#[derive(Clone, Debug)]
 pub struct BodyLimit {
     body: u64,
     stream: u64,
     exception: Option<(&'static str, u64)>,
+    memory: BodyMemory,
 }
 
 impl BodyLimit {
     /// Allows this many bytes, and as many of a stream.
     #[must_use]
-    pub const fn new(body: u64, stream: u64) -> Self {
-        Self { body, stream, exception: None }
+    pub fn new(body: u64, stream: u64) -> Self {
+        Self { body, stream, exception: None, memory: BodyMemory::for_bodies_of(body) }
     }
 
     /// Allows no more than this many at this path.
     #[must_use]
-    pub const fn less_at(self, path: &'static str, bytes: u64) -> Self {
+    pub fn less_at(self, path: &'static str, bytes: u64) -> Self {
         Self { exception: Some((path, bytes)), ..self }
     }
 
-    fn of(self, request: &Request) -> u64 {
-        let usual = if is_stream(request) { self.stream } else { self.body };
+    fn of(&self, request: &Request, is_stream: bool) -> u64 {
+        let usual = if is_stream { self.stream } else { self.body };
         match self.exception {
             Some((exception, bytes)) if exception == request.uri().path() => bytes.min(usual),
             _ => usual,
@@ -57,7 +52,7 @@ impl<E: Endpoint<Output = Response>> Middleware<E> for BodyLimit {
     type Output = BodyLimitEndpoint<E>;
 
     fn transform(&self, inner: E) -> Self::Output {
-        BodyLimitEndpoint { inner, limits: *self }
+        BodyLimitEndpoint { inner, limits: self.clone() }
     }
 }
 
@@ -65,31 +60,24 @@ impl<E: Endpoint<Output = Response>> Endpoint for BodyLimitEndpoint<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> Result<Response> {
-        let limit = self.limits.of(&request);
+        let is_stream = is_stream(&request);
+        let limit = self.limits.of(&request, is_stream);
         let headers = request.headers();
-        if let Some(length) = headers.get(CONTENT_LENGTH) {
-            // hyper has checked the number, and reads no more than it says.
-            let length = length.to_str().ok().and_then(|it| it.parse().ok()).unwrap_or(u64::MAX);
-            if length > limit {
-                if length <= DISCARD_BYTES && !headers.contains_key(EXPECT) {
-                    discard(request.take_body()).await;
-                }
-                return Err(Failure::BodyTooLarge(limit).into());
-            }
-        } else if headers.contains_key(TRANSFER_ENCODING) {
-            let body = limited(request.take_body(), limit);
-            request.set_body(body);
-        }
+        // hyper has checked the number, and reads no more than it says.
+        let announced = headers.get(CONTENT_LENGTH).map(|it| it.to_str().ok().and_then(|it| it.parse().ok()));
+        let announced = announced.map(|it| it.unwrap_or(u64::MAX));
+        let body = match announced {
+            Some(length) if length > limit => return Err(Failure::BodyTooLarge(limit).into()),
+            Some(length) if is_stream || length <= FREE_BYTES => return self.inner.call(request).await,
+            Some(_) => request.take_body(),
+            None if headers.contains_key(TRANSFER_ENCODING) => limited(request.take_body(), limit),
+            None => return self.inner.call(request).await,
+        };
+        let (body, _held) =
+            if is_stream { (body, Held::default()) } else { self.limits.memory.counted(body, announced) };
+        request.set_body(body);
         self.inner.call(request).await
     }
-}
-
-/// A connection that is closed on a client that still writes loses the answer as well.
-async fn discard(body: Body) {
-    let mut body: http_body_util::combinators::BoxBody<_, _> = body.into();
-    let read = async { while let Some(Ok(_frame)) = body.frame().await {} };
-    // The answer is the same, whether the client was done within the time or not.
-    let _in_time = timeout(DISCARD_TIME, read).await;
 }
 
 fn limited(body: Body, limit: u64) -> Body {

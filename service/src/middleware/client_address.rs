@@ -8,6 +8,7 @@ use poem::Request;
 use poem::http::HeaderMap;
 use poem::http::header::{FORWARDED, HeaderName};
 
+use super::forwarded;
 use crate::settings::Networks;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -33,13 +34,21 @@ impl TrustedProxies {
     /// The client that the proxy `peer` tells of. Most proxies write one of the two headers and pass the
     /// other on as the client sent it, so where both are there and disagree, neither is believed.
     fn behind(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let of = |name: HeaderName, address_in: fn(&str) -> Option<IpAddr>| {
-            let mut lines = headers.get_all(name).iter().peekable();
-            lines.peek()?;
-            let line = lines.map(|it| it.to_str().unwrap_or("?")).collect::<Vec<_>>().join(",");
-            Some(self.last_untrusted(peer, line.split(',').rev().map(address_in)))
+        let lines = |name: HeaderName| {
+            let lines: Vec<_> = headers.get_all(name).iter().map(|it| it.to_str().unwrap_or("?")).collect();
+            // Several lines are one list, whose end is what the nearest proxy wrote.
+            (!lines.is_empty()).then(|| lines.into_iter().rev())
         };
-        match (of(X_FORWARDED_FOR, address), of(FORWARDED, forwarded_for)) {
+        let addresses = lines(X_FORWARDED_FOR).map(|lines| {
+            let hops = lines.flat_map(|line| line.rsplit(',')).map(address);
+            self.last_untrusted(peer, hops)
+        });
+        let forwarded = lines(FORWARDED).map(|lines| {
+            let hops =
+                lines.flat_map(forwarded::elements).map(|element| address(&forwarded::node(element?)?));
+            self.last_untrusted(peer, hops)
+        });
+        match (addresses, forwarded) {
             (Some(one), Some(other)) if one != other => peer,
             (Some(client), _) | (None, Some(client)) => client,
             (None, None) => peer,
@@ -67,15 +76,6 @@ fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|it| it.strip_suffix(']')).unwrap_or(text);
     let parsed = bare.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|it| it.ip()));
     parsed.map(|it: IpAddr| it.to_canonical())
-}
-
-/// The address in one element of `Forwarded`: `for="[2001:db8::7]:80";proto=https`.
-fn forwarded_for(element: &str) -> Option<IpAddr> {
-    let node = element.split(';').find_map(|pair| {
-        let (name, value) = pair.trim().split_once('=')?;
-        name.eq_ignore_ascii_case("for").then_some(value)
-    })?;
-    address(node.strip_prefix('"').and_then(|it| it.strip_suffix('"')).unwrap_or(node))
 }
 
 #[cfg(test)]
@@ -125,6 +125,12 @@ mod tests {
             ("for=8.8.8.8, by=10.0.0.1;for=192.0.2.7;proto=http", "192.0.2.7"),
             ("for=8.8.8.8, for=_hidden", PEER),
             ("proto=https", PEER),
+            // What is in quotes is no list, wherever it came from.
+            ("for=192.0.2.7;host=\"a,for=8.8.8.8;x=\"", "192.0.2.7"),
+            ("for=192.0.2.7;host=\"a\\\",for=8.8.8.8;x=\\\"\"", "192.0.2.7"),
+            // What the client has left open ends nothing that the proxy wrote.
+            ("for=8.8.8.8;host=\", for=192.0.2.7", "192.0.2.7"),
+            ("for=8.8.8.8;host=\", for=\"192.0.2.7:80\"", "192.0.2.7"),
         ] {
             assert_eq!(client(&[(FORWARDED, header)]), expected, "{header}");
         }

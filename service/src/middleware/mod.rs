@@ -1,8 +1,10 @@
 //! What every request goes through, one concern in each file.
 
 mod body_limit;
+mod body_memory;
 mod catch_panic;
 mod client_address;
+mod forwarded;
 mod head;
 mod observe;
 mod problems;

@@ -1,11 +1,16 @@
 //! One connection: HTTP/1.1, bounded in every direction.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,6 +21,9 @@ use poem::{Addr, Endpoint, Request, Response};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::lingering;
+use super::seats::{Busy, Seat, Taken};
+use super::watched::{Answer, Asked};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::settings::HttpSettings;
 
@@ -23,12 +31,13 @@ use crate::settings::HttpSettings;
 /// gets its answer, and is told in it that the connection closes.
 const LAST_REQUEST: Duration = Duration::from_millis(500);
 
-/// How large the head of a request may be, in bytes.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// How long a connection may take to send its first head. A client connects because it has something to ask, and
+/// `HTTP_IDLE_TIMEOUT` is for those that have asked.
+const FIRST_HEAD: Duration = Duration::from_secs(10);
 
-/// How much of what a client sends is read at once, in bytes. A connection keeps that much memory after a large
-/// body.
-const MAX_READ_BYTES: usize = 64 * 1024;
+/// How large the head of a request may be, in bytes; a larger one is answered with 431. As much is read at once of
+/// what a client sends, and a connection keeps that memory: however many there may be take it all at worst.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// How many headers a request may have.
 const MAX_HEADERS: usize = 100;
@@ -48,58 +57,105 @@ impl From<&HttpSettings> for ConnectionLimits {
     }
 }
 
-/// Serves the requests of one connection until it ends.
+/// Serves the requests of one connection until it ends, or until its seat is wanted.
 pub(super) async fn serve<E: Endpoint<Output = Response> + 'static>(
     stream: TcpStream,
     endpoint: Arc<E>,
     limits: ConnectionLimits,
     lifecycle: Lifecycle,
+    taken: Taken,
 ) {
     // A peer that has gone away already is nobody to answer.
     let (Ok(local), Ok(remote)) = (stream.local_addr(), stream.peer_addr()) else { return };
     let (local, remote) = (Addr::SocketAddr(local), Addr::SocketAddr(remote));
-    let accepted_at = Instant::now();
-    let was_asked = AtomicBool::new(false);
+    let (seat, accepted_at) = (taken.seat(), Instant::now());
+    let is_read = Arc::new(AtomicBool::new(true));
     let service = service_fn(|request: hyper::Request<Incoming>| {
-        was_asked.store(true, Ordering::Relaxed);
+        let exchange = Exchange { busy: taken.busy(), is_read: is_read.clone(), lifecycle: &lifecycle };
+        is_read.store(request.body().is_end_stream(), Ordering::Relaxed);
         let addresses = (LocalAddr(local.clone()), RemoteAddr(remote.clone()));
-        answer(endpoint.clone(), (request, addresses.0, addresses.1, Scheme::HTTP).into(), &lifecycle)
+        // In a box, so that a connection without a request has no room for one.
+        Box::pin(exchange.answer(endpoint.clone(), (request, addresses.0, addresses.1, Scheme::HTTP).into()))
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.idle_timeout)
         .max_headers(MAX_HEADERS)
         .max_header_size(MAX_HEAD_BYTES)
-        .max_buf_size(MAX_READ_BYTES)
+        .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
 
-    tokio::select! {
+    let ended = tokio::select! {
         biased;
-        ended = &mut connection => return log_end(ended),
-        () = time_to_end(&lifecycle, accepted_at) => connection.as_mut().graceful_shutdown(),
-    }
-    // A connection on which nothing was ever asked is not one that hyper calls idle: it waits for the
-    // first request. Nobody else does.
-    if was_asked.load(Ordering::Relaxed) {
+        ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),
+        () = first_head_is_late(seat, accepted_at) => return,
+        () = seat.given_up() => None,
+        () = time_to_end(&lifecycle, accepted_at) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        // A connection on which nothing was ever asked is not one that hyper calls idle: it waits for the
+        // first request. Nobody else does.
+        None if !seat.was_asked() => return,
+        None => {
+            Pin::new(&mut connection).graceful_shutdown();
+            tokio::select! {
+                biased;
+                ended = poll_fn(|context| connection.poll_without_shutdown(context)) => ended,
+                () = lifecycle.reached(Stage::Aborting) => return,
+            }
+        }
+    };
+    log_end(&ended);
+    if !is_read.load(Ordering::Relaxed) || ended.is_err_and(|error| error.is_parse()) {
+        let stream = connection.into_parts().io.into_inner();
         tokio::select! {
             biased;
-            ended = connection => log_end(ended),
             () = lifecycle.reached(Stage::Aborting) => {}
+            () = seat.given_up() => {}
+            () = lingering::close(stream) => {}
         }
     }
 }
 
-async fn answer<E: Endpoint<Output = Response>>(
-    endpoint: Arc<E>,
-    request: Request,
-    lifecycle: &Lifecycle,
-) -> Result<hyper::Response<http_body_util::combinators::BoxBody<bytes::Bytes, std::io::Error>>, Infallible> {
-    let mut response = endpoint.get_response(request).await;
-    if lifecycle.is_draining() {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+/// One request and its answer.
+struct Exchange<'a> {
+    busy: Busy,
+    /// Whether the body of the request was read to its end.
+    is_read: Arc<AtomicBool>,
+    lifecycle: &'a Lifecycle,
+}
+
+impl Exchange<'_> {
+    async fn answer<E: Endpoint<Output = Response>>(
+        self,
+        endpoint: Arc<E>,
+        mut request: Request,
+    ) -> Result<hyper::Response<Answer>, Infallible> {
+        let mut announced = Some(0);
+        if !self.is_read.load(Ordering::Relaxed) {
+            let inner: BoxBody<Bytes, io::Error> = request.take_body().into();
+            announced = inner.size_hint().exact();
+            request.set_body(BoxBody::new(Asked { inner, is_read: self.is_read.clone() }));
+        }
+        let mut response = endpoint.get_response(request).await;
+        // Of a body that nobody reads hyper looks whether a little is there, and closes when there is more.
+        let is_left =
+            !self.is_read.load(Ordering::Relaxed) && announced.is_none_or(|it| it > MAX_HEAD_BYTES as u64);
+        if is_left || self.lifecycle.is_draining() {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let response: hyper::Response<BoxBody<Bytes, io::Error>> = response.into();
+        Ok(response.map(|inner| Answer { inner, _busy: self.busy }))
     }
-    Ok(response.into())
+}
+
+/// Waits until a connection on which nothing was ever asked has had its time.
+async fn first_head_is_late(seat: &Seat, accepted_at: Instant) {
+    tokio::time::sleep_until(accepted_at + FIRST_HEAD).await;
+    if seat.was_asked() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// Waits until the server closes, and until the connection had the time for one last request.
@@ -110,9 +166,9 @@ async fn time_to_end(lifecycle: &Lifecycle, accepted_at: Instant) {
 }
 
 /// What ends a connection is mostly the peer's affair: it went away, or what it sent is not HTTP.
-fn log_end(ended: Result<(), hyper::Error>) {
+fn log_end(ended: &Result<(), hyper::Error>) {
     if let Err(error) = ended {
-        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        let cause = std::error::Error::source(error).map(ToString::to_string);
         tracing::debug!(%error, cause, "a connection ended early");
     }
 }

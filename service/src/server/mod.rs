@@ -7,20 +7,22 @@
 
 mod connection;
 mod drain;
+mod lingering;
 mod listener;
+mod seats;
+mod watched;
 
 pub use connection::ConnectionLimits;
 pub use drain::{DrainEnd, DrainSettings, Signals, drain};
 pub use listener::{BindError, Listener};
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use poem::{Endpoint, Response};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use self::seats::{Seats, Taken};
 use crate::lifecycle::{Lifecycle, Stage};
 
 /// How long to wait when the process cannot take a connection, mostly because it has too many files open.
@@ -32,14 +34,16 @@ pub struct Server<E> {
     endpoint: Arc<E>,
     limits: ConnectionLimits,
     lifecycle: Lifecycle,
-    slots: Arc<Semaphore>,
+    seats: Arc<Seats>,
+    /// A connection that waits for a seat.
+    newcomer: Option<TcpStream>,
 }
 
 impl<E: Endpoint<Output = Response> + 'static> Server<E> {
     /// Puts the parts together. Connections wait in the kernel until [`run`](Self::run).
     pub fn new(listener: Listener, endpoint: E, limits: ConnectionLimits, lifecycle: Lifecycle) -> Self {
-        let slots = Arc::new(Semaphore::new(limits.max_connections as usize));
-        Self { listener, endpoint: Arc::new(endpoint), limits, lifecycle, slots }
+        let seats = Seats::new(limits.max_connections);
+        Self { listener, endpoint: Arc::new(endpoint), limits, lifecycle, seats, newcomer: None }
     }
 
     /// Serves until the lifecycle says [`Stage::Closing`] and the last connection has ended, or until it
@@ -51,51 +55,54 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
             () = lifecycle.reached(Stage::Closing) => {}
             () = self.accept_forever() => {}
         }
-        let (slots, every_slot) = (self.slots.clone(), self.limits.max_connections);
+        let (seats, every_seat) = (self.seats.clone(), self.limits.max_connections);
         let finish = async {
             self.serve_remaining().await;
             drop(self);
-            // Each connection holds a slot: who gets all of them knows that every one has ended.
-            let _all_ended = slots.acquire_many(every_slot).await;
+            seats.all_free(every_seat).await;
         };
         tokio::select! {
             () = finish => 0,
-            () = lifecycle.reached(Stage::Aborting) => every_slot as usize - slots.available_permits(),
+            () = lifecycle.reached(Stage::Aborting) => every_seat as usize - seats.free(),
         }
     }
 
-    async fn accept_forever(&self) {
+    async fn accept_forever(&mut self) {
         loop {
-            match self.accept().await {
-                Ok((stream, slot)) => self.spawn(stream, slot),
+            match self.listener.accept().await {
+                // It is kept there while it waits, so that whoever stops waiting does not lose it.
+                Ok(stream) => self.newcomer = Some(stream),
                 Err(error) if listener::is_of_the_peer(&error) => {}
                 Err(error) => {
                     tracing::warn!(%error, "no connection can be accepted; trying again");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
+            self.seat_newcomer().await;
         }
     }
 
-    async fn accept(&self) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-        let slot = self.slots.clone().acquire_owned().await.map_err(io::Error::other)?;
-        Ok((self.listener.accept().await?, slot))
+    async fn seat_newcomer(&mut self) {
+        if self.newcomer.is_some() {
+            let taken = self.seats.take().await;
+            if let Some(stream) = self.newcomer.take() {
+                self.spawn(stream, taken);
+            }
+        }
     }
 
     /// Serves what the kernel has accepted already, instead of resetting it, and stops listening.
     async fn serve_remaining(&mut self) {
         self.listener.refuse_new_connections();
+        self.seat_newcomer().await;
         while let Some(stream) = self.listener.accept_remaining().await {
-            let Ok(slot) = self.slots.clone().acquire_owned().await else { return };
-            self.spawn(stream, slot);
+            self.newcomer = Some(stream);
+            self.seat_newcomer().await;
         }
     }
 
-    fn spawn(&self, stream: TcpStream, slot: OwnedSemaphorePermit) {
+    fn spawn(&self, stream: TcpStream, taken: Taken) {
         let (endpoint, limits, lifecycle) = (self.endpoint.clone(), self.limits, self.lifecycle.clone());
-        tokio::spawn(async move {
-            connection::serve(stream, endpoint, limits, lifecycle).await;
-            drop(slot);
-        });
+        tokio::spawn(connection::serve(stream, endpoint, limits, lifecycle, taken));
     }
 }

@@ -5,7 +5,7 @@ mod bodies;
 
 use poem::Request;
 use poem_openapi::OpenApi;
-use poem_openapi::param::{Header, Path, Query};
+use poem_openapi::param::{Path, Query};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -15,12 +15,13 @@ pub use self::bodies::{
     ArchiveActionName, ArchivePolicyBody, ArchivePolicyPageBody, ArchivePolicyPatchBody, NewArchivePolicyBody,
 };
 use super::authorize::{Authorized, ReadArchive, WriteArchive};
-use super::conventions::{JsonBody, MergePatch, Nullable, Refused, cursors, idempotency, versions};
+use super::conventions::{
+    IdempotencyKey, IfMatch, JsonBody, MergePatch, Nullable, Refused, cursors, idempotency,
+};
 use super::payload::JsonBytes;
 use super::tags::Tag;
 use crate::actions::users::Asker;
 use crate::actions::{Actions, Origin, archive_policies};
-use crate::domain::versions::Expected;
 
 /// What the cursors of this list are for.
 const LIST: &str = "archive-policies";
@@ -47,11 +48,11 @@ impl ArchivePoliciesApi {
         origin: Origin,
         request: &Request,
         /// Chosen by the client for this request: 1 to 255 visible characters.
-        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255))]
-        idempotency_key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: IdempotencyKey,
         body: JsonBody<NewArchivePolicyBody>,
     ) -> Result<ArchivePolicyCreated, Refused<OfCreate>> {
-        let keyed = idempotency::keyed(request, &caller, idempotency_key.0, body.bytes)?;
+        let keyed = idempotency::keyed(request, &caller, idempotency_key, body.bytes);
         let (asker, new) = (Asker { caller: &caller, origin: &origin }, body.value.into());
         let (can_archive, keyed) = (self.can_archive, keyed.as_ref());
         let created = answers::created;
@@ -109,10 +110,10 @@ impl ArchivePoliciesApi {
         id: Path<Uuid>,
         /// The `ETag` of the version that the change is meant for; without it the answer is 428.
         #[oai(name = "If-Match")]
-        if_match: Header<Option<String>>,
+        if_match: IfMatch,
         body: MergePatch<ArchivePolicyPatchBody>,
     ) -> Result<OneArchivePolicy, Refused<OfPatch>> {
-        let expected = versions::required(if_match.as_deref())?;
+        let expected = if_match.required()?;
         let asker = Asker { caller: &caller, origin: &origin };
         let (patch, can_archive) = (body.0.into(), self.can_archive);
         let policy =
@@ -133,9 +134,9 @@ impl ArchivePoliciesApi {
         id: Path<Uuid>,
         /// The `ETag` of the version that is to be deleted; without it, whichever there is.
         #[oai(name = "If-Match")]
-        if_match: Header<Option<String>>,
+        if_match: IfMatch,
     ) -> Result<ArchivePolicyDeleted, Refused<OfDelete>> {
-        let expected = versions::if_match(if_match.as_deref())?.unwrap_or(Expected::Any);
+        let expected = if_match.or_any();
         let asker = Asker { caller: &caller, origin: &origin };
         archive_policies::delete(&self.actions, asker, id.0, &expected).await?;
         Ok(ArchivePolicyDeleted::Deleted)

@@ -2,13 +2,13 @@
 
 mod bodies;
 
-use poem_openapi::param::{Header, Path};
+use poem_openapi::param::Path;
 use poem_openapi::{ApiResponse, OpenApi};
 
 pub use self::bodies::{NewSettingValueBody, SettingBody, SettingKind, SettingListBody, SettingValue};
 use super::authorize::{Authorized, ReadConfig, WriteConfig};
-use super::conventions::versions::{self, etag};
-use super::conventions::{JsonBody, Refused, Statuses, statuses};
+use super::conventions::versions::etag;
+use super::conventions::{IfMatch, JsonBody, Refused, Statuses, statuses};
 use super::payload::JsonBytes;
 use super::tags::Tag;
 use crate::actions::users::Asker;
@@ -48,9 +48,9 @@ statuses! {
     /// Of one setting.
     OfGet = 400, 401, 403, 404, 500, 503;
     /// Of putting a value.
-    OfPut = 400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 500, 503;
+    OfPut = 400, 401, 403, 404, 412, 413, 415, 422, 428, 500, 503;
     /// Of resetting.
-    OfReset = 400, 401, 403, 404, 409, 412, 422, 428, 500, 503;
+    OfReset = 400, 401, 403, 404, 412, 422, 428, 500, 503;
 }
 
 /// The routes of settings.
@@ -102,10 +102,10 @@ impl ConfigApi {
         key: Path<String>,
         /// The `ETag` of the version that the change is meant for; without it the answer is 428.
         #[oai(name = "If-Match")]
-        if_match: Header<Option<String>>,
+        if_match: IfMatch,
         body: JsonBody<NewSettingValueBody>,
     ) -> Result<OneSetting, Refused<OfPut>> {
-        let expected = versions::required(if_match.as_deref())?;
+        let expected = if_match.required()?;
         let asker = Asker { caller: &caller, origin: &origin };
         let value = body.value.value.0;
         Ok(OneSetting::of(&config::put(&self.actions, asker, &key.0, &expected, &value).await?)?)
@@ -124,9 +124,9 @@ impl ConfigApi {
         key: Path<String>,
         /// The `ETag` of the version that the change is meant for; without it the answer is 428.
         #[oai(name = "If-Match")]
-        if_match: Header<Option<String>>,
+        if_match: IfMatch,
     ) -> Result<OneSetting, Refused<OfReset>> {
-        let expected = versions::required(if_match.as_deref())?;
+        let expected = if_match.required()?;
         let asker = Asker { caller: &caller, origin: &origin };
         Ok(OneSetting::of(&config::reset(&self.actions, asker, &key.0, &expected).await?)?)
     }

@@ -11,7 +11,9 @@ pub mod times;
 pub mod versions;
 
 pub use bodies::{JsonBody, MergePatch};
+pub use idempotency::IdempotencyKey;
 pub use nullable::Nullable;
 pub(crate) use refused::statuses;
 pub use refused::{Refused, Statuses};
 pub use times::check_range;
+pub use versions::IfMatch;

@@ -109,7 +109,9 @@ const fn describe(status: u16) -> &'static str {
         428 => "The change does not say which version it is meant for",
         429 => "There were too many failures; Retry-After says when to come again",
         500 => "Something went wrong inside of the service",
-        503 => "This cannot be done at the moment; Retry-After says when to try again",
+        503 => {
+            "This cannot be done at the moment, and nothing is wrong with the request; Retry-After says when to try again"
+        }
         _ => "The request failed",
     }
 }

@@ -9,7 +9,7 @@ mod lines;
 use poem::http::header::{ACCEPT, HeaderMap};
 use poem::{Body, Request};
 use poem_openapi::OpenApi;
-use poem_openapi::param::{Header, Query};
+use poem_openapi::param::Query;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -21,7 +21,7 @@ use self::items::{MAX_ITEMS, Sorted, read_item, read_items};
 use self::lines::Outgoing;
 use super::authorize::{Authorized, ReadMetrics, WriteMetrics};
 use super::conventions::accepting::weight;
-use super::conventions::{Refused, check_range, cursors, idempotency};
+use super::conventions::{IdempotencyKey, Refused, check_range, cursors, idempotency};
 use super::problem::Failure;
 use super::streams::NDJSON;
 use super::tags::Tag;
@@ -70,14 +70,14 @@ impl MetricsSnapshotsApi {
         /// Whether nothing is stored when anything cannot be; false when it is not given.
         atomic: Query<Option<bool>>,
         /// Chosen by the client for this request: 1 to 255 visible characters.
-        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255))]
-        idempotency_key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: IdempotencyKey,
         body: SnapshotsInput,
     ) -> Result<SnapshotsWritten, Refused<OfWrite>> {
         let atomic = atomic.0.unwrap_or(false);
         match body {
             SnapshotsInput::Json(json) => {
-                self.write_json(request, &caller, idempotency_key.0, json, atomic).await
+                self.write_json(request, &caller, idempotency_key, json, atomic).await
             }
             SnapshotsInput::Lines(body, encoding) => {
                 if idempotency_key.0.is_some() {
@@ -181,11 +181,11 @@ impl MetricsSnapshotsApi {
         &self,
         request: &Request,
         caller: &Caller,
-        key: Option<String>,
+        key: IdempotencyKey,
         json: bytes::Bytes,
         atomic: bool,
     ) -> Result<SnapshotsWritten, Refused<OfWrite>> {
-        let keyed = idempotency::keyed(request, caller, key, json.clone())?;
+        let keyed = idempotency::keyed(request, caller, key, json.clone());
         if let Some(answer) = self.snapshots.actions.replay(keyed.as_ref()).await? {
             return Ok(Outcome::Replayed(answer).into());
         }

@@ -152,8 +152,10 @@ fn describe_database_error(error: &DatabaseError) -> Description {
         Kind::ForeignKeyViolation => {
             conflict("something that this refers to, or that refers to this, is in the way")
         }
+        // Nothing of it was done, and nothing is wrong with it.
         Kind::SerializationFailure | Kind::LockNotAvailable => {
-            conflict("another request changes the same; try again")
+            let detail = "something else writes the same at the moment; try again";
+            Description::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
         }
         Kind::Unreachable | Kind::Timeout | Kind::PoolTimeout | Kind::QueryCanceled | Kind::ReadOnly => {
             let detail = "the database has no answer at the moment; try again";

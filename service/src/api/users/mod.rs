@@ -6,7 +6,7 @@ mod sought;
 
 use poem::Request;
 use poem_openapi::OpenApi;
-use poem_openapi::param::{Header, Path, Query};
+use poem_openapi::param::{Path, Query};
 use uuid::Uuid;
 
 use self::answers::{OfBlock, OfCreate, OfDelete, OfGet, OfList, OfPatch};
@@ -14,14 +14,15 @@ pub use self::answers::{OneUser, UserCreated, UserDeleted, UserList};
 pub use self::bodies::{NewUserBody, UserBody, UserPageBody, UserPatchBody, UserTypeName};
 use self::sought::Sought;
 use super::authorize::{Authorized, ListUsers, ManageUsers, ReadUsers, WriteUsers};
-use super::conventions::{JsonBody, MergePatch, Nullable, Refused, cursors, idempotency, versions};
+use super::conventions::{
+    IdempotencyKey, IfMatch, JsonBody, MergePatch, Nullable, Refused, cursors, idempotency,
+};
 use super::payload::JsonBytes;
 use super::problem::Failure;
 use super::tags::Tag;
 use crate::actions::users::Asker;
 use crate::actions::{Actions, Origin, users};
 use crate::domain::users_list::{Position, UserFilter, fold};
-use crate::domain::versions::Expected;
 
 /// The users' routes.
 pub struct UsersApi {
@@ -44,11 +45,11 @@ impl UsersApi {
         origin: Origin,
         request: &Request,
         /// Chosen by the client for this request: 1 to 255 visible characters.
-        #[oai(name = "Idempotency-Key", validator(min_length = 1, max_length = 255))]
-        idempotency_key: Header<Option<String>>,
+        #[oai(name = "Idempotency-Key")]
+        idempotency_key: IdempotencyKey,
         body: JsonBody<NewUserBody>,
     ) -> Result<UserCreated, Refused<OfCreate>> {
-        let keyed = idempotency::keyed(request, &caller, idempotency_key.0, body.bytes)?;
+        let keyed = idempotency::keyed(request, &caller, idempotency_key, body.bytes);
         let asker = Asker { caller: &caller, origin: &origin };
         let new = body.value.into();
         let outcome = users::create(&self.actions, asker, new, keyed.as_ref(), answers::created).await?;
@@ -128,10 +129,10 @@ impl UsersApi {
         id: Path<Uuid>,
         /// The `ETag` of the version that the change is meant for; without it the answer is 428.
         #[oai(name = "If-Match")]
-        if_match: Header<Option<String>>,
+        if_match: IfMatch,
         body: MergePatch<UserPatchBody>,
     ) -> Result<OneUser, Refused<OfPatch>> {
-        let expected = versions::required(if_match.as_deref())?;
+        let expected = if_match.required()?;
         let asker = Asker { caller: &caller, origin: &origin };
         let user = users::patch(&self.actions, asker, id.0, &expected, &body.0.into()).await?;
         Ok(OneUser::of(user)?)
@@ -149,9 +150,9 @@ impl UsersApi {
         id: Path<Uuid>,
         /// The `ETag` of the version that is to be deleted; without it, whichever there is.
         #[oai(name = "If-Match")]
-        if_match: Header<Option<String>>,
+        if_match: IfMatch,
     ) -> Result<UserDeleted, Refused<OfDelete>> {
-        let expected = versions::if_match(if_match.as_deref())?.unwrap_or(Expected::Any);
+        let expected = if_match.or_any();
         let asker = Asker { caller: &caller, origin: &origin };
         users::delete(&self.actions, asker, id.0, &expected).await?;
         Ok(UserDeleted::Deleted)
