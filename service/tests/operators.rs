@@ -162,6 +162,12 @@ on_both_databases! {
         let pool = &accounts.database;
         let name = format!("Somebody-{id}");
         let before = user(pool, &name).await;
+        let failed = "INSERT INTO login_failure (subject, failures, last_failed_at, locked_until) VALUES ($1, 9, $2, $2)";
+        let now = foundation::clock::Clock::system().now();
+        for failed_at in [id, other] {
+            let values = [format!("user:{failed_at}").into(), now.into()];
+            pool.execute(&Statement::write("login_failure", failed), &values).await.unwrap();
+        }
         let done = admin(&database, &["reset-password", "--username", &name.to_uppercase()], "ünother Passwort\r\n");
         assert_eq!(done.status.code(), Some(0), "{}", said(&done));
         let after = user(pool, &name).await;
@@ -170,6 +176,9 @@ on_both_databases! {
         let count = Statement::read("session", "SELECT user_id FROM session");
         let left = pool.query(&count, &[]).await.unwrap();
         assert!(left.len() == 1 && left[0].get::<Uuid>("user_id").unwrap() == other, "only the other's is left");
+        let failures = Statement::read("login_failure", "SELECT subject FROM login_failure");
+        let left = pool.query(&failures, &[]).await.unwrap();
+        assert!(left.len() == 1 && left[0].get::<String>("subject").unwrap() == format!("user:{other}"));
         let written = events(pool, "password.reset").await;
         assert_eq!(written.len(), 1);
         assert!(written[0].0 == id.to_string() && written[0].1.contains('2'), "{written:?}");

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{ActionError, Actions, Origin};
-use crate::domain::login_limits::{Subject, delay, network, with_one_more};
+use crate::domain::login_limits::{Account, Subject, delay, network, with_one_more};
 use crate::store::login_failures::{self, Failures};
 use crate::store::sessions;
 
@@ -22,14 +22,17 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Those of an attempt at the account of that name in lower case, if any can have it, and at that user,
-    /// if there is one.
-    pub(super) fn new(name: Option<String>, user: Option<Uuid>, origin: &Origin) -> Self {
-        let pair = origin.address.zip(name.clone()).map(|(address, name)| Subject::pair(address, name));
+    /// Those of an attempt at that account; nothing where none can have the name.
+    pub(super) fn new(account: Option<Account>, origin: &Origin) -> Self {
+        let user = match account {
+            Some(Account::Known(id)) => Some(id),
+            _ => None,
+        };
+        let pair = origin.address.zip(account.clone());
         Self {
-            account: name.map(Subject::Account),
+            account: account.map(Subject::Account),
             address: origin.address.map(Subject::address),
-            pair,
+            pair: pair.map(|(address, account)| Subject::pair(address, account)),
             user,
             taken_at: None,
         }

@@ -11,6 +11,7 @@ use super::to_its_end::to_its_end;
 use super::{ActionError, Actions, Origin};
 use crate::access::{make_token, token_hash};
 use crate::domain::audit::{Actor, ActorKind, Change, Target};
+use crate::domain::login_limits;
 use crate::domain::sessions::Session;
 use crate::domain::users::{User, UserType};
 use crate::store::passwords::Account;
@@ -102,7 +103,11 @@ async fn compare(
     let key = key_of(&credentials.username);
     // No account has the empty name.
     let account = passwords::find_by_name(&actions.database, key.as_deref().unwrap_or_default()).await?;
-    let mut limits = Limits::new(key, account.as_ref().map(|it| it.user.id), origin);
+    let counted = match &account {
+        Some(account) => Some(login_limits::Account::Known(account.user.id)),
+        None => key.map(login_limits::Account::Unknown),
+    };
+    let mut limits = Limits::new(counted, origin);
     limits.admit(actions, origin).await?;
     let outcome = compare_admitted(actions, credentials, origin, account, &mut limits).await;
     if !matches!(outcome, Ok(Some(_)) | Err(ActionError::InvalidCredentials)) {

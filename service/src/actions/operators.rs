@@ -13,9 +13,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::domain::audit::{Actor, AuditEvent, Change, Target};
+use crate::domain::login_limits::Account::Known;
+use crate::domain::login_limits::Subject;
 use crate::domain::users::{NewUser, UserType};
-use crate::store::operators::Known;
-use crate::store::{audit_events, operators};
+use crate::store::{audit_events, login_failures, operators};
 
 /// What operators' actions stand on.
 #[derive(Clone, Debug)]
@@ -118,7 +119,7 @@ impl Operators {
             return Err(OperatorError::Refused(refused));
         }
         // First, as a login does it: so neither waits for the other for ever.
-        operators::forget_failures(&mut transaction, &user.username_key).await?;
+        login_failures::clear(&mut transaction, &Subject::Account(Known(user.id))).await?;
         operators::set_password(&mut transaction, user.id, password_hash, self.clock.now()).await?;
         let ended = operators::end_sessions(&mut transaction, user.id).await?;
         let after = json!({ "sessions_ended": ended });
@@ -177,7 +178,7 @@ fn check(new: &NewUser, id: Uuid, now: OffsetDateTime) -> Result<(), OperatorErr
     if rules.is_empty() { Ok(()) } else { Err(OperatorError::Refused(rules.join("; "))) }
 }
 
-async fn find(transaction: &mut Transaction, username: &str) -> Result<Known, OperatorError> {
+async fn find(transaction: &mut Transaction, username: &str) -> Result<operators::Known, OperatorError> {
     operators::find(transaction, username)
         .await?
         .ok_or_else(|| OperatorError::UnknownUser(username.to_owned()))

@@ -13,6 +13,7 @@ use super::to_its_end::to_its_end;
 use super::{ActionError, Actions, Origin};
 use crate::domain::access::Caller;
 use crate::domain::audit::{Actor, Change, Target};
+use crate::domain::login_limits::Account;
 use crate::store::{audit_events, passwords, sessions};
 
 /// A password that is to be changed.
@@ -43,8 +44,7 @@ pub async fn change(
     check(wanted.new.expose(), &user.username).map_err(|rule| invalid("/body/new_password", rule))?;
     let (actions, caller, origin) = (actions.clone(), caller.clone(), origin.clone());
     to_its_end(async move {
-        let user = &caller.user;
-        let mut limits = Limits::new(Some(user.username.to_ascii_lowercase()), Some(user.id), &origin);
+        let mut limits = Limits::new(Some(Account::Known(caller.user.id)), &origin);
         limits.admit(&actions, &origin).await?;
         let outcome = change_admitted(&actions, &caller, session, wanted, &origin, &mut limits).await;
         if !matches!(outcome, Ok(()) | Err(ActionError::Invalid(_))) {

@@ -5,8 +5,7 @@ use migrator::admin::Account;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-const FIND: Statement =
-    Statement::write("users", "SELECT id, user_type, username_key FROM users WHERE username_key = $1");
+const FIND: Statement = Statement::write("users", "SELECT id, user_type FROM users WHERE username_key = $1");
 
 const SET_PASSWORD: Statement = Statement::write(
     "users",
@@ -15,9 +14,6 @@ const SET_PASSWORD: Statement = Statement::write(
 
 const END_SESSIONS: Statement = Statement::write("session", "DELETE FROM session WHERE user_id = $1");
 
-const FORGET_FAILURES: Statement =
-    Statement::write("login_failure", "DELETE FROM login_failure WHERE subject = $1");
-
 /// An account, as far as operators have to know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
@@ -25,8 +21,6 @@ pub struct Known {
     pub id: Uuid,
     /// How it signs in.
     pub user_type: String,
-    /// Its name in lower case.
-    pub username_key: String,
 }
 
 /// The account of that name, whatever its case.
@@ -36,8 +30,7 @@ pub struct Known {
 pub async fn find(transaction: &mut Transaction, username: &str) -> Result<Option<Known>, DatabaseError> {
     let values = [Value::from(username.to_ascii_lowercase())];
     let Some(row) = transaction.query_optional(&FIND, &values).await? else { return Ok(None) };
-    let (id, user_type) = (row.get("id")?, row.get("user_type")?);
-    Ok(Some(Known { id, user_type, username_key: row.get("username_key")? }))
+    Ok(Some(Known { id: row.get("id")?, user_type: row.get("user_type")? }))
 }
 
 /// Makes an administrator.
@@ -68,13 +61,4 @@ pub async fn set_password(
 /// What the database says.
 pub async fn end_sessions(transaction: &mut Transaction, id: Uuid) -> Result<u64, DatabaseError> {
     transaction.execute(&END_SESSIONS, &[id.into()]).await
-}
-
-/// Forgets that signing in to an account failed.
-///
-/// # Errors
-/// What the database says.
-pub async fn forget_failures(transaction: &mut Transaction, username_key: &str) -> Result<(), DatabaseError> {
-    let subject = format!("account:{username_key}");
-    transaction.execute(&FORGET_FAILURES, &[subject.into()]).await.map(drop)
 }

@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 use time::Duration;
 
-use crate::house::{House, NewUser, PASSWORD, ask, hash};
+use crate::house::{House, NewUser, PASSWORD, ask, hash, login_from};
 use crate::support::json as body;
 
 const OK: StatusCode = StatusCode::OK;
@@ -185,5 +185,32 @@ foundation::on_both_databases! {
         assert!(wrong + later >= 11, "{statuses:?}");
         let events = "SELECT count(*) AS value FROM audit_event WHERE action = 'password.refused'";
         assert_eq!(house.value::<i64>(events).await, i64::try_from(wrong).unwrap());
+    }
+
+    /// Whoever has a session may rename its account, and gains no guess by it.
+    async fn another_name_is_no_way_around_the_delays(test: TestDatabase) {
+        let house = House::with(test, &[("HTTP_TRUSTED_PROXIES", "127.0.0.1")]).await;
+        let id = house.user("ada").await;
+        let token = house.token("ada").await;
+        let wanted = json!({ "current_password": "wrong", "new_password": "a better one than this" });
+        let change = async || {
+            let request = house.ask(Method::POST, "/api/v1/auth/password", &token).json(&wanted);
+            request.header("x-forwarded-for", "203.0.113.9").send().await.unwrap().status()
+        };
+        for _ in 0..6 {
+            assert_eq!(change().await, StatusCode::UNPROCESSABLE_ENTITY);
+        }
+        for name in ["eva", "Ada", "zoe"] {
+            let rename = house.ask(Method::PATCH, &format!("/api/v1/users/{id}"), &token);
+            let rename = rename.header("If-Match", "*").json(&json!({ "username": name }));
+            assert_eq!(rename.send().await.unwrap().status(), OK);
+            assert_eq!(change().await, StatusCode::TOO_MANY_REQUESTS, "{name}");
+            let status = login_from(&house, "203.0.113.9", name, PASSWORD).await;
+            assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{name}");
+        }
+        // Nobody is called so any more.
+        assert_eq!(login_from(&house, "203.0.113.9", "ada", PASSWORD).await, OVER);
+        house.wait(Duration::SECOND);
+        assert_eq!(login_from(&house, "203.0.113.9", "zoe", PASSWORD).await, OK);
     }
 }
