@@ -38,11 +38,12 @@ const CALLERS: [&str; 9] = [
 
 type Statuses = [u16; 9];
 
-/// A route, the scope that a token needs (`-`: none does, or none helps), and what everybody gets.
+/// A route, the scope that a token needs (`-`: none does, or none helps), and what everybody gets. Behind a `#`
+/// stands what the request is about where that makes a difference; such a row is beside the one without.
 type Row = (&'static str, &'static str, &'static str, Statuses);
 
 #[rustfmt::skip]
-const ROWS: [Row; 40] = [
+const ROWS: [Row; 43] = [
     //                                                nobody user other admin block expir -scope +scope user's
     ("GET", "/livez", "-",                             [200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/readyz", "-",                            [200, 200, 200, 200, 200, 200, 200, 200, 200]),
@@ -56,12 +57,15 @@ const ROWS: [Row; 40] = [
     ("PUT", "/api/v1/config/{key}", "config:write",    [401, 403, 403, 200, 401, 401, 403, 200, 403]),
     ("DELETE", "/api/v1/config/{key}", "config:write", [401, 403, 403, 200, 401, 401, 403, 200, 403]),
     ("POST", "/api/v1/users", "users:write",           [401, 403, 403, 201, 401, 401, 403, 201, 403]),
+    ("POST", "/api/v1/users#administrator", "users:write", [401, 403, 403, 201, 401, 401, 403, 403, 403]),
     ("GET", "/api/v1/users", "users:read",             [401, 403, 403, 200, 401, 401, 403, 200, 403]),
     ("GET", "/api/v1/users/{id}", "users:read",        [401, 200, 404, 200, 401, 401, 403, 200, 200]),
     ("PATCH", "/api/v1/users/{id}", "users:write",     [401, 200, 404, 200, 401, 401, 403, 200, 200]),
+    ("PATCH", "/api/v1/users/{id}#administrator", "users:write", [401, 403, 404, 200, 401, 401, 403, 403, 403]),
     ("DELETE", "/api/v1/users/{id}", "users:write",    [401, 403, 403, 204, 401, 401, 403, 204, 403]),
     ("POST", "/api/v1/users/{id}/block", "users:write",   [401, 403, 403, 200, 401, 401, 403, 200, 403]),
     ("POST", "/api/v1/users/{id}/unblock", "users:write", [401, 403, 403, 200, 401, 401, 403, 200, 403]),
+    ("POST", "/api/v1/users/{id}/unblock#administrator", "users:write", [401, 403, 403, 200, 401, 401, 403, 403, 403]),
     ("POST", "/api/v1/auth/login", "-",                [200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("POST", "/api/v1/auth/logout", "-",               [401, 204, 204, 204, 401, 401, 403, 403, 403]),
     ("GET", "/api/v1/auth/whoami", "-",                [401, 200, 200, 200, 401, 401, 200, 200, 200]),
@@ -100,6 +104,7 @@ struct Asking {
 /// Accounts of its own for each request, so that none finds what another left behind.
 async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
     let (method, path, scope, _) = *row;
+    let (path, about) = path.split_once('#').unwrap_or((path, ""));
     let user = accounts.user("user", Kind::default()).await;
     let token = match caller {
         0 => None,
@@ -128,6 +133,8 @@ async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
         accounts.token_until(user, "users:read", end).await.0
     } else if path.contains("/archive-policies") {
         accounts.archive(path.contains("/runs")).await
+    } else if path.ends_with("/unblock") && about == "administrator" {
+        accounts.user("locked", Kind { is_admin: true, is_blocked: true, ..Kind::default() }).await
     } else {
         user
     };
@@ -135,6 +142,7 @@ async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
     let body = match (method, path) {
         ("POST", "/api/v1/users") => Some(json!({
             "username": format!("new-{name}"), "user_type": "local", "password": "a new passphrase",
+            "is_admin": about == "administrator",
         })),
         ("POST", "/api/v1/archive-policies") => {
             Some(json!({ "metric_type": name, "retention_days": 30, "action": "delete" }))
@@ -142,6 +150,7 @@ async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
         ("POST", "/api/v1/archive-policies/runs") => Some(json!({ "dry_run": true })),
         ("PATCH", "/api/v1/archive-policies/{id}") => Some(json!({ "retention_days": 31 })),
         ("PUT", "/api/v1/config/{key}") => Some(json!({ "value": 4 })),
+        ("PATCH", _) if about == "administrator" => Some(json!({ "is_admin": true })),
         ("PATCH", _) => Some(json!({ "email": format!("{name}@example.org") })),
         (_, "/api/v1/auth/login") => {
             Some(json!({ "username": format!("user-{user}"), "password": PASSWORD }))
@@ -177,6 +186,7 @@ fn query(method: &str, path: &str) -> &'static str {
 /// Asks, and says what is wrong with the answer.
 async fn ask(service: &TestService, row: &Row, caller: usize, asking: Asking) -> Option<String> {
     let (method, path, _, statuses) = row;
+    let path = path.split('#').next().unwrap_or_default();
     let path_of_one = path.replace("{id}", &asking.id).replace("{key}", "archive.run_hour");
     let url = service.url(&(path_of_one + query(method, path)));
     let mut request = service.client.request(method.parse::<Method>().unwrap(), url);
@@ -198,7 +208,7 @@ async fn ask(service: &TestService, row: &Row, caller: usize, asking: Asking) ->
     let (status, expected) = (answer.status().as_u16(), statuses[caller]);
     let challenged = answer.headers().contains_key("www-authenticate");
     let body = answer.text().await.unwrap();
-    let who = CALLERS[caller];
+    let (who, path) = (CALLERS[caller], row.1);
     if status != expected {
         return Some(format!("{method} {path} as {who}: {status} instead of {expected}: {body}"));
     }
@@ -236,7 +246,8 @@ async fn every_route_has_a_row() {
             assert_eq!(operation["x-required-scope"].as_str().unwrap_or("-"), scope, "{method} {path}");
         }
     }
-    let rows: BTreeSet<_> = ROWS.iter().map(|row| (row.0.to_owned(), row.1.to_owned())).collect();
+    let rows = ROWS.iter().filter(|row| !row.1.contains('#'));
+    let rows: BTreeSet<_> = rows.map(|row| (row.0.to_owned(), row.1.to_owned())).collect();
     let missing: Vec<_> = routes.difference(&rows).collect();
     let superfluous: Vec<_> = rows.difference(&routes).collect();
     assert!(missing.is_empty(), "routes without a row: write down who may do what: {missing:?}");

@@ -4,6 +4,7 @@ use foundation::database::{DatabaseError, DatabaseErrorKind, Transaction};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::sessions::current;
 use super::{ActionError, Actions, Origin};
 use crate::domain::access::{Caller, Refusal};
 use crate::domain::audit::{Change, Target};
@@ -32,6 +33,12 @@ impl Asker<'_> {
 
     fn must_be_admin(self) -> Result<(), ActionError> {
         if self.caller.user.is_admin { Ok(()) } else { Err(ActionError::Forbidden(Refusal::NeedsAdmin)) }
+    }
+
+    /// No token makes an administrator, nor lets one in again: it would sign in with a password of its own
+    /// choice, and then do all that its scopes keep from it.
+    fn must_be_signed_in(self) -> Result<(), ActionError> {
+        current(self.caller).map(drop)
     }
 }
 
@@ -70,7 +77,8 @@ pub async fn list(
 /// Makes an account. `render` writes the answer, which is kept where the request has a key.
 ///
 /// # Errors
-/// [`ActionError::Invalid`], [`ActionError::Conflict`] or [`ActionError::IdempotencyMismatch`].
+/// [`ActionError::Forbidden`], [`ActionError::Invalid`], [`ActionError::Conflict`] or
+/// [`ActionError::IdempotencyMismatch`].
 pub async fn create(
     actions: &Actions,
     asker: Asker<'_>,
@@ -79,6 +87,9 @@ pub async fn create(
     render: impl Fn(&User) -> serde_json::Result<Answer>,
 ) -> Result<Outcome, ActionError> {
     asker.must_be_admin()?;
+    if new.is_admin {
+        asker.must_be_signed_in()?;
+    }
     if let Some(answer) = actions.replay(keyed).await? {
         return Ok(Outcome::Replayed(answer));
     }
@@ -112,8 +123,8 @@ pub async fn create(
 /// Changes an account.
 ///
 /// # Errors
-/// [`ActionError::NotFound`], [`ActionError::ForbiddenFields`], [`ActionError::Stale`],
-/// [`ActionError::Invalid`], [`ActionError::Conflict`] or [`ActionError::LastAdmin`].
+/// [`ActionError::NotFound`], [`ActionError::ForbiddenFields`], [`ActionError::Forbidden`],
+/// [`ActionError::Stale`], [`ActionError::Invalid`], [`ActionError::Conflict`] or [`ActionError::LastAdmin`].
 pub async fn patch(
     actions: &Actions,
     asker: Asker<'_>,
@@ -132,7 +143,7 @@ pub async fn patch(
 /// Blocks an account, or lets it in again.
 ///
 /// # Errors
-/// [`ActionError::NotFound`] or [`ActionError::LastAdmin`].
+/// [`ActionError::NotFound`], [`ActionError::Forbidden`] or [`ActionError::LastAdmin`].
 pub async fn set_blocked(
     actions: &Actions,
     asker: Asker<'_>,
@@ -161,6 +172,9 @@ async fn change(
         return Err(ActionError::Stale);
     }
     let mut after = patch.apply(&before);
+    if after.gains_admin(&before) {
+        asker.must_be_signed_in()?;
+    }
     check_change(asker, patch, &before, &after)?;
     if after == before {
         return Ok(before);

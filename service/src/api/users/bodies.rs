@@ -139,7 +139,7 @@ pub struct NewUserBody {
     /// Whether it is active; true when it is not given.
     #[serde(default, deserialize_with = "given")]
     is_active: Option<bool>,
-    /// Whether the user may do everything; false when it is not given.
+    /// Whether the user may do everything; false when it is not given. No API token may say true.
     #[serde(default, deserialize_with = "given")]
     is_admin: Option<bool>,
     /// Whether the account is for tests; false when it is not given.
@@ -194,7 +194,7 @@ pub struct UserPatchBody {
     /// Whether it is blocked.
     #[serde(default, deserialize_with = "given")]
     is_blocked: Option<bool>,
-    /// Whether the user may do everything.
+    /// Whether the user may do everything. No API token makes it true.
     #[serde(default, deserialize_with = "given")]
     is_admin: Option<bool>,
     /// Whether the account is for tests.

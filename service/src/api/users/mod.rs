@@ -36,7 +36,8 @@ impl UsersApi {
     /// A `local` account signs in with its name and a password. A `domain` account does too; its name has the
     /// form `\domain\name`. An `eve_sso` account has an EVE Online character and no password: it can be kept
     /// here, but signs in nowhere until there is single sign-on. With an `Idempotency-Key`, the same request
-    /// sent again makes no second account and is answered as the first time.
+    /// sent again makes no second account and is answered as the first time. An administrator is made by
+    /// one who signed in with a password, not by an API token.
     #[oai(path = "/api/v1/users", method = "post", operation_id = "create_user")]
     async fn create(
         &self,
@@ -118,7 +119,8 @@ impl UsersApi {
     /// their own account alone, and of it the name (but for its domain), the mail address and whether it is
     /// active. The last active administrator has to stay one. An account that becomes `eve_sso` loses its
     /// password and its sessions; its API tokens stay until they are revoked. A password is changed by
-    /// `POST /api/v1/auth/password`, or by an operator with `service admin reset-password`.
+    /// `POST /api/v1/auth/password`, or by an operator with `service admin reset-password`. No API token makes
+    /// anybody an administrator, or lets an administrator in again who is blocked or not active.
     #[oai(path = "/api/v1/users/:id", method = "patch", operation_id = "patch_user")]
     async fn patch(
         &self,
@@ -174,7 +176,7 @@ impl UsersApi {
 
     /// Lets a blocked account in again
     ///
-    /// Sessions and tokens that are not over are good again.
+    /// Sessions and tokens that are not over are good again. No API token lets an administrator in again.
     #[oai(path = "/api/v1/users/:id/unblock", method = "post", operation_id = "unblock_user")]
     async fn unblock(
         &self,
