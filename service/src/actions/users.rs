@@ -186,15 +186,17 @@ async fn change(
     after.updated_at = actions.clock.now();
     users::update(&mut transaction, &after).await.map_err(taken)?;
     record(actions, asker, &mut transaction, action, Some(&before), Some(&after)).await?;
-    if before.user_type != UserType::EveSso && after.user_type == UserType::EveSso {
+    if !after.can_sign_in() {
         end_sessions(actions, asker, &mut transaction, id).await?;
     }
     transaction.commit().await?;
     Ok(after)
 }
 
-/// Ends the sessions of somebody who signs in nowhere any more. Their tokens for programs stay: they are
-/// revoked one by one.
+/// Ends the sessions of somebody who cannot sign in any more. Whoever can again signs in again: a session that
+/// came back would be that of a thief too, for whose sake an account is blocked. Their tokens for programs stay,
+/// because nobody makes those again by signing in; until the account is let in again they are refused, and before
+/// that an operator revokes what was stolen.
 async fn end_sessions(
     actions: &Actions,
     asker: Asker<'_>,
@@ -202,6 +204,9 @@ async fn end_sessions(
     id: Uuid,
 ) -> Result<(), ActionError> {
     let ended = sessions::delete_others(transaction, id, Uuid::nil()).await?;
+    if ended == 0 {
+        return Ok(());
+    }
     let change = Change { before: None, after: Some(json!({ "sessions_ended": ended })) };
     let event = actions.event("sessions.ended", asker.caller.into(), Target::user(id), change, asker.origin);
     Ok(audit_events::insert(transaction, &event).await?)

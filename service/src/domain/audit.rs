@@ -51,9 +51,10 @@ impl FromStr for ActorKind {
 }
 
 /// Everything that events are written down of.
-pub const ACTIONS: [&str; 21] = [
+pub const ACTIONS: [&str; 22] = [
     "api_token.created",
     "api_token.revoked",
+    "api_tokens.revoked",
     "archive.restored",
     "archive_policy.created",
     "archive_policy.deleted",

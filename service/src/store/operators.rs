@@ -14,6 +14,9 @@ const SET_PASSWORD: Statement = Statement::write(
 
 const END_SESSIONS: Statement = Statement::write("session", "DELETE FROM session WHERE user_id = $1");
 
+const REVOKE_TOKENS: Statement =
+    Statement::write("api_token", "DELETE FROM api_token WHERE user_id = $1 RETURNING id, name");
+
 /// An account, as far as operators have to know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
@@ -61,4 +64,17 @@ pub async fn set_password(
 /// What the database says.
 pub async fn end_sessions(transaction: &mut Transaction, id: Uuid) -> Result<u64, DatabaseError> {
     transaction.execute(&END_SESSIONS, &[id.into()]).await
+}
+
+/// Revokes every token of an account: the id and the name of each. Whether this release knows what a token may
+/// do makes no difference.
+///
+/// # Errors
+/// What the database says.
+pub async fn revoke_tokens(
+    transaction: &mut Transaction,
+    id: Uuid,
+) -> Result<Vec<(Uuid, String)>, DatabaseError> {
+    let rows = transaction.query(&REVOKE_TOKENS, &[id.into()]).await?;
+    rows.iter().map(|row| Ok((row.get("id")?, row.get("name")?))).collect()
 }

@@ -7,6 +7,7 @@ use crate::house::{House, NewUser};
 use crate::support::json as body;
 
 const OK: StatusCode = StatusCode::OK;
+const OVER: StatusCode = StatusCode::UNAUTHORIZED;
 
 /// The token of a session of the administrator `root`, and the id and the token of a program of theirs.
 async fn root(house: &House, scopes: &[&str]) -> (String, String, String) {
@@ -73,5 +74,35 @@ foundation::on_both_databases! {
         assert_eq!(status, OK, "{told}");
         let (status, told) = send(&session, &cases[1].0, &cases[1].1).await;
         assert_eq!(status, OK, "{told}");
+    }
+
+    /// What was stolen with it does not come back. Programs go on: nobody makes their tokens by signing in.
+    async fn who_is_let_in_again_signs_in_again(test: TestDatabase) {
+        let house = House::new(test).await;
+        let (root, _, _) = root(&house, &["users:read"]).await;
+        let user = house.user("ada").await;
+        for (out, back) in [
+            (("POST", "/block", json!({})), ("POST", "/unblock", json!({}))),
+            (("PATCH", "", json!({ "is_blocked": true })), ("PATCH", "", json!({ "is_blocked": false }))),
+            (("PATCH", "", json!({ "is_active": false })), ("PATCH", "", json!({ "is_active": true }))),
+        ] {
+            let session = house.token("ada").await;
+            let wanted = json!({ "name": out.2.to_string() + out.1, "scopes": ["users:read"], "lifetime_seconds": 3600 });
+            let made = house.ask(Method::POST, "/api/v1/auth/tokens", &session).json(&wanted).send().await.unwrap();
+            let program = body(made).await["token"].as_str().unwrap().to_owned();
+            assert_eq!((house.whoami(&session).await, house.whoami(&program).await), (OK, OK));
+            let send = async |(method, path, wanted): (&str, &str, Value)| {
+                let path = format!("/api/v1/users/{user}{path}");
+                let asked = house.ask(method.parse().unwrap(), &path, &root).header("If-Match", "*");
+                assert_eq!(asked.json(&wanted).send().await.unwrap().status(), OK);
+            };
+            send(out).await;
+            assert_eq!((house.whoami(&session).await, house.whoami(&program).await), (OVER, OVER));
+            send(back).await;
+            assert_eq!((house.whoami(&session).await, house.whoami(&program).await), (OVER, OK));
+        }
+        let ended = "SELECT after AS value FROM audit_event WHERE action = 'sessions.ended'";
+        let ended = house.values(ended).await;
+        assert_eq!(ended.iter().map(|it| it.replace(' ', "")).collect::<Vec<_>>(), ["{\"sessions_ended\":1}"; 3]);
     }
 }

@@ -117,8 +117,9 @@ impl UsersApi {
     ///
     /// A JSON merge patch (RFC 7396), meant for the version in `If-Match`. Others than administrators change
     /// their own account alone, and of it the name (but for its domain), the mail address and whether it is
-    /// active. The last active administrator has to stay one. An account that becomes `eve_sso` loses its
-    /// password and its sessions; its API tokens stay until they are revoked. A password is changed by
+    /// active. The last active administrator has to stay one. An account that is blocked, is not active
+    /// any more or becomes `eve_sso` loses its sessions, the last its password too; API tokens stay until they are
+    /// revoked. A password is changed by
     /// `POST /api/v1/auth/password`, or by an operator with `service admin reset-password`. No API token makes
     /// anybody an administrator, or lets an administrator in again who is blocked or not active.
     #[oai(path = "/api/v1/users/:id", method = "patch", operation_id = "patch_user")]
@@ -161,7 +162,8 @@ impl UsersApi {
 
     /// Blocks an account
     ///
-    /// Its sessions and tokens are refused from now on. The last active administrator cannot be blocked.
+    /// Its sessions end, and its API tokens are refused until it is let in again. The last active administrator
+    /// cannot be blocked.
     #[oai(path = "/api/v1/users/:id/block", method = "post", operation_id = "block_user")]
     async fn block(
         &self,
@@ -176,7 +178,8 @@ impl UsersApi {
 
     /// Lets a blocked account in again
     ///
-    /// Sessions and tokens that are not over are good again. No API token lets an administrator in again.
+    /// It signs in again. Its API tokens that are not over are good again: those that were stolen its owner
+    /// revokes, or before that an operator with `service admin revoke-tokens`. No API token lets an administrator in again.
     #[oai(path = "/api/v1/users/:id/unblock", method = "post", operation_id = "unblock_user")]
     async fn unblock(
         &self,
