@@ -1,6 +1,5 @@
 //! Who did what, when and from where, for administrators.
 
-use poem::http::StatusCode;
 use poem_openapi::param::Query;
 use poem_openapi::types::Example;
 use poem_openapi::{ApiResponse, Object, OpenApi};
@@ -10,14 +9,12 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::authorize::{Authorized, ReadAudit};
-use super::conventions::{check_range, cursors};
+use super::conventions::{Refused, Statuses, check_range, cursors, statuses};
 use super::payload::JsonBytes;
 use super::problem::Failure;
-use super::problem_json::ProblemJson;
 use super::tags::Tag;
 use crate::actions::Actions;
 use crate::domain::audit::{ACTIONS, AuditEvent, AuditFilter};
-use crate::keys::Keys;
 use crate::store::audit_events;
 
 /// How many events a page has when nobody says.
@@ -68,8 +65,11 @@ pub enum ListResponse {
     /// The events.
     #[oai(status = 200)]
     Page(JsonBytes<AuditEventPage>),
-    /// The request cannot be served.
-    Problem(StatusCode, ProblemJson),
+}
+
+statuses! {
+    /// Of a list.
+    OfList = 400, 401, 403, 422, 500, 503;
 }
 
 /// The routes of audit events.
@@ -108,7 +108,7 @@ impl AuditEventsApi {
         limit: Query<Option<u32>>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
-    ) -> poem::Result<ListResponse> {
+    ) -> Result<ListResponse, Refused<OfList>> {
         check_range(from.0, to.0)?;
         check_action(action.0.as_deref())?;
         let filter = AuditFilter {
@@ -121,7 +121,7 @@ impl AuditEventsApi {
         };
         let keys = &self.actions.keys;
         let list = format!("audit-events {filter:?}");
-        let before = cursor.0.map(|text| position(keys, &list, &text)).transpose()?;
+        let before = cursor.0.map(|text| cursors::open_id(keys, &list, &text)).transpose()?;
         let limit = limit.0.unwrap_or(DEFAULT_LIMIT);
         // One more than is shown says whether there is a next page.
         let found = audit_events::page(&self.actions.database, &filter, before, limit + 1).await;
@@ -145,11 +145,6 @@ fn check_action(action: Option<&str>) -> Result<(), Failure> {
             Err(Failure::Unreadable("/query/action", detail))
         }
     }
-}
-
-/// The event that a cursor stands at.
-fn position(keys: &Keys, list: &str, cursor: &str) -> Result<Uuid, Failure> {
-    Uuid::try_parse(&cursors::open(keys, list, cursor)?).map_err(|_| cursors::wrong())
 }
 
 impl From<AuditEvent> for AuditEventBody {
