@@ -143,17 +143,19 @@ pub async fn patch(
 /// Blocks an account, or lets it in again.
 ///
 /// # Errors
-/// [`ActionError::NotFound`], [`ActionError::Forbidden`] or [`ActionError::LastAdmin`].
+/// [`ActionError::NotFound`], [`ActionError::Forbidden`], [`ActionError::Stale`] or
+/// [`ActionError::LastAdmin`].
 pub async fn set_blocked(
     actions: &Actions,
     asker: Asker<'_>,
     id: Uuid,
+    expected: &Expected,
     is_blocked: bool,
 ) -> Result<User, ActionError> {
     asker.must_be_admin()?;
     let action = if is_blocked { "user.blocked" } else { "user.unblocked" };
     let patch = UserPatch { is_blocked: Some(is_blocked), ..UserPatch::default() };
-    change(actions, asker, id, &Expected::Any, (action, &patch)).await
+    change(actions, asker, id, expected, (action, &patch)).await
 }
 
 async fn change(

@@ -171,9 +171,13 @@ impl UsersApi {
         origin: Origin,
         /// The account.
         id: Path<Uuid>,
+        /// The `ETag` of the version that is meant; without it, whichever there is.
+        #[oai(name = "If-Match")]
+        if_match: Header<Option<String>>,
     ) -> Result<OneUser, Refused<OfBlock>> {
+        let expected = versions::if_match(if_match.as_deref())?.unwrap_or(Expected::Any);
         let asker = Asker { caller: &caller, origin: &origin };
-        Ok(OneUser::of(users::set_blocked(&self.actions, asker, id.0, true).await?)?)
+        Ok(OneUser::of(users::set_blocked(&self.actions, asker, id.0, &expected, true).await?)?)
     }
 
     /// Lets a blocked account in again
@@ -187,9 +191,13 @@ impl UsersApi {
         origin: Origin,
         /// The account.
         id: Path<Uuid>,
+        /// The `ETag` of the version that is meant; without it, whichever there is.
+        #[oai(name = "If-Match")]
+        if_match: Header<Option<String>>,
     ) -> Result<OneUser, Refused<OfBlock>> {
+        let expected = versions::if_match(if_match.as_deref())?.unwrap_or(Expected::Any);
         let asker = Asker { caller: &caller, origin: &origin };
-        Ok(OneUser::of(users::set_blocked(&self.actions, asker, id.0, false).await?)?)
+        Ok(OneUser::of(users::set_blocked(&self.actions, asker, id.0, &expected, false).await?)?)
     }
 }
 
