@@ -215,7 +215,7 @@ impl Attempt<'_> {
             "session_id": session.id,
             "password_rehashed": hash != new_hash,
         }));
-        let actor = Actor { id: Some(user.id), kind: ActorKind::Session };
+        let actor = Actor { id: Some(user.id), kind: ActorKind::Session, credential: Some(session.id) };
         let change = Change { before: None, after };
         let event = actions.event("login.succeeded", actor, Target::user(user.id), change, origin);
         let mut transaction = actions.database.begin().await?;

@@ -35,6 +35,9 @@ pub struct AuditEventBody {
     pub actor_id: Option<Uuid>,
     /// How they were known: `session`, `api_token`, `command_line` or `anonymous`.
     pub actor_kind: String,
+    /// The session or the API token that they were known by, as `GET /auth/sessions` and `GET /auth/tokens` name
+    /// it; null where it was neither. It signs in nowhere.
+    pub credential_id: Option<Uuid>,
     /// What it was done to, for example `user`.
     pub target_type: String,
     /// Its id.
@@ -90,6 +93,8 @@ impl AuditEventsApi {
         _caller: Authorized<ReadAudit>,
         /// Only what this user did.
         actor_id: Query<Option<Uuid>>,
+        /// Only what was done with the session or the API token with this id.
+        credential_id: Query<Option<Uuid>>,
         /// Only what was done to this type of thing, for example `user`.
         #[oai(validator(pattern = "^[a-z_]{1,50}$"))]
         target_type: Query<Option<String>>,
@@ -113,6 +118,7 @@ impl AuditEventsApi {
         check_action(action.0.as_deref())?;
         let filter = AuditFilter {
             actor_id: actor_id.0,
+            credential_id: credential_id.0,
             target_type: target_type.0,
             target_id: target_id.0,
             action: action.0,
@@ -155,6 +161,7 @@ impl From<AuditEvent> for AuditEventBody {
             action: event.action,
             actor_id: event.actor.id,
             actor_kind: event.actor.kind.name().to_owned(),
+            credential_id: event.actor.credential,
             target_type: event.target.kind,
             target_id: event.target.id,
             address: event.address,
@@ -174,6 +181,7 @@ impl Example for AuditEventBody {
             action: "user.updated".to_owned(),
             actor_id: Some(id(1)),
             actor_kind: "session".to_owned(),
+            credential_id: Some(id(5)),
             target_type: "user".to_owned(),
             target_id: Some(id(2).to_string()),
             address: Some("192.0.2.7".to_owned()),

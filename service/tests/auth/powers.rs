@@ -14,6 +14,8 @@ async fn root(house: &House, scopes: &[&str]) -> (String, String, String) {
     house.user("root").await;
     house.execute("UPDATE users SET is_admin = (1 = 1) WHERE username = 'root'").await;
     let session = house.token("root").await;
+    // Events are in order by the millisecond.
+    house.wait(time::Duration::MILLISECOND);
     let wanted = json!({ "name": "program", "scopes": scopes, "lifetime_seconds": 3600 });
     let made = house.ask(Method::POST, "/api/v1/auth/tokens", &session).json(&wanted).send().await.unwrap();
     assert_eq!(made.status(), StatusCode::CREATED);
@@ -104,5 +106,45 @@ foundation::on_both_databases! {
         let ended = "SELECT after AS value FROM audit_event WHERE action = 'sessions.ended'";
         let ended = house.values(ended).await;
         assert_eq!(ended.iter().map(|it| it.replace(' ', "")).collect::<Vec<_>>(), ["{\"sessions_ended\":1}"; 3]);
+    }
+
+    /// Of several sessions and tokens of one user, and what names them signs in nowhere.
+    async fn an_event_says_which_credential_acted(test: TestDatabase) {
+        let house = House::new(test).await;
+        let (session, program, token) = root(&house, &["users:write", "audit:read"]).await;
+        let other = house.token("root").await;
+        let user = house.user("ada").await;
+        let id_of = async |session: &str| {
+            let listed = house.ask(Method::GET, "/api/v1/auth/sessions", session).send().await.unwrap();
+            let listed = body(listed).await;
+            let current = listed["items"].as_array().unwrap().iter().find(|it| it["is_current"] == true).cloned();
+            current.unwrap()["id"].as_str().unwrap().to_owned()
+        };
+        let (first, second) = (id_of(&session).await, id_of(&other).await);
+        for (mail, credential) in [("a@b", &session), ("c@d", &other), ("e@f", &token)] {
+            house.wait(time::Duration::MILLISECOND);
+            let asked = house.ask(Method::PATCH, &format!("/api/v1/users/{user}"), credential);
+            let asked = asked.header("If-Match", "*").json(&json!({ "email": mail }));
+            assert_eq!(asked.send().await.unwrap().status(), OK);
+        }
+        for (id, kind, actions) in [
+            (&first, "session", ["user.updated", "api_token.created", "login.succeeded"].as_slice()),
+            (&second, "session", &["user.updated", "login.succeeded"]),
+            (&program, "api_token", &["user.updated"]),
+        ] {
+            let path = format!("/api/v1/audit-events?credential_id={id}");
+            let found = body(house.ask(Method::GET, &path, &token).send().await.unwrap()).await;
+            let items = found["items"].as_array().unwrap();
+            assert!(items.iter().all(|it| it["actor_kind"] == kind && it["credential_id"] == **id), "{found}");
+            let told: Vec<_> = items.iter().map(|it| it["action"].as_str().unwrap()).collect();
+            assert_eq!(told, actions, "{found}");
+            // Not by `whoami` of the house, which takes what it is given for a secret.
+            let url = house.service.url("/api/v1/auth/whoami");
+            let asked = house.service.client.get(url).bearer_auth(id).send().await.unwrap();
+            assert_eq!(asked.status(), OVER);
+        }
+        assert_eq!(house.login("root", "wrong").await.status(), OVER);
+        let failed = "SELECT count(*) AS value FROM audit_event WHERE action = 'login.failed' AND credential_id IS NULL";
+        assert_eq!(house.value::<i64>(failed).await, 1);
     }
 }
