@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use support::TestService;
 use time::Duration;
 use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
 
 /// Who asks, in the order of a row's statuses.
 const CALLERS: [&str; 9] = [
@@ -43,7 +44,7 @@ type Statuses = [u16; 9];
 type Row = (&'static str, &'static str, &'static str, Statuses);
 
 #[rustfmt::skip]
-const ROWS: [Row; 43] = [
+const ROWS: [Row; 44] = [
     //                                                nobody user other admin block expir -scope +scope user's
     ("GET", "/livez", "-",                             [200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("GET", "/readyz", "-",                            [200, 200, 200, 200, 200, 200, 200, 200, 200]),
@@ -75,6 +76,7 @@ const ROWS: [Row; 43] = [
     ("POST", "/api/v1/auth/tokens", "-",               [401, 201, 201, 201, 401, 401, 403, 403, 403]),
     ("GET", "/api/v1/auth/tokens", "-",                [401, 200, 200, 200, 401, 401, 403, 403, 403]),
     ("DELETE", "/api/v1/auth/tokens/{id}", "-",        [401, 204, 404, 404, 401, 401, 403, 403, 403]),
+    ("DELETE", "/api/v1/auth/tokens/{id}#itself", "-", [401, 204, 404, 404, 401, 401, 204, 204, 204]),
     ("POST", "/api/v1/metrics/snapshots", "metrics:write",  [401, 200, 200, 200, 401, 401, 403, 200, 200]),
     ("GET", "/api/v1/metrics/snapshots", "metrics:read",    [401, 200, 200, 200, 401, 401, 403, 200, 200]),
     ("GET", "/api/v1/metrics/series", "metrics:read",       [401, 200, 200, 200, 401, 401, 403, 200, 200]),
@@ -106,6 +108,13 @@ async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
     let (method, path, scope, _) = *row;
     let (path, about) = path.split_once('#').unwrap_or((path, ""));
     let user = accounts.user("user", Kind::default()).await;
+    let end = Clock::system().now() + Duration::HOUR;
+    if about == "itself" && caller >= 6 {
+        let admin = accounts.user("admin", Kind { is_admin: caller < 8, ..Kind::default() }).await;
+        let scopes = if caller == 6 { "users:read" } else { ALL_SCOPES };
+        let (id, token) = accounts.token_until(admin, scopes, end).await;
+        return Asking { token: Some(token), id: id.to_string(), body: None };
+    }
     let token = match caller {
         0 => None,
         1 => Some(accounts.session(user).await),
@@ -126,7 +135,6 @@ async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
             })
         }
     };
-    let end = Clock::system().now() + Duration::HOUR;
     let id = if path.contains("/sessions/") {
         accounts.session_until(user, end).await.0
     } else if path.contains("/tokens/") {
@@ -138,8 +146,13 @@ async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
     } else {
         user
     };
-    let name = accounts.id();
-    let body = match (method, path) {
+    let body = body(method, path, about, user, accounts.id());
+    Asking { token, id: id.to_string(), body }
+}
+
+/// The body of a request, for routes that have one. `name` is one that nobody has.
+fn body(method: &str, path: &str, about: &str, user: Uuid, name: Uuid) -> Option<Value> {
+    match (method, path) {
         ("POST", "/api/v1/users") => Some(json!({
             "username": format!("new-{name}"), "user_type": "local", "password": "a new passphrase",
             "is_admin": about == "administrator",
@@ -168,8 +181,7 @@ async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
             Some(json!({ "name": "deploy", "scopes": ["users:read"], "lifetime_seconds": 3600 }))
         }
         _ => None,
-    };
-    Asking { token, id: id.to_string(), body }
+    }
 }
 
 /// What a route asks for in its query.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::sessions::current;
 use super::{ActionError, Actions, Origin};
 use crate::access::{make_token, token_hash};
-use crate::domain::access::Caller;
+use crate::domain::access::{Caller, Credential};
 use crate::domain::api_tokens::{ApiToken, MAX_TOKENS, NewApiToken};
 use crate::domain::audit::{Actor, Change, Target};
 use crate::domain::idempotency::{Answer, KeyedRequest};
@@ -105,17 +105,20 @@ pub async fn create(
     Ok(Creation::Made(Box::new(CreatedToken { row, token })))
 }
 
-/// Revokes a token of the caller's.
+/// Revokes a token of the caller's. A token revokes itself alone: whoever found it may end it, and nothing else.
 ///
 /// # Errors
-/// [`ActionError::NotFound`]: the caller has no such token.
+/// [`ActionError::NotFound`]: the caller has no such token. [`ActionError::Forbidden`]: it is a token that asks, for
+/// another one.
 pub async fn revoke(
     actions: &Actions,
     caller: &Caller,
     id: Uuid,
     origin: &Origin,
 ) -> Result<(), ActionError> {
-    current(caller)?;
+    if !matches!(caller.credential, Credential::ApiToken { id: own, .. } if own == id) {
+        current(caller)?;
+    }
     let mut transaction = actions.database.begin().await?;
     let revoked = api_tokens::delete(&mut transaction, id, caller.user.id).await?;
     let revoked = revoked.ok_or(ActionError::NotFound("token"))?;

@@ -12,7 +12,7 @@ use time::macros::datetime;
 use uuid::Uuid;
 
 use super::auth::{DoneResponse, OfEnd, OfOwn};
-use super::authorize::{Authorized, SignedIn};
+use super::authorize::{Authorized, Known, SignedIn};
 use super::conventions::bodies::given;
 use super::conventions::{JsonBody, Nullable, Refused, Statuses, idempotency, statuses};
 use super::payload::JsonBytes;
@@ -208,11 +208,11 @@ impl ApiTokensApi {
 
     /// Revoke a token
     ///
-    /// One of one's own.
+    /// One of one's own. A token may revoke itself and no other, so that whoever finds one that leaked can end it.
     #[oai(path = "/tokens/:id", method = "delete", operation_id = "revoke_token")]
     async fn revoke_token(
         &self,
-        caller: Authorized<SignedIn>,
+        caller: Authorized<Known>,
         /// The token's id.
         id: Path<Uuid>,
         origin: Origin,

@@ -147,4 +147,29 @@ foundation::on_both_databases! {
         let failed = "SELECT count(*) AS value FROM audit_event WHERE action = 'login.failed' AND credential_id IS NULL";
         assert_eq!(house.value::<i64>(failed).await, 1);
     }
+
+    /// Whoever finds one that leaked can end it, and nothing else.
+    async fn a_token_revokes_itself_alone(test: TestDatabase) {
+        let house = House::new(test).await;
+        let (session, id, token) = root(&house, &["metrics:write"]).await;
+        let wanted = json!({ "name": "other", "scopes": ["users:write"], "lifetime_seconds": 3600 });
+        let made = house.ask(Method::POST, "/api/v1/auth/tokens", &session).json(&wanted).send().await.unwrap();
+        let other = body(made).await;
+        let (other_id, other) = (other["id"].as_str().unwrap(), other["token"].as_str().unwrap());
+        let revoke = async |id: &str, token: &str| {
+            let asked = house.ask(Method::DELETE, &format!("/api/v1/auth/tokens/{id}"), token);
+            asked.send().await.unwrap().status()
+        };
+        assert_eq!(revoke(&id, other).await, StatusCode::FORBIDDEN);
+        assert_eq!(revoke(other_id, &token).await, StatusCode::FORBIDDEN);
+        assert_eq!((house.whoami(&token).await, house.whoami(other).await), (OK, OK));
+        assert_eq!(revoke(&id, &token).await, StatusCode::NO_CONTENT);
+        assert_eq!((house.whoami(&token).await, house.whoami(other).await), (OVER, OK));
+        assert_eq!(revoke(&id, &token).await, OVER);
+        let events = "SELECT actor_kind || ' ' || target_id AS value FROM audit_event WHERE action = 'api_token.revoked'";
+        assert_eq!(house.values(events).await, [format!("api_token {id}")]);
+        let acted = "SELECT count(*) AS value FROM audit_event WHERE action = 'api_token.revoked' \
+                     AND CAST(credential_id AS TEXT) = target_id";
+        assert_eq!(house.value::<i64>(acted).await, 1);
+    }
 }
