@@ -8,6 +8,7 @@ use time::UtcOffset;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+use super::idempotency::Kept;
 use super::sessions::current;
 use super::{ActionError, Actions, Origin};
 use crate::access::{make_token, token_hash};
@@ -82,14 +83,10 @@ pub async fn create(
     if users::lock(&mut transaction, caller.user.id).await?.is_none() {
         return Err(ActionError::NotFound("user"));
     }
-    if actions.keep(&mut transaction, keyed, &answer).await? {
-        drop(transaction);
-        let answer = actions.replay(keyed).await?.ok_or_else(|| ActionError::Conflict {
-            pointer: "/header/idempotency-key",
-            detail: "the same request was done and forgotten at this moment; send it again".to_owned(),
-        })?;
-        return Ok(Creation::Replayed(answer));
-    }
+    let mut transaction = match actions.keep(transaction, keyed, &answer).await? {
+        Kept::Now(transaction) => transaction,
+        Kept::Before(answer) => return Ok(Creation::Replayed(answer)),
+    };
     let in_the_way = |detail: String| ActionError::Conflict { pointer: "/body/name", detail };
     if api_tokens::count(&mut transaction, caller.user.id).await? >= MAX_TOKENS {
         return Err(in_the_way(format!("there are {MAX_TOKENS} tokens already; revoke one")));

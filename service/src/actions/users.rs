@@ -4,6 +4,7 @@ use foundation::database::{DatabaseError, DatabaseErrorKind, Transaction};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::idempotency::Kept;
 use super::sessions::current;
 use super::{ActionError, Actions, Origin};
 use crate::domain::access::{Caller, Refusal};
@@ -105,15 +106,11 @@ pub async fn create(
         None => None,
     };
     let answer = render(&user)?;
-    let mut transaction = actions.database.begin().await?;
-    if actions.keep(&mut transaction, keyed, &answer).await? {
-        drop(transaction);
-        let answer = actions.replay(keyed).await?.ok_or_else(|| ActionError::Conflict {
-            pointer: "/header/idempotency-key",
-            detail: "the same request was done and forgotten at this moment; send it again".to_owned(),
-        })?;
-        return Ok(Outcome::Replayed(answer));
-    }
+    let transaction = actions.database.begin().await?;
+    let mut transaction = match actions.keep(transaction, keyed, &answer).await? {
+        Kept::Now(transaction) => transaction,
+        Kept::Before(answer) => return Ok(Outcome::Replayed(answer)),
+    };
     users::insert(&mut transaction, &user, hash).await.map_err(taken)?;
     record(actions, asker, &mut transaction, "user.created", None, Some(&user)).await?;
     transaction.commit().await?;
