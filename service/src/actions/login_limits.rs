@@ -111,22 +111,17 @@ impl Limits {
         actions: &Actions,
         transaction: &mut Transaction,
     ) -> Result<(), ActionError> {
-        let now = actions.clock.now();
-        let (limits, retention) = (actions.live.current(), actions.settings.failure_retention);
-        for subject in [&self.account, &self.address, &self.pair].into_iter().flatten() {
-            let failures = match login_failures::lock(transaction, subject).await? {
-                None => 1,
-                Some(before) => {
-                    // The clock of another replica may be ahead.
-                    let elapsed = Duration::try_from(now - before.last_failed_at).unwrap_or_default();
-                    with_one_more(&limits, retention, before.failures, elapsed)
-                }
-            };
-            let locked_until = now + delay(&limits, subject, failures);
-            let after = Failures { failures, last_failed_at: now, locked_until };
-            login_failures::update(transaction, subject, &after).await?;
-        }
-        Ok(())
+        count_by(actions, transaction, [&self.account, &self.address, &self.pair]).await
+    }
+
+    /// Counts an attempt by its address alone: one that guessed nothing, but must not be free either, because it
+    /// costs a hash and an event.
+    pub(super) async fn count_address(
+        &self,
+        actions: &Actions,
+        transaction: &mut Transaction,
+    ) -> Result<(), ActionError> {
+        count_by(actions, transaction, [&None, &self.address, &None]).await
     }
 
     /// Forgets the failures of the account, and that there were some at this site.
@@ -136,4 +131,28 @@ impl Limits {
         }
         Ok(())
     }
+}
+
+/// Counts a failure by each of these, in the order of [`Limits::count`].
+async fn count_by(
+    actions: &Actions,
+    transaction: &mut Transaction,
+    subjects: [&Option<Subject>; 3],
+) -> Result<(), ActionError> {
+    let now = actions.clock.now();
+    let (limits, retention) = (actions.live.current(), actions.settings.failure_retention);
+    for subject in subjects.into_iter().flatten() {
+        let failures = match login_failures::lock(transaction, subject).await? {
+            None => 1,
+            Some(before) => {
+                // The clock of another replica may be ahead.
+                let elapsed = Duration::try_from(now - before.last_failed_at).unwrap_or_default();
+                with_one_more(&limits, retention, before.failures, elapsed)
+            }
+        };
+        let locked_until = now + delay(&limits, subject, failures);
+        let after = Failures { failures, last_failed_at: now, locked_until };
+        login_failures::update(transaction, subject, &after).await?;
+    }
+    Ok(())
 }

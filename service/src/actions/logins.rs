@@ -166,7 +166,7 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// Writes down that nobody is signed in, and returns what is told of it. A right password of a blocked
-    /// account is no guess, so it is not counted.
+    /// account is no guess, so it delays nobody at the account; its address it does.
     async fn fail(&self, user: Option<&User>, reason: Reason) -> Result<ActionError, ActionError> {
         let Self { actions, origin, .. } = self;
         let is_blocked = matches!(reason, Reason::Blocked);
@@ -177,7 +177,9 @@ impl Attempt<'_> {
         let change = Change { before: None, after };
         let event = actions.event("login.failed", Actor::ANONYMOUS, target, change, origin);
         let mut transaction = actions.database.begin().await?;
-        if !is_blocked {
+        if is_blocked {
+            self.limits.count_address(actions, &mut transaction).await?;
+        } else {
             self.limits.count(actions, &mut transaction).await?;
         }
         audit_events::insert(&mut transaction, &event).await?;
