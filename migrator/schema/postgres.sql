@@ -177,6 +177,7 @@ CREATE TABLE audit_event (
     action text NOT NULL,
     actor_id uuid,
     actor_kind text NOT NULL,
+    credential_id uuid,
     target_type text NOT NULL,
     target_id text,
     address text,
@@ -189,6 +190,7 @@ CREATE TABLE audit_event (
 );
 CREATE INDEX idx_audit_event_action ON audit_event USING btree (action, id);
 CREATE INDEX idx_audit_event_actor ON audit_event USING btree (actor_id, id);
+CREATE INDEX idx_audit_event_credential ON audit_event USING btree (credential_id, id) WHERE credential_id IS NOT NULL;
 CREATE INDEX idx_audit_event_occurred_at ON audit_event USING btree (occurred_at);
 CREATE INDEX idx_audit_event_target ON audit_event USING btree (target_type, target_id, id);
 

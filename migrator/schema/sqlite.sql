@@ -71,6 +71,7 @@ CREATE TABLE audit_event (
     action TEXT NOT NULL,
     actor_id TEXT,
     actor_kind TEXT NOT NULL,
+    credential_id TEXT,
     target_type TEXT NOT NULL,
     target_id TEXT,
     address TEXT,
@@ -83,6 +84,7 @@ CREATE TABLE audit_event (
 ) STRICT;
 CREATE INDEX idx_audit_event_action ON audit_event (action, id);
 CREATE INDEX idx_audit_event_actor ON audit_event (actor_id, id);
+CREATE INDEX idx_audit_event_credential ON audit_event (credential_id, id) WHERE credential_id IS NOT NULL;
 CREATE INDEX idx_audit_event_occurred_at ON audit_event (occurred_at);
 CREATE INDEX idx_audit_event_target ON audit_event (target_type, target_id, id);
 

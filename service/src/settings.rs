@@ -18,6 +18,7 @@ use migrator::settings::{AdminSettings, MigratorSettings};
 pub use archive::{ArchivePlace, ArchiveSettings, ArchiveUrl};
 pub use metrics::{Interval, MetricsSettings};
 
+use crate::domain::config::Key;
 use crate::domain::live::Live;
 
 /// Networks, each as `10.0.0.0/8` or as a single address.
@@ -113,8 +114,8 @@ foundation::settings! {
         /// The delay after the first failure above these, doubled by each further one. The default of the
         /// setting `auth.login_delay`.
         login_delay: Duration = "1s",
-        /// The longest delay. As much time without a failure forgives one of them. The default of the setting
-        /// `auth.login_max_delay`.
+        /// The longest delay, a day at most and no longer than `AUTH_FAILURE_RETENTION`. As much time without a
+        /// failure forgives one of them. The default of the setting `auth.login_max_delay`.
         login_max_delay: Duration = "15m",
         /// How long failures are remembered. So long after the last failure at an account from an address,
         /// one attempt from there is let through while the account is locked.
@@ -153,23 +154,20 @@ impl AuthSettings {
 
 /// The longest time that people or programs are let in for, or that something is kept for. Dates that far
 /// from today are ones that both databases have.
-const CENTURY: Duration = Duration::from_secs(36_525 * DAY.as_secs());
+const CENTURY: Duration = Duration::from_hours(36_525 * 24);
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(86_400);
 
 impl AuthSettings {
-    /// Says which times and which sizes cannot work.
+    /// Says which times and which sizes cannot work. What is changed while the service runs has its rules in
+    /// [`Live`].
     fn check_bounds(&self, environment: &mut Environment) {
         for (name, value, least, most) in [
             ("AUTH_SESSION_LIFETIME", self.session_lifetime, MINUTE, CENTURY),
             // The last use is written down once a minute.
             ("AUTH_SESSION_IDLE_LIFETIME", self.session_idle_lifetime, 2 * MINUTE, CENTURY),
             ("AUTH_TOKEN_MAX_LIFETIME", self.token_max_lifetime, SECOND, CENTURY),
-            ("AUTH_LOGIN_DELAY", self.login_delay, Duration::ZERO, DAY),
-            // A lockout must not keep anybody out for good.
-            ("AUTH_LOGIN_MAX_DELAY", self.login_max_delay, Duration::ZERO, DAY),
             ("AUTH_FAILURE_RETENTION", self.failure_retention, MINUTE, CENTURY),
             ("AUTH_AUDIT_RETENTION", self.audit_retention, MINUTE, CENTURY),
             ("AUTH_IDEMPOTENCY_RETENTION", self.idempotency_retention, MINUTE, CENTURY),
@@ -179,10 +177,6 @@ impl AuthSettings {
                 let detail = format!("expected a duration from {} to {}", unit(least), unit(most));
                 environment.problem(name, detail);
             }
-        }
-        if (MINUTE..self.login_max_delay.min(DAY)).contains(&self.failure_retention) {
-            let detail = "it ends before the delays do; expected AUTH_LOGIN_MAX_DELAY or more";
-            environment.problem("AUTH_FAILURE_RETENTION", detail);
         }
         if self.hashing_memory_limit < self.argon2_memory {
             let detail = format!("it has no room for one hash; expected {} or more", self.argon2_memory);
@@ -263,7 +257,9 @@ impl ServiceSettings {
     fn check_live_defaults(&self, environment: &mut Environment) {
         for (key, words) in self.live_defaults().broken_rules() {
             let name = key.name().replace('.', "_").to_uppercase();
-            if !environment.is_wrong(&name) {
+            // What is wrong with the retention itself is told already.
+            let is_retention = key == Key::LoginMaxDelay && environment.is_wrong("AUTH_FAILURE_RETENTION");
+            if !environment.is_wrong(&name) && !is_retention {
                 environment.problem(name, words);
             }
         }
@@ -320,8 +316,35 @@ mod tests {
     #[test]
     fn failures_are_remembered_as_long_as_they_delay() {
         let short = ("AUTH_FAILURE_RETENTION", "5m");
-        assert_eq!(problems(&[short]), [short.0]);
+        assert_eq!(problems(&[short]), ["AUTH_LOGIN_MAX_DELAY"]);
         assert_eq!(problems(&[short, ("AUTH_LOGIN_MAX_DELAY", "5m")]), [""; 0]);
+        assert_eq!(problems(&[("AUTH_FAILURE_RETENTION", "0s")]), ["AUTH_FAILURE_RETENTION"]);
+    }
+
+    /// What the environment allows is what may be put while the service runs.
+    #[test]
+    fn delays_are_bounded_alike_wherever_they_are_said() {
+        let long = ("AUTH_FAILURE_RETENTION", "30d");
+        for name in ["AUTH_LOGIN_DELAY", "AUTH_LOGIN_MAX_DELAY"] {
+            let key =
+                Key::ALL.into_iter().find(|it| name.ends_with(&it.name().replace('.', "_").to_uppercase()));
+            let key = key.unwrap();
+            for (value, is_good) in
+                [("0s", false), ("999us", false), ("1d", true), ("86401s", false), ("7d", false)]
+            {
+                let longest = ("AUTH_LOGIN_MAX_DELAY", "1d");
+                let all = if name == longest.0 {
+                    vec![long, (name, value)]
+                } else {
+                    vec![long, longest, (name, value)]
+                };
+                let expected: &[&str] = if is_good { &[] } else { &[name] };
+                assert_eq!(problems(&all), expected, "{name}={value}");
+                let auth = AuthSettings::read(&mut Environment::from_pairs(all.iter().copied()));
+                let mut live = Live::defaults(&auth, None);
+                assert_eq!(live.set(*key, &value.into()).is_ok(), is_good, "{name}: {value}");
+            }
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ use service::domain::access::Scope;
 use support::TestService;
 use time::Duration;
 use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
 
 /// Who asks, in the order of a row's statuses.
 const CALLERS: [&str; 9] = [
@@ -39,7 +40,8 @@ const CALLERS: [&str; 9] = [
 
 type Statuses = [u16; 9];
 
-/// A route, the scope that a token needs (`-`: none does, or none helps), and what everybody gets.
+/// A route, the scope that a token needs (`-`: none does, or none helps), and what everybody gets. Behind a `#`
+/// stands what the request is about where that makes a difference; such a row is beside the one without.
 type Row = (&'static str, &'static str, &'static str, Statuses);
 
 #[rustfmt::skip]
@@ -57,12 +59,15 @@ const ROWS: &[Row] = &[
     ("PUT", "/api/v1/config/{key}", "config:write",    [401, 403, 403, 200, 401, 401, 403, 200, 403]),
     ("DELETE", "/api/v1/config/{key}", "config:write", [401, 403, 403, 200, 401, 401, 403, 200, 403]),
     ("POST", "/api/v1/users", "users:write",           [401, 403, 403, 201, 401, 401, 403, 201, 403]),
+    ("POST", "/api/v1/users#administrator", "users:write", [401, 403, 403, 201, 401, 401, 403, 403, 403]),
     ("GET", "/api/v1/users", "users:read",             [401, 403, 403, 200, 401, 401, 403, 200, 403]),
     ("GET", "/api/v1/users/{id}", "users:read",        [401, 200, 404, 200, 401, 401, 403, 200, 200]),
     ("PATCH", "/api/v1/users/{id}", "users:write",     [401, 200, 404, 200, 401, 401, 403, 200, 200]),
+    ("PATCH", "/api/v1/users/{id}#administrator", "users:write", [401, 403, 404, 200, 401, 401, 403, 403, 403]),
     ("DELETE", "/api/v1/users/{id}", "users:write",    [401, 403, 403, 204, 401, 401, 403, 204, 403]),
     ("POST", "/api/v1/users/{id}/block", "users:write",   [401, 403, 403, 200, 401, 401, 403, 200, 403]),
     ("POST", "/api/v1/users/{id}/unblock", "users:write", [401, 403, 403, 200, 401, 401, 403, 200, 403]),
+    ("POST", "/api/v1/users/{id}/unblock#administrator", "users:write", [401, 403, 403, 200, 401, 401, 403, 403, 403]),
     ("POST", "/api/v1/auth/login", "-",                [200, 200, 200, 200, 200, 200, 200, 200, 200]),
     ("POST", "/api/v1/auth/logout", "-",               [401, 204, 204, 204, 401, 401, 403, 403, 403]),
     ("GET", "/api/v1/auth/whoami", "-",                [401, 200, 200, 200, 401, 401, 200, 200, 200]),
@@ -72,6 +77,7 @@ const ROWS: &[Row] = &[
     ("POST", "/api/v1/auth/tokens", "-",               [401, 201, 201, 201, 401, 401, 403, 403, 403]),
     ("GET", "/api/v1/auth/tokens", "-",                [401, 200, 200, 200, 401, 401, 403, 403, 403]),
     ("DELETE", "/api/v1/auth/tokens/{id}", "-",        [401, 204, 404, 404, 401, 401, 403, 403, 403]),
+    ("DELETE", "/api/v1/auth/tokens/{id}#itself", "-", [401, 204, 404, 404, 401, 401, 204, 204, 204]),
     ("POST", "/api/v1/metrics/snapshots", "metrics:write",  [401, 200, 200, 200, 401, 401, 403, 200, 200]),
     ("GET", "/api/v1/metrics/snapshots", "metrics:read",    [401, 200, 200, 200, 401, 401, 403, 200, 200]),
     ("GET", "/api/v1/metrics/series", "metrics:read",       [401, 200, 200, 200, 401, 401, 403, 200, 200]),
@@ -103,7 +109,15 @@ struct Asking {
 async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
     let (method, path, scope, _) = *row;
     let all = all_scopes();
+    let (path, about) = path.split_once('#').unwrap_or((path, ""));
     let user = accounts.user("user", Kind::default()).await;
+    let end = Clock::system().now() + Duration::HOUR;
+    if about == "itself" && caller >= 6 {
+        let admin = accounts.user("admin", Kind { is_admin: caller < 8, ..Kind::default() }).await;
+        let scopes = if caller == 6 { "users:read" } else { &all };
+        let (id, token) = accounts.token_until(admin, scopes, end).await;
+        return Asking { token: Some(token), id: id.to_string(), body: None };
+    }
     let token = match caller {
         0 => None,
         1 => Some(accounts.session(user).await),
@@ -124,20 +138,27 @@ async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
             })
         }
     };
-    let end = Clock::system().now() + Duration::HOUR;
     let id = if path.contains("/sessions/") {
         accounts.session_until(user, end).await.0
     } else if path.contains("/tokens/") {
         accounts.token_until(user, "users:read", end).await.0
     } else if path.contains("/archive-policies") {
         accounts.archive(path.contains("/runs")).await
+    } else if path.ends_with("/unblock") && about == "administrator" {
+        accounts.user("locked", Kind { is_admin: true, is_blocked: true, ..Kind::default() }).await
     } else {
         user
     };
-    let name = accounts.id();
-    let body = match (method, path) {
+    let body = body(method, path, about, user, accounts.id());
+    Asking { token, id: id.to_string(), body }
+}
+
+/// The body of a request, for routes that have one. `name` is one that nobody has.
+fn body(method: &str, path: &str, about: &str, user: Uuid, name: Uuid) -> Option<Value> {
+    match (method, path) {
         ("POST", "/api/v1/users") => Some(json!({
             "username": format!("new-{name}"), "user_type": "local", "password": "a new passphrase",
+            "is_admin": about == "administrator",
         })),
         ("POST", "/api/v1/archive-policies") => {
             Some(json!({ "metric_type": name, "retention_days": 30, "action": "delete" }))
@@ -145,6 +166,7 @@ async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
         ("POST", "/api/v1/archive-policies/runs") => Some(json!({ "dry_run": true })),
         ("PATCH", "/api/v1/archive-policies/{id}") => Some(json!({ "retention_days": 31 })),
         ("PUT", "/api/v1/config/{key}") => Some(json!({ "value": 4 })),
+        ("PATCH", _) if about == "administrator" => Some(json!({ "is_admin": true })),
         ("PATCH", _) => Some(json!({ "email": format!("{name}@example.org") })),
         (_, "/api/v1/auth/login") => {
             Some(json!({ "username": format!("user-{user}"), "password": PASSWORD }))
@@ -162,8 +184,7 @@ async fn prepare(accounts: &Accounts, row: &Row, caller: usize) -> Asking {
             Some(json!({ "name": "deploy", "scopes": ["users:read"], "lifetime_seconds": 3600 }))
         }
         _ => None,
-    };
-    Asking { token, id: id.to_string(), body }
+    }
 }
 
 /// What a route asks for in its query.
@@ -180,6 +201,7 @@ fn query(method: &str, path: &str) -> &'static str {
 /// Asks, and says what is wrong with the answer.
 async fn ask(service: &TestService, row: &Row, caller: usize, asking: Asking) -> Option<String> {
     let (method, path, _, statuses) = row;
+    let path = path.split('#').next().unwrap_or_default();
     let path_of_one = path.replace("{id}", &asking.id).replace("{key}", "archive.run_hour");
     let url = service.url(&(path_of_one + query(method, path)));
     let mut request = service.client.request(method.parse::<Method>().unwrap(), url);
@@ -201,7 +223,7 @@ async fn ask(service: &TestService, row: &Row, caller: usize, asking: Asking) ->
     let (status, expected) = (answer.status().as_u16(), statuses[caller]);
     let challenged = answer.headers().contains_key("www-authenticate");
     let body = answer.text().await.unwrap();
-    let who = CALLERS[caller];
+    let (who, path) = (CALLERS[caller], row.1);
     if status != expected {
         return Some(format!("{method} {path} as {who}: {status} instead of {expected}: {body}"));
     }
@@ -239,7 +261,8 @@ async fn every_route_has_a_row() {
             assert_eq!(operation["x-required-scope"].as_str().unwrap_or("-"), scope, "{method} {path}");
         }
     }
-    let rows: BTreeSet<_> = ROWS.iter().map(|row| (row.0.to_owned(), row.1.to_owned())).collect();
+    let rows = ROWS.iter().filter(|row| !row.1.contains('#'));
+    let rows: BTreeSet<_> = rows.map(|row| (row.0.to_owned(), row.1.to_owned())).collect();
     let missing: Vec<_> = routes.difference(&rows).collect();
     let superfluous: Vec<_> = rows.difference(&routes).collect();
     assert!(missing.is_empty(), "routes without a row: write down who may do what: {missing:?}");

@@ -26,6 +26,9 @@ use uuid::Uuid;
 
 const START: OffsetDateTime = datetime!(2026-01-31 12:00:00 UTC);
 
+/// What every fifth event was done with.
+const CREDENTIAL: Uuid = Uuid::from_u128(0x019c_1436_f200_7000_8000_0000_0000_0001);
+
 struct Fixture {
     service: TestService,
     accounts: Accounts,
@@ -50,7 +53,11 @@ async fn fixture(test: &TestDatabase) -> Fixture {
             id: accounts.entropy.uuid_v7(time),
             occurred_at: time,
             action: if minute < 10 { "user.updated" } else { "login.failed" }.to_owned(),
-            actor: Actor { id: Some(actor), kind: ActorKind::Session },
+            actor: Actor {
+                id: Some(actor),
+                kind: ActorKind::Session,
+                credential: (minute % 5 == 0).then_some(CREDENTIAL),
+            },
             target: Target::user(other),
             address: Some("192.0.2.7".to_owned()),
             request_id: None,
@@ -108,6 +115,7 @@ on_both_databases! {
         let first = &page["items"][19];
         assert_eq!(first["before"], json!({ "is_blocked": false, "note": "a \"quote\" and ü" }));
         assert_eq!((&first["actor_id"], &first["request_id"]), (&json!(fixture.admin), &Value::Null));
+        assert_eq!((&first["credential_id"], &page["items"][18]["credential_id"]), (&json!(CREDENTIAL), &Value::Null));
         assert_eq!((&page["items"][0]["after"], &first["actor_kind"]), (&Value::Null, &json!("session")));
     }
 
@@ -116,6 +124,9 @@ on_both_databases! {
         let (admin, other) = (fixture.admin, fixture.other);
         let every = |step: i64, from: i64, to: i64| (from..to).filter(|it| it % step == 0).rev().collect::<Vec<_>>();
         assert_eq!(fixture.minutes(&format!("actor_id={admin}"), 3).await, every(2, 0, 20));
+        assert_eq!(fixture.minutes(&format!("credential_id={CREDENTIAL}"), 3).await, every(5, 0, 20));
+        let both = format!("credential_id={CREDENTIAL}&actor_id={admin}");
+        assert_eq!(fixture.minutes(&both, 3).await, every(10, 0, 20));
         assert_eq!(fixture.minutes("action=login.failed", 3).await, every(1, 10, 20));
         assert_eq!(fixture.minutes(&format!("action=login.failed&actor_id={admin}"), 3).await, every(2, 10, 20));
         assert_eq!(fixture.minutes(&format!("target_type=user&target_id={other}"), 9).await, every(1, 0, 20));
@@ -142,7 +153,7 @@ on_both_databases! {
             assert!((400..500).contains(&status), "{query}: {problem}");
             assert_eq!(problem["errors"][0]["pointer"], "/query/cursor", "{problem}");
         }
-        for query in ["limit=0", "limit=201", "actor_id=me", "from=today", "target_type=%00", "action=A"] {
+        for query in ["limit=0", "limit=201", "actor_id=me", "credential_id=mine", "from=today", "target_type=%00", "action=A"] {
             let (status, problem) = fixture.ask(query).await;
             assert_eq!(status, 400, "{query}: {problem}");
         }

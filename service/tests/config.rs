@@ -29,8 +29,13 @@ struct Fixture {
 }
 
 async fn fixture(test: &TestDatabase) -> Fixture {
+    fixture_with(test, &[]).await
+}
+
+async fn fixture_with(test: &TestDatabase, variables: &[(&str, &str)]) -> Fixture {
     migrate(test).await;
-    let service = TestService::with(&[("DATABASE_URL", &test.address)], |it| it).await;
+    let variables = [&[("DATABASE_URL", &*test.address)], variables].concat();
+    let service = TestService::with(&variables, |it| it).await;
     let accounts = Accounts::new(test.open());
     let admin = accounts.user("admin", Kind { is_admin: true, ..Kind::default() }).await;
     let token = accounts.session(admin).await;
@@ -219,6 +224,22 @@ on_both_databases! {
     }
 
     /// Each of the two is allowed before the other, and never both: whoever is second finds out.
+    /// The range is that of the environment, which also says how long failures are remembered.
+    async fn no_delay_outlasts_the_memory_of_it(database: TestDatabase) {
+        let fixture = fixture_with(&database, &[("AUTH_FAILURE_RETENTION", "1h")]).await;
+        for (value, words) in [
+            ("7d", "expected a duration from 1ms to 1d"),
+            ("0s", "expected a duration from 1ms to 1d"),
+            ("61m", "it may not be longer than AUTH_FAILURE_RETENTION, 1h"),
+        ] {
+            let (status, problem) = fixture.put("auth.login_max_delay", json!(value)).await;
+            assert_eq!(status, 422, "{value}: {problem}");
+            let told = problem["errors"][0]["detail"].as_str().unwrap();
+            assert!(told.starts_with(words), "{value}: {problem}");
+        }
+        assert_eq!(fixture.put("auth.login_max_delay", json!("1h")).await.0, 200);
+    }
+
     async fn a_rule_of_two_settings_holds_at_the_same_time(database: TestDatabase) {
         let fixture = fixture(&database).await;
         for _ in 0..20 {

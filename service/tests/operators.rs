@@ -162,6 +162,12 @@ on_both_databases! {
         let pool = &accounts.database;
         let name = format!("Somebody-{id}");
         let before = user(pool, &name).await;
+        let failed = "INSERT INTO login_failure (subject, failures, last_failed_at, locked_until) VALUES ($1, 9, $2, $2)";
+        let now = foundation::clock::Clock::system().now();
+        for failed_at in [id, other] {
+            let values = [format!("user:{failed_at}").into(), now.into()];
+            pool.execute(&Statement::write("login_failure", failed), &values).await.unwrap();
+        }
         let done = admin(&database, &["reset-password", "--username", &name.to_uppercase()], "ünother Passwort\r\n");
         assert_eq!(done.status.code(), Some(0), "{}", said(&done));
         let after = user(pool, &name).await;
@@ -170,6 +176,9 @@ on_both_databases! {
         let count = Statement::read("session", "SELECT user_id FROM session");
         let left = pool.query(&count, &[]).await.unwrap();
         assert!(left.len() == 1 && left[0].get::<Uuid>("user_id").unwrap() == other, "only the other's is left");
+        let failures = Statement::read("login_failure", "SELECT subject FROM login_failure");
+        let left = pool.query(&failures, &[]).await.unwrap();
+        assert!(left.len() == 1 && left[0].get::<String>("subject").unwrap() == format!("user:{other}"));
         let written = events(pool, "password.reset").await;
         assert_eq!(written.len(), 1);
         assert!(written[0].0 == id.to_string() && written[0].1.contains('2'), "{written:?}");
@@ -198,6 +207,49 @@ on_both_databases! {
         assert!(gate.admit(&session).await.unwrap().is_none());
         assert!(gate.admit(&token).await.unwrap().is_some(), "tokens for programs stay");
         assert_eq!(events(&accounts.database, "sessions.ended").await.len(), 1);
+    }
+
+    async fn tokens_are_revoked(database: TestDatabase) {
+        migrate(&database).await;
+        let accounts = Accounts::new(database.open());
+        let pool = &accounts.database;
+        let (id, other) = (accounts.user("somebody", Kind::default()).await, accounts.user("other", Kind::default()).await);
+        let gate = service::access::Gate::new(
+            pool.clone(),
+            foundation::clock::Clock::system(),
+            std::time::Duration::from_secs(3600),
+        );
+        let is_good = async |token: &str| gate.admit(token).await.unwrap().is_some();
+        let name = format!("somebody-{id}");
+        let (session, kept) = (accounts.session(id).await, accounts.token(other, "users:read").await);
+        let in_an_hour = foundation::clock::Clock::system().now() + time::Duration::HOUR;
+        // One of them is of a newer release.
+        let (first, token) = accounts.token_until(id, "users:read", in_an_hour).await;
+        let (second, _) = accounts.token_until(id, "users:fly", in_an_hour).await;
+        assert!(is_good(&session).await && is_good(&kept).await && is_good(&token).await);
+        let done = admin(&database, &["revoke-tokens", "--username", &name.to_uppercase()], "");
+        assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+        assert!(said(&done).contains("API tokens revoked: 2"), "{}", said(&done));
+        assert!(is_good(&session).await && is_good(&kept).await && !is_good(&token).await);
+        let written = events(pool, "api_tokens.revoked").await;
+        assert!(written.len() == 1 && written[0].0 == id.to_string(), "{written:?}");
+        for revoked in [first, second] {
+            assert!(written[0].1.contains(&revoked.to_string()), "{written:?}");
+        }
+
+        // With a password they stay, unless it is said.
+        let token = accounts.token(id, "users:read").await;
+        let reset = ["reset-password", "--username", &name, "--revoke-tokens"];
+        let done = admin(&database, &reset[..3], "another secret\n");
+        assert!(done.status.code() == Some(0) && !said(&done).contains("tokens"), "{}", said(&done));
+        assert!(!is_good(&session).await && is_good(&token).await);
+        let done = admin(&database, &reset, "one more secret\n");
+        assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+        assert!(said(&done).contains("sessions ended: 0; API tokens revoked: 1"), "{}", said(&done));
+        assert!(is_good(&kept).await && !is_good(&token).await);
+        assert_eq!(events(pool, "api_tokens.revoked").await.len(), 2);
+        let unknown = admin(&database, &["revoke-tokens", "--username", "nobody"], "");
+        assert_eq!(unknown.status.code(), Some(2), "{}", said(&unknown));
     }
 
     async fn a_database_without_the_tables_is_told(database: TestDatabase) {

@@ -126,6 +126,37 @@ on_both_databases! {
         assert_eq!(service.get("/health/db?x=1").await.status(), 200);
     }
 
+    /// Nobody is told what an operation takes before it is known that they may ask for it.
+    async fn a_query_is_looked_at_when_it_is_known_who_asks(database: TestDatabase) {
+        migrate(&database).await;
+        let service = TestService::with(&[("DATABASE_URL", &database.address)], |it| it).await;
+        let accounts = Accounts::new(database.open());
+        let token = accounts.session(accounts.user("user", Kind::default()).await).await;
+        let document: Value = service.get("/openapi.json").await.json().await.unwrap();
+        let mut guarded = 0;
+        for (path, operations) in document["paths"].as_object().unwrap() {
+            for (method, operation) in operations.as_object().unwrap() {
+                if operation.get("security").is_none() {
+                    continue;
+                }
+                guarded += 1;
+                let path = path.replace("{id}", &accounts.id().to_string()).replace("{key}", "archive.run_hour");
+                let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+                let url = service.url(&format!("{path}?bogus=1"));
+                let asked = service.client.request(method.clone(), url);
+                let answer = asked.send().await.unwrap();
+                assert_eq!(answer.status(), 401, "{method} {path}");
+                assert!(!answer.text().await.unwrap().contains("bogus"), "{method} {path}");
+            }
+        }
+        assert!(guarded > 30, "{guarded}");
+        let ask = async |path: &str| {
+            let url = service.url(&format!("/api/v1/{path}?bogus=1"));
+            service.client.get(url).bearer_auth(&token).send().await.unwrap().status().as_u16()
+        };
+        assert_eq!([ask("users").await, ask("audit-events").await, ask("auth/whoami").await], [403, 403, 400]);
+    }
+
     async fn a_position_is_looked_at_when_it_is_known_who_asks(database: TestDatabase) {
         migrate(&database).await;
         let service = TestService::with(&[("DATABASE_URL", &database.address)], |it| it).await;

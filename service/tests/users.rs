@@ -170,6 +170,16 @@ on_both_databases! {
         assert_eq!(patch(Some("\"7\", \"1\""), merge).await.unwrap().status(), 200);
         let deleted = world.request(Method::DELETE, &admin.path(), &admin).header("if-match", "\"1\"");
         assert_eq!(deleted.send().await.unwrap().status(), 412);
+        for word in ["block", "unblock"] {
+            let block = async |person: &Person, tag: &'static str| {
+                let path = format!("{}/{word}", person.path());
+                let request = world.request(Method::POST, &path, &admin).header("if-match", tag);
+                request.send().await.unwrap().status().as_u16()
+            };
+            let user = world.person(word, false).await;
+            assert_eq!((block(&user, "\"2\"").await, block(&user, "1").await), (412, 400));
+            assert_eq!((block(&user, "\"1\"").await, block(&user, "*").await), (200, 200));
+        }
         assert_eq!(world.get("/api/v1/users/nobody", &admin).await.status(), 400);
     }
 

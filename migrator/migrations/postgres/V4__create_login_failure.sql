@@ -1,8 +1,9 @@
 -- Failed sign-ins, counted by account, by address and by both, so that all replicas act as one.
 
 CREATE TABLE login_failure (
-    -- 'account:' and the name in lower case, 'address:' and the address (an IPv6 one by its /64), or 'pair:',
-    -- the address (an IPv6 one by its /48), a blank and the name: 277 characters at most.
+    -- 'user:' and the id of a user; where no user has the name, 'account:' and the name in lower case;
+    -- 'address:' and the address (an IPv6 one by its /64); or 'user-pair:' or 'pair:', the address (an IPv6 one
+    -- by its /48), a blank and the id or the name: 277 characters at most.
     subject        text NOT NULL,
     failures       bigint NOT NULL,
     last_failed_at timestamptz NOT NULL,

@@ -11,6 +11,8 @@ CREATE TABLE audit_event (
     actor_id    uuid,
     -- How they were known: session, api_token, command_line, anonymous.
     actor_kind  text NOT NULL,
+    -- By which session or token, where it was one: its id, which signs in nowhere.
+    credential_id uuid,
     -- What it was done to, for example user, and its id.
     target_type text NOT NULL,
     target_id   text,
@@ -29,5 +31,7 @@ CREATE TABLE audit_event (
 CREATE INDEX idx_audit_event_occurred_at ON audit_event (occurred_at);
 CREATE INDEX idx_audit_event_target ON audit_event (target_type, target_id, id);
 CREATE INDEX idx_audit_event_actor ON audit_event (actor_id, id);
+-- What one session or token did, which may have been stolen.
+CREATE INDEX idx_audit_event_credential ON audit_event (credential_id, id) WHERE credential_id IS NOT NULL;
 -- What is of one kind, which may be one event among millions.
 CREATE INDEX idx_audit_event_action ON audit_event (action, id);

@@ -8,10 +8,11 @@ use time::UtcOffset;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
+use super::idempotency::Kept;
 use super::sessions::current;
 use super::{ActionError, Actions, Origin};
 use crate::access::{make_token, token_hash};
-use crate::domain::access::Caller;
+use crate::domain::access::{Caller, Credential};
 use crate::domain::api_tokens::{ApiToken, MAX_TOKENS, NewApiToken};
 use crate::domain::audit::{Actor, Change, Target};
 use crate::domain::idempotency::{Answer, KeyedRequest};
@@ -82,14 +83,10 @@ pub async fn create(
     if users::lock(&mut transaction, caller.user.id).await?.is_none() {
         return Err(ActionError::NotFound("user"));
     }
-    if actions.keep(&mut transaction, keyed, &answer).await? {
-        drop(transaction);
-        let answer = actions.replay(keyed).await?.ok_or_else(|| ActionError::Conflict {
-            pointer: "/header/idempotency-key",
-            detail: "the same request was done and forgotten at this moment; send it again".to_owned(),
-        })?;
-        return Ok(Creation::Replayed(answer));
-    }
+    let mut transaction = match actions.keep(transaction, keyed, &answer).await? {
+        Kept::Now(transaction) => transaction,
+        Kept::Before(answer) => return Ok(Creation::Replayed(answer)),
+    };
     let in_the_way = |detail: String| ActionError::Conflict { pointer: "/body/name", detail };
     if api_tokens::count(&mut transaction, caller.user.id).await? >= MAX_TOKENS {
         return Err(in_the_way(format!("there are {MAX_TOKENS} tokens already; revoke one")));
@@ -105,17 +102,20 @@ pub async fn create(
     Ok(Creation::Made(Box::new(CreatedToken { row, token })))
 }
 
-/// Revokes a token of the caller's.
+/// Revokes a token of the caller's. A token revokes itself alone: whoever found it may end it, and nothing else.
 ///
 /// # Errors
-/// [`ActionError::NotFound`]: the caller has no such token.
+/// [`ActionError::NotFound`]: the caller has no such token. [`ActionError::Forbidden`]: it is a token that asks, for
+/// another one.
 pub async fn revoke(
     actions: &Actions,
     caller: &Caller,
     id: Uuid,
     origin: &Origin,
 ) -> Result<(), ActionError> {
-    current(caller)?;
+    if !matches!(caller.credential, Credential::ApiToken { id: own, .. } if own == id) {
+        current(caller)?;
+    }
     let mut transaction = actions.database.begin().await?;
     let revoked = api_tokens::delete(&mut transaction, id, caller.user.id).await?;
     let revoked = revoked.ok_or(ActionError::NotFound("token"))?;

@@ -4,6 +4,7 @@ use foundation::database::{DatabaseError, DatabaseErrorKind, Transaction};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::idempotency::Kept;
 use super::users::Asker;
 use super::{ActionError, Actions};
 use crate::domain::archive_policies::{ArchivePolicy, ArchivePolicyPatch, NewArchivePolicy};
@@ -58,15 +59,11 @@ pub async fn create(
     let policy = new.policy(actions.entropy.uuid_v7(now), now);
     check(&policy, can_archive)?;
     let answer = render(&policy)?;
-    let mut transaction = actions.database.begin().await?;
-    if actions.keep(&mut transaction, keyed, &answer).await? {
-        drop(transaction);
-        let answer = actions.replay(keyed).await?.ok_or_else(|| ActionError::Conflict {
-            pointer: "/header/idempotency-key",
-            detail: "the same request was done and forgotten at this moment; send it again".to_owned(),
-        })?;
-        return Ok(Outcome::Replayed(answer));
-    }
+    let transaction = actions.database.begin().await?;
+    let mut transaction = match actions.keep(transaction, keyed, &answer).await? {
+        Kept::Now(transaction) => transaction,
+        Kept::Before(answer) => return Ok(Outcome::Replayed(answer)),
+    };
     archive_policies::insert(&mut transaction, &policy).await.map_err(taken)?;
     record(actions, asker, &mut transaction, "archive_policy.created", None, Some(&policy)).await?;
     transaction.commit().await?;

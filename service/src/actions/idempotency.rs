@@ -24,6 +24,15 @@ fn signed(request: &KeyedRequest) -> (&'static str, Cow<'_, [u8]>) {
     (QUERY_PURPOSE, [&length, query.as_bytes(), &request.body].concat().into())
 }
 
+/// What became of keeping an answer.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is returned, and kept nowhere")]
+pub enum Kept {
+    /// It is kept as soon as this transaction, in which the rest is to be done, comes to its end.
+    Now(Transaction),
+    /// The request was done before, and this was answered.
+    Before(Answer),
+}
+
 impl Actions {
     /// Answers are forgotten that are as old as this.
     fn kept_since(&self) -> OffsetDateTime {
@@ -48,25 +57,32 @@ impl Actions {
         }
     }
 
-    /// Keeps the answer of a request that is being done. Says whether it was done meanwhile: the transaction
-    /// is of no use then. The same request that is being done elsewhere is waited for.
+    /// Keeps the answer of a request that is being done, unless it was done meanwhile: then the transaction is
+    /// given up, and the answer of that time returned. The same request that is being done elsewhere is waited
+    /// for.
     ///
     /// # Errors
-    /// What the database says.
+    /// [`ActionError::IdempotencyMismatch`]: the key was used meanwhile with another query or another body.
+    /// [`ActionError::Conflict`]: it was used, and forgotten at this moment.
     pub async fn keep(
         &self,
-        transaction: &mut Transaction,
+        mut transaction: Transaction,
         request: Option<&KeyedRequest>,
         answer: &Answer,
-    ) -> Result<bool, ActionError> {
-        let Some(request) = request else { return Ok(false) };
+    ) -> Result<Kept, ActionError> {
+        let Some(request) = request else { return Ok(Kept::Now(transaction)) };
         let (purpose, message) = signed(request);
         let hmac = self.keys.sign(purpose, &message);
         let (now, since) = (self.clock.now(), self.kept_since());
-        match idempotency_keys::insert(transaction, request, hmac, answer, now, since).await {
-            Ok(()) => Ok(false),
-            Err(error) if error.kind() == DatabaseErrorKind::UniqueViolation => Ok(true),
-            Err(error) => Err(error.into()),
+        match idempotency_keys::insert(&mut transaction, request, hmac, answer, now, since).await {
+            Ok(()) => return Ok(Kept::Now(transaction)),
+            Err(error) if error.kind() != DatabaseErrorKind::UniqueViolation => return Err(error.into()),
+            Err(_) => drop(transaction),
         }
+        let answer = self.replay(Some(request)).await?.ok_or_else(|| ActionError::Conflict {
+            pointer: "/header/idempotency-key",
+            detail: "the same request was done and forgotten at this moment; send it again".to_owned(),
+        })?;
+        Ok(Kept::Before(answer))
     }
 }

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{ActionError, Actions, Origin};
-use crate::domain::login_limits::{Subject, delay, network, with_one_more};
+use crate::domain::login_limits::{Account, Subject, delay, network, with_one_more};
 use crate::store::login_failures::{self, Failures};
 use crate::store::sessions;
 
@@ -22,14 +22,17 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// Those of an attempt at the account of that name in lower case, if any can have it, and at that user,
-    /// if there is one.
-    pub(super) fn new(name: Option<String>, user: Option<Uuid>, origin: &Origin) -> Self {
-        let pair = origin.address.zip(name.clone()).map(|(address, name)| Subject::pair(address, name));
+    /// Those of an attempt at that account; nothing where none can have the name.
+    pub(super) fn new(account: Option<Account>, origin: &Origin) -> Self {
+        let user = match account {
+            Some(Account::Known(id)) => Some(id),
+            _ => None,
+        };
+        let pair = origin.address.zip(account.clone());
         Self {
-            account: name.map(Subject::Account),
+            account: account.map(Subject::Account),
             address: origin.address.map(Subject::address),
-            pair,
+            pair: pair.map(|(address, account)| Subject::pair(address, account)),
             user,
             taken_at: None,
         }
@@ -108,22 +111,17 @@ impl Limits {
         actions: &Actions,
         transaction: &mut Transaction,
     ) -> Result<(), ActionError> {
-        let now = actions.clock.now();
-        let (limits, retention) = (actions.live.current(), actions.settings.failure_retention);
-        for subject in [&self.account, &self.address, &self.pair].into_iter().flatten() {
-            let failures = match login_failures::lock(transaction, subject).await? {
-                None => 1,
-                Some(before) => {
-                    // The clock of another replica may be ahead.
-                    let elapsed = Duration::try_from(now - before.last_failed_at).unwrap_or_default();
-                    with_one_more(&limits, retention, before.failures, elapsed)
-                }
-            };
-            let locked_until = now + delay(&limits, subject, failures);
-            let after = Failures { failures, last_failed_at: now, locked_until };
-            login_failures::update(transaction, subject, &after).await?;
-        }
-        Ok(())
+        count_by(actions, transaction, [&self.account, &self.address, &self.pair]).await
+    }
+
+    /// Counts an attempt by its address alone: one that guessed nothing, but must not be free either, because it
+    /// costs a hash and an event.
+    pub(super) async fn count_address(
+        &self,
+        actions: &Actions,
+        transaction: &mut Transaction,
+    ) -> Result<(), ActionError> {
+        count_by(actions, transaction, [&None, &self.address, &None]).await
     }
 
     /// Forgets the failures of the account, and that there were some at this site.
@@ -133,4 +131,28 @@ impl Limits {
         }
         Ok(())
     }
+}
+
+/// Counts a failure by each of these, in the order of [`Limits::count`].
+async fn count_by(
+    actions: &Actions,
+    transaction: &mut Transaction,
+    subjects: [&Option<Subject>; 3],
+) -> Result<(), ActionError> {
+    let now = actions.clock.now();
+    let (limits, retention) = (actions.live.current(), actions.settings.failure_retention);
+    for subject in subjects.into_iter().flatten() {
+        let failures = match login_failures::lock(transaction, subject).await? {
+            None => 1,
+            Some(before) => {
+                // The clock of another replica may be ahead.
+                let elapsed = Duration::try_from(now - before.last_failed_at).unwrap_or_default();
+                with_one_more(&limits, retention, before.failures, elapsed)
+            }
+        };
+        let locked_until = now + delay(&limits, subject, failures);
+        let after = Failures { failures, last_failed_at: now, locked_until };
+        login_failures::update(transaction, subject, &after).await?;
+    }
+    Ok(())
 }

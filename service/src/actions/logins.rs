@@ -11,6 +11,7 @@ use super::to_its_end::to_its_end;
 use super::{ActionError, Actions, Origin};
 use crate::access::{make_token, token_hash};
 use crate::domain::audit::{Actor, ActorKind, Change, Target};
+use crate::domain::login_limits;
 use crate::domain::sessions::Session;
 use crate::domain::users::{User, UserType};
 use crate::store::passwords::Account;
@@ -102,7 +103,11 @@ async fn compare(
     let key = key_of(&credentials.username);
     // No account has the empty name.
     let account = passwords::find_by_name(&actions.database, key.as_deref().unwrap_or_default()).await?;
-    let mut limits = Limits::new(key, account.as_ref().map(|it| it.user.id), origin);
+    let counted = match &account {
+        Some(account) => Some(login_limits::Account::Known(account.user.id)),
+        None => key.map(login_limits::Account::Unknown),
+    };
+    let mut limits = Limits::new(counted, origin);
     limits.admit(actions, origin).await?;
     let outcome = compare_admitted(actions, credentials, origin, account, &mut limits).await;
     if !matches!(outcome, Ok(Some(_)) | Err(ActionError::InvalidCredentials)) {
@@ -161,7 +166,7 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// Writes down that nobody is signed in, and returns what is told of it. A right password of a blocked
-    /// account is no guess, so it is not counted.
+    /// account is no guess, so it delays nobody at the account; its address it does.
     async fn fail(&self, user: Option<&User>, reason: Reason) -> Result<ActionError, ActionError> {
         let Self { actions, origin, .. } = self;
         let is_blocked = matches!(reason, Reason::Blocked);
@@ -172,7 +177,9 @@ impl Attempt<'_> {
         let change = Change { before: None, after };
         let event = actions.event("login.failed", Actor::ANONYMOUS, target, change, origin);
         let mut transaction = actions.database.begin().await?;
-        if !is_blocked {
+        if is_blocked {
+            self.limits.count_address(actions, &mut transaction).await?;
+        } else {
             self.limits.count(actions, &mut transaction).await?;
         }
         audit_events::insert(&mut transaction, &event).await?;
@@ -210,7 +217,7 @@ impl Attempt<'_> {
             "session_id": session.id,
             "password_rehashed": hash != new_hash,
         }));
-        let actor = Actor { id: Some(user.id), kind: ActorKind::Session };
+        let actor = Actor { id: Some(user.id), kind: ActorKind::Session, credential: Some(session.id) };
         let change = Change { before: None, after };
         let event = actions.event("login.succeeded", actor, Target::user(user.id), change, origin);
         let mut transaction = actions.database.begin().await?;

@@ -89,10 +89,10 @@ impl Actions {
 
 impl From<&Caller> for Actor {
     fn from(caller: &Caller) -> Self {
-        let kind = match caller.credential {
-            Credential::Session { .. } => ActorKind::Session,
-            Credential::ApiToken { .. } => ActorKind::ApiToken,
+        let (kind, credential) = match caller.credential {
+            Credential::Session { id } => (ActorKind::Session, id),
+            Credential::ApiToken { id, .. } => (ActorKind::ApiToken, id),
         };
-        Self { id: Some(caller.user.id), kind }
+        Self { id: Some(caller.user.id), kind, credential: Some(credential) }
     }
 }

@@ -13,9 +13,19 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::domain::audit::{Actor, AuditEvent, Change, Target};
+use crate::domain::login_limits::Account::Known;
+use crate::domain::login_limits::Subject;
 use crate::domain::users::{NewUser, UserType};
-use crate::store::operators::Known;
-use crate::store::{audit_events, operators};
+use crate::store::{audit_events, login_failures, operators, users};
+
+/// What ended with a password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// How many sessions.
+    pub sessions: u64,
+    /// How many tokens for programs, where they were to be revoked.
+    pub tokens: Option<usize>,
+}
 
 /// What operators' actions stand on.
 #[derive(Clone, Debug)]
@@ -99,8 +109,8 @@ impl Operators {
         Ok(id)
     }
 
-    /// Gives an account another password, ends its sessions and forgets its failed logins. Says how many
-    /// sessions were ended.
+    /// Gives an account another password, ends its sessions and forgets its failed logins; where it is asked
+    /// for, revokes its tokens too. Says how many there were of either.
     ///
     /// # Errors
     /// There is no such account, it signs in without a password, or the password breaks a rule.
@@ -109,7 +119,8 @@ impl Operators {
         database: &Database,
         username: &str,
         password: &Secret,
-    ) -> Result<u64, OperatorError> {
+        revoke_tokens: bool,
+    ) -> Result<Ended, OperatorError> {
         let password_hash = self.hash(password, username)?;
         let mut transaction = database.begin().await?;
         let user = find(&mut transaction, username).await?;
@@ -118,13 +129,39 @@ impl Operators {
             return Err(OperatorError::Refused(refused));
         }
         // First, as a login does it: so neither waits for the other for ever.
-        operators::forget_failures(&mut transaction, &user.username_key).await?;
+        login_failures::clear(&mut transaction, &Subject::Account(Known(user.id))).await?;
         operators::set_password(&mut transaction, user.id, password_hash, self.clock.now()).await?;
-        let ended = operators::end_sessions(&mut transaction, user.id).await?;
-        let after = json!({ "sessions_ended": ended });
+        let sessions = operators::end_sessions(&mut transaction, user.id).await?;
+        let after = json!({ "sessions_ended": sessions });
         self.write_down(&mut transaction, "password.reset", user.id, after).await?;
+        let mut tokens = None;
+        if revoke_tokens {
+            tokens = Some(self.revoke(&mut transaction, user.id).await?);
+        }
         transaction.commit().await?;
-        Ok(ended)
+        Ok(Ended { sessions, tokens })
+    }
+
+    /// Revokes every token of an account, and says how many there were.
+    ///
+    /// # Errors
+    /// There is no such account.
+    pub async fn revoke_tokens(&self, database: &Database, username: &str) -> Result<usize, OperatorError> {
+        let mut transaction = database.begin().await?;
+        let user = find(&mut transaction, username).await?;
+        let revoked = self.revoke(&mut transaction, user.id).await?;
+        transaction.commit().await?;
+        Ok(revoked)
+    }
+
+    async fn revoke(&self, transaction: &mut Transaction, user: Uuid) -> Result<usize, OperatorError> {
+        // Whoever makes a token holds the row of the user: one that is being made is revoked as well.
+        users::lock(transaction, user).await?;
+        let revoked = operators::revoke_tokens(transaction, user).await?;
+        let tokens: Vec<_> = revoked.iter().map(|(id, name)| json!({ "id": id, "name": name })).collect();
+        let after = json!({ "api_tokens_revoked": tokens.len(), "api_tokens": tokens });
+        self.write_down(transaction, "api_tokens.revoked", user, after).await?;
+        Ok(revoked.len())
     }
 
     /// Ends every session of an account, and says how many there were.
@@ -177,7 +214,7 @@ fn check(new: &NewUser, id: Uuid, now: OffsetDateTime) -> Result<(), OperatorErr
     if rules.is_empty() { Ok(()) } else { Err(OperatorError::Refused(rules.join("; "))) }
 }
 
-async fn find(transaction: &mut Transaction, username: &str) -> Result<Known, OperatorError> {
+async fn find(transaction: &mut Transaction, username: &str) -> Result<operators::Known, OperatorError> {
     operators::find(transaction, username)
         .await?
         .ok_or_else(|| OperatorError::UnknownUser(username.to_owned()))

@@ -13,6 +13,7 @@ use super::to_its_end::to_its_end;
 use super::{ActionError, Actions, Origin};
 use crate::domain::access::Caller;
 use crate::domain::audit::{Actor, Change, Target};
+use crate::domain::login_limits::Account;
 use crate::store::{audit_events, passwords, sessions};
 
 /// A password that is to be changed.
@@ -43,10 +44,9 @@ pub async fn change(
     check(wanted.new.expose(), &user.username).map_err(|rule| invalid("/body/new_password", rule))?;
     let (actions, caller, origin) = (actions.clone(), caller.clone(), origin.clone());
     to_its_end(async move {
-        let user = &caller.user;
-        let mut limits = Limits::new(Some(user.username.to_ascii_lowercase()), Some(user.id), &origin);
+        let mut limits = Limits::new(Some(Account::Known(caller.user.id)), &origin);
         limits.admit(&actions, &origin).await?;
-        let outcome = change_admitted(&actions, &caller, session, wanted, &origin, &limits).await;
+        let outcome = change_admitted(&actions, &caller, session, wanted, &origin, &mut limits).await;
         if !matches!(outcome, Ok(()) | Err(ActionError::Invalid(_))) {
             // The present password was neither taken nor counted as a wrong one.
             limits.give_back(&actions).await?;
@@ -62,12 +62,15 @@ async fn change_admitted(
     session: Uuid,
     wanted: PasswordChange,
     origin: &Origin,
-    limits: &Limits,
+    limits: &mut Limits,
 ) -> Result<(), ActionError> {
     let user = &caller.user;
     let account = passwords::find_by_id(&actions.database, user.id).await?;
     let hash = account.and_then(|it| it.password_hash);
     let verdict = actions.passwords.verify(wanted.current, hash.clone()).await?;
+    // Meanwhile, others may have failed so often that a guess among theirs must not count, nor be told
+    // from the wrong ones by its answer.
+    limits.admit(actions, origin).await?;
     let (true, Some(hash)) = (verdict.matches, hash) else {
         let change = Change::default();
         let event =

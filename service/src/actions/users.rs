@@ -4,6 +4,8 @@ use foundation::database::{DatabaseError, DatabaseErrorKind, Transaction};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::idempotency::Kept;
+use super::sessions::current;
 use super::{ActionError, Actions, Origin};
 use crate::domain::access::{Caller, Refusal};
 use crate::domain::audit::{Change, Target};
@@ -32,6 +34,12 @@ impl Asker<'_> {
 
     fn must_be_admin(self) -> Result<(), ActionError> {
         if self.caller.user.is_admin { Ok(()) } else { Err(ActionError::Forbidden(Refusal::NeedsAdmin)) }
+    }
+
+    /// No token makes an administrator, nor lets one in again: it would sign in with a password of its own
+    /// choice, and then do all that its scopes keep from it.
+    fn must_be_signed_in(self) -> Result<(), ActionError> {
+        current(self.caller).map(drop)
     }
 }
 
@@ -70,7 +78,8 @@ pub async fn list(
 /// Makes an account. `render` writes the answer, which is kept where the request has a key.
 ///
 /// # Errors
-/// [`ActionError::Invalid`], [`ActionError::Conflict`] or [`ActionError::IdempotencyMismatch`].
+/// [`ActionError::Forbidden`], [`ActionError::Invalid`], [`ActionError::Conflict`] or
+/// [`ActionError::IdempotencyMismatch`].
 pub async fn create(
     actions: &Actions,
     asker: Asker<'_>,
@@ -79,6 +88,9 @@ pub async fn create(
     render: impl Fn(&User) -> serde_json::Result<Answer>,
 ) -> Result<Outcome, ActionError> {
     asker.must_be_admin()?;
+    if new.is_admin {
+        asker.must_be_signed_in()?;
+    }
     if let Some(answer) = actions.replay(keyed).await? {
         return Ok(Outcome::Replayed(answer));
     }
@@ -94,15 +106,11 @@ pub async fn create(
         None => None,
     };
     let answer = render(&user)?;
-    let mut transaction = actions.database.begin().await?;
-    if actions.keep(&mut transaction, keyed, &answer).await? {
-        drop(transaction);
-        let answer = actions.replay(keyed).await?.ok_or_else(|| ActionError::Conflict {
-            pointer: "/header/idempotency-key",
-            detail: "the same request was done and forgotten at this moment; send it again".to_owned(),
-        })?;
-        return Ok(Outcome::Replayed(answer));
-    }
+    let transaction = actions.database.begin().await?;
+    let mut transaction = match actions.keep(transaction, keyed, &answer).await? {
+        Kept::Now(transaction) => transaction,
+        Kept::Before(answer) => return Ok(Outcome::Replayed(answer)),
+    };
     users::insert(&mut transaction, &user, hash).await.map_err(taken)?;
     record(actions, asker, &mut transaction, "user.created", None, Some(&user)).await?;
     transaction.commit().await?;
@@ -112,8 +120,8 @@ pub async fn create(
 /// Changes an account.
 ///
 /// # Errors
-/// [`ActionError::NotFound`], [`ActionError::ForbiddenFields`], [`ActionError::Stale`],
-/// [`ActionError::Invalid`], [`ActionError::Conflict`] or [`ActionError::LastAdmin`].
+/// [`ActionError::NotFound`], [`ActionError::ForbiddenFields`], [`ActionError::Forbidden`],
+/// [`ActionError::Stale`], [`ActionError::Invalid`], [`ActionError::Conflict`] or [`ActionError::LastAdmin`].
 pub async fn patch(
     actions: &Actions,
     asker: Asker<'_>,
@@ -132,17 +140,19 @@ pub async fn patch(
 /// Blocks an account, or lets it in again.
 ///
 /// # Errors
-/// [`ActionError::NotFound`] or [`ActionError::LastAdmin`].
+/// [`ActionError::NotFound`], [`ActionError::Forbidden`], [`ActionError::Stale`] or
+/// [`ActionError::LastAdmin`].
 pub async fn set_blocked(
     actions: &Actions,
     asker: Asker<'_>,
     id: Uuid,
+    expected: &Expected,
     is_blocked: bool,
 ) -> Result<User, ActionError> {
     asker.must_be_admin()?;
     let action = if is_blocked { "user.blocked" } else { "user.unblocked" };
     let patch = UserPatch { is_blocked: Some(is_blocked), ..UserPatch::default() };
-    change(actions, asker, id, &Expected::Any, (action, &patch)).await
+    change(actions, asker, id, expected, (action, &patch)).await
 }
 
 async fn change(
@@ -161,6 +171,9 @@ async fn change(
         return Err(ActionError::Stale);
     }
     let mut after = patch.apply(&before);
+    if after.gains_admin(&before) {
+        asker.must_be_signed_in()?;
+    }
     check_change(asker, patch, &before, &after)?;
     if after == before {
         return Ok(before);
@@ -172,15 +185,17 @@ async fn change(
     after.updated_at = actions.clock.now();
     users::update(&mut transaction, &after).await.map_err(taken)?;
     record(actions, asker, &mut transaction, action, Some(&before), Some(&after)).await?;
-    if before.user_type != UserType::EveSso && after.user_type == UserType::EveSso {
+    if !after.can_sign_in() {
         end_sessions(actions, asker, &mut transaction, id).await?;
     }
     transaction.commit().await?;
     Ok(after)
 }
 
-/// Ends the sessions of somebody who signs in nowhere any more. Their tokens for programs stay: they are
-/// revoked one by one.
+/// Ends the sessions of somebody who cannot sign in any more. Whoever can again signs in again: a session that
+/// came back would be that of a thief too, for whose sake an account is blocked. Their tokens for programs stay,
+/// because nobody makes those again by signing in; until the account is let in again they are refused, and before
+/// that an operator revokes what was stolen.
 async fn end_sessions(
     actions: &Actions,
     asker: Asker<'_>,
@@ -188,6 +203,9 @@ async fn end_sessions(
     id: Uuid,
 ) -> Result<(), ActionError> {
     let ended = sessions::delete_others(transaction, id, Uuid::nil()).await?;
+    if ended == 0 {
+        return Ok(());
+    }
     let change = Change { before: None, after: Some(json!({ "sessions_ended": ended })) };
     let event = actions.event("sessions.ended", asker.caller.into(), Target::user(id), change, asker.origin);
     Ok(audit_events::insert(transaction, &event).await?)

@@ -12,8 +12,9 @@ use time::macros::datetime;
 use uuid::Uuid;
 
 use super::auth::{DoneResponse, OfEnd, OfOwn};
-use super::authorize::{Authorized, SignedIn};
+use super::authorize::{Authorized, Known, SignedIn};
 use super::conventions::bodies::given;
+use super::conventions::times::rfc3339_or_null;
 use super::conventions::{IdempotencyKey, JsonBody, Nullable, Refused, Statuses, idempotency, statuses};
 use super::payload::JsonBytes;
 use super::tags::Tag;
@@ -98,17 +99,13 @@ pub struct TokenBody {
     #[serde(with = "time::serde::rfc3339")]
     pub expires_at: OffsetDateTime,
     /// When it was used last, to the minute.
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "rfc3339_or_null")]
     pub last_used_at: Nullable<OffsetDateTime>,
 }
 
 /// A time that may be missing and may not be null.
 fn given_time<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<OffsetDateTime>, D::Error> {
     time::serde::rfc3339::deserialize(deserializer).map(Some)
-}
-
-fn rfc3339<S: serde::Serializer>(time: &Nullable<OffsetDateTime>, serializer: S) -> Result<S::Ok, S::Error> {
-    time::serde::rfc3339::option::serialize(&time.0, serializer)
 }
 
 /// A token that was made.
@@ -208,11 +205,11 @@ impl ApiTokensApi {
 
     /// Revoke a token
     ///
-    /// One of one's own.
+    /// One of one's own. A token may revoke itself and no other, so that whoever finds one that leaked can end it.
     #[oai(path = "/tokens/:id", method = "delete", operation_id = "revoke_token")]
     async fn revoke_token(
         &self,
-        caller: Authorized<SignedIn>,
+        caller: Authorized<Known>,
         /// The token's id.
         id: Path<Uuid>,
         origin: Origin,

@@ -15,7 +15,6 @@ use super::problem::Failure;
 use super::tags::Tag;
 use crate::actions::Actions;
 use crate::domain::audit::{ACTIONS, AuditEvent, AuditFilter};
-use crate::keys::Keys;
 use crate::store::audit_events;
 
 /// How many events a page has when nobody says.
@@ -36,6 +35,9 @@ pub struct AuditEventBody {
     pub actor_id: Option<Uuid>,
     /// How they were known: `session`, `api_token`, `command_line` or `anonymous`.
     pub actor_kind: String,
+    /// The session or the API token that they were known by, as `GET /auth/sessions` and `GET /auth/tokens` name
+    /// it; null where it was neither. It signs in nowhere.
+    pub credential_id: Option<Uuid>,
     /// What it was done to, for example `user`.
     pub target_type: String,
     /// Its id.
@@ -91,6 +93,8 @@ impl AuditEventsApi {
         _caller: Authorized<ReadAudit>,
         /// Only what this user did.
         actor_id: Query<Option<Uuid>>,
+        /// Only what was done with the session or the API token with this id.
+        credential_id: Query<Option<Uuid>>,
         /// Only what was done to this type of thing, for example `user`.
         #[oai(validator(pattern = "^[a-z_]{1,50}$"))]
         target_type: Query<Option<String>>,
@@ -114,6 +118,7 @@ impl AuditEventsApi {
         check_action(action.0.as_deref())?;
         let filter = AuditFilter {
             actor_id: actor_id.0,
+            credential_id: credential_id.0,
             target_type: target_type.0,
             target_id: target_id.0,
             action: action.0,
@@ -122,7 +127,7 @@ impl AuditEventsApi {
         };
         let keys = &self.actions.keys;
         let list = format!("audit-events {filter:?}");
-        let before = cursor.0.map(|text| position(keys, &list, &text)).transpose()?;
+        let before = cursor.0.map(|text| cursors::open_id(keys, &list, &text)).transpose()?;
         let limit = limit.0.unwrap_or(DEFAULT_LIMIT);
         // One more than is shown says whether there is a next page.
         let found = audit_events::page(&self.actions.database, &filter, before, limit + 1).await;
@@ -148,11 +153,6 @@ fn check_action(action: Option<&str>) -> Result<(), Failure> {
     }
 }
 
-/// The event that a cursor stands at.
-fn position(keys: &Keys, list: &str, cursor: &str) -> Result<Uuid, Failure> {
-    Uuid::try_parse(&cursors::open(keys, list, cursor)?).map_err(|_| cursors::wrong())
-}
-
 impl From<AuditEvent> for AuditEventBody {
     fn from(event: AuditEvent) -> Self {
         Self {
@@ -161,6 +161,7 @@ impl From<AuditEvent> for AuditEventBody {
             action: event.action,
             actor_id: event.actor.id,
             actor_kind: event.actor.kind.name().to_owned(),
+            credential_id: event.actor.credential,
             target_type: event.target.kind,
             target_id: event.target.id,
             address: event.address,
@@ -180,6 +181,7 @@ impl Example for AuditEventBody {
             action: "user.updated".to_owned(),
             actor_id: Some(id(1)),
             actor_kind: "session".to_owned(),
+            credential_id: Some(id(5)),
             target_type: "user".to_owned(),
             target_id: Some(id(2).to_string()),
             address: Some("192.0.2.7".to_owned()),

@@ -12,6 +12,7 @@ use poem::{Request, RequestBody, Result};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
+use super::parameters::WrongQuery;
 use super::problem::Failure;
 use crate::access::Gate;
 use crate::domain::access::{Caller, Requirement, Scope, TokenRule};
@@ -129,6 +130,9 @@ impl<'a, P: Permission> ApiExtractor<'a> for Authorized<P> {
         found.caller.check(P::REQUIREMENT).map_err(Failure::Forbidden)?;
         if let Some(unreadable) = request.data::<UnreadablePosition>() {
             return Err(Failure::from(*unreadable).into());
+        }
+        if let Some(WrongQuery(wrong)) = request.data() {
+            return Err(Failure::Parameters(wrong.clone()).into());
         }
         Ok(Self { found, permission: PhantomData })
     }

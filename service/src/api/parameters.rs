@@ -1,5 +1,6 @@
 //! Parameters of the query, held against what the documentation says of them: one that an operation does not
-//! have is refused rather than passed over, and one that cannot be read is told what it should have been.
+//! have is refused rather than passed over, and one that cannot be read is told what it should have been. Where
+//! an operation asks who its caller is, that comes first: nobody hears of what they may not ask for.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +10,9 @@ use poem::http::Method;
 use poem::{Endpoint, EndpointExt as _, Request, Response, Result};
 use poem_openapi::OpenApi;
 use poem_openapi::error::ParseParamError;
-use poem_openapi::registry::{MetaApi, MetaOperationParam, MetaParamIn, MetaSchema, MetaSchemaRef, Registry};
+use poem_openapi::registry::{
+    MetaApi, MetaOperation, MetaOperationParam, MetaParamIn, MetaSchema, MetaSchemaRef, Registry,
+};
 
 use super::problem::Failure;
 use super::problem_json::FieldError;
@@ -33,12 +36,12 @@ impl<T: OpenApi> OpenApi for Documented<T> {
     fn add_routes(self, routes: &mut HashMap<String, HashMap<Method, BoxEndpoint<'static>>>) {
         let mut inner = HashMap::new();
         self.0.add_routes(&mut inner);
-        let mut known = known_parameters::<T>();
+        let mut known = known_queries::<T>();
         for (pattern, methods) in inner {
             let of_path = routes.entry(pattern.clone()).or_default();
             for (method, endpoint) in methods {
-                let parameters = known.remove(&(pattern.clone(), method.clone())).unwrap_or_default();
-                of_path.insert(method, Checked { endpoint, parameters: parameters.into() }.boxed());
+                let query = known.remove(&(pattern.clone(), method.clone())).unwrap_or_default();
+                of_path.insert(method, Checked { endpoint, query: Arc::new(query) }.boxed());
             }
         }
     }
@@ -51,8 +54,21 @@ struct Parameter {
     expected: String,
 }
 
-/// The parameters of each operation, by the pattern of its path and its method.
-fn known_parameters<T: OpenApi>() -> HashMap<(String, Method), Vec<Parameter>> {
+/// The query of an operation.
+#[derive(Default)]
+struct Query {
+    parameters: Vec<Parameter>,
+    /// Whether the operation looks at who asks, and then at [`WrongQuery`].
+    is_guarded: bool,
+}
+
+/// What is wrong with the query of a request, for whoever may send it: [`super::authorize`] tells it when it is
+/// known that they may.
+#[derive(Clone, Debug)]
+pub(super) struct WrongQuery(pub(super) Vec<FieldError>);
+
+/// The query of each operation, by the pattern of its path and its method.
+fn known_queries<T: OpenApi>() -> HashMap<(String, Method), Query> {
     let mut registry = Registry::new();
     T::register(&mut registry);
     let parameter = |it: MetaOperationParam| Parameter {
@@ -68,26 +84,31 @@ fn known_parameters<T: OpenApi>() -> HashMap<(String, Method), Vec<Parameter>> {
     let of_query = |parameters: Vec<MetaOperationParam>| {
         parameters.into_iter().filter(|it| it.in_type == MetaParamIn::Query).map(parameter).collect()
     };
-    operations.map(|(pattern, it)| ((pattern, it.method), of_query(it.params))).collect()
+    let query =
+        |it: MetaOperation| Query { is_guarded: !it.security.is_empty(), parameters: of_query(it.params) };
+    operations.map(|(pattern, it)| ((pattern, it.method.clone()), query(it))).collect()
 }
 
-/// An operation that looks at its query first.
+/// An operation whose query is looked at.
 struct Checked<E> {
     endpoint: E,
-    parameters: Arc<[Parameter]>,
+    query: Arc<Query>,
 }
 
 impl<E: Endpoint<Output = Response>> Endpoint for Checked<E> {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> Result<Response> {
+    async fn call(&self, mut request: Request) -> Result<Response> {
         let given = match request.uri().query() {
             Some(query) if !query.is_empty() => request.params::<Vec<(String, String)>>()?,
             _ => Vec::new(),
         };
         let wrong = self.wrong(&given);
         if !wrong.is_empty() {
-            return Err(Failure::Parameters(wrong).into());
+            if !self.query.is_guarded {
+                return Err(Failure::Parameters(wrong).into());
+            }
+            request.set_data(WrongQuery(wrong));
         }
         self.endpoint.call(request).await.map_err(|error| self.explain(error, &given))
     }
@@ -95,7 +116,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Checked<E> {
 
 impl<E> Checked<E> {
     fn find(&self, name: &str) -> Option<&Parameter> {
-        self.parameters.iter().find(|it| it.name == name)
+        self.query.parameters.iter().find(|it| it.name == name)
     }
 
     /// What of the query is not known, or given more often than it can be: the first of it, because the query
@@ -128,7 +149,7 @@ impl<E> Checked<E> {
     }
 
     fn unknown(&self) -> String {
-        let names: Vec<_> = self.parameters.iter().map(|it| it.name.as_str()).collect();
+        let names: Vec<_> = self.query.parameters.iter().map(|it| it.name.as_str()).collect();
         match names.as_slice() {
             [] => "there is no such parameter; this operation has none".to_owned(),
             names => format!("there is no such parameter; this operation has {}", names.join(", ")),

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 use super::authorize::{Authorized, Known};
+use super::conventions::times::rfc3339_or_null;
 use super::conventions::{Nullable, Refused, Statuses, statuses};
 use super::payload::JsonBytes;
 use super::problem::Failure;
@@ -25,12 +26,8 @@ pub struct MigrationBody {
     /// Its name.
     pub name: String,
     /// When it was applied; null where the history does not say so.
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "rfc3339_or_null")]
     pub applied_on: Nullable<OffsetDateTime>,
-}
-
-fn rfc3339<S: serde::Serializer>(time: &Nullable<OffsetDateTime>, serializer: S) -> Result<S::Ok, S::Error> {
-    time::serde::rfc3339::option::serialize(&time.0, serializer)
 }
 
 /// The schema of the database.

@@ -32,9 +32,18 @@ pub(super) enum AdminCommand {
         /// How the user signs in.
         #[arg(long, value_name = "NAME")]
         username: String,
+        /// Revokes their API tokens too: whoever knew the password may have made one.
+        #[arg(long)]
+        revoke_tokens: bool,
     },
     /// Ends every session of a user. Their API tokens stay.
     EndSessions {
+        /// How the user signs in.
+        #[arg(long, value_name = "NAME")]
+        username: String,
+    },
+    /// Revokes every API token of a user. Their sessions stay.
+    RevokeTokens {
         /// How the user signs in.
         #[arg(long, value_name = "NAME")]
         username: String,
@@ -50,7 +59,7 @@ pub(super) fn run(mut environment: Environment, command: AdminCommand) -> Exit {
         return exit;
     }
     let password = match &command {
-        AdminCommand::EndSessions { .. } => None,
+        AdminCommand::EndSessions { .. } | AdminCommand::RevokeTokens { .. } => None,
         _ => match read_password() {
             Ok(password) => Some(password),
             Err(error) => {
@@ -100,13 +109,18 @@ async fn perform(
             let id = operators.create_admin(database, username, email, password).await?;
             Ok(format!("{sentence} ({id})"))
         }
-        AdminCommand::ResetPassword { username } => {
-            let ended = operators.reset_password(database, &username, password).await?;
-            Ok(format!("{username} has another password; sessions ended: {ended}"))
+        AdminCommand::ResetPassword { username, revoke_tokens } => {
+            let ended = operators.reset_password(database, &username, password, revoke_tokens).await?;
+            let tokens = ended.tokens.map(|it| format!("; API tokens revoked: {it}")).unwrap_or_default();
+            Ok(format!("{username} has another password; sessions ended: {}{tokens}", ended.sessions))
         }
         AdminCommand::EndSessions { username } => {
             let ended = operators.end_sessions(database, &username).await?;
             Ok(format!("{username} is signed out; sessions ended: {ended}"))
+        }
+        AdminCommand::RevokeTokens { username } => {
+            let revoked = operators.revoke_tokens(database, &username).await?;
+            Ok(format!("{username} has no API token any more; API tokens revoked: {revoked}"))
         }
     }
 }

@@ -209,10 +209,11 @@ fn describe(run: &ArchiveRun) -> String {
     }
     let figures = &run.figures;
     let done = if run.is_dry_run { "would be" } else { "were" };
-    text + &format!(
+    text.push_str(&format!(
         "{}: {} rows {done} deleted, {} archived, {} partitions dropped, {} bytes freed",
         run.id, figures.rows_deleted, figures.rows_archived, figures.partitions_dropped, figures.bytes_freed
-    )
+    ));
+    text
 }
 
 async fn restore(archiving: &Archiving, asked: &Restore) -> Result<Exit, ArchiveError> {

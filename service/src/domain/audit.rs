@@ -54,6 +54,7 @@ impl FromStr for ActorKind {
 pub const ACTIONS: &[&str] = &[
     "api_token.created",
     "api_token.revoked",
+    "api_tokens.revoked",
     "archive.restored",
     "archive_policy.created",
     "archive_policy.deleted",
@@ -82,13 +83,15 @@ pub struct Actor {
     pub id: Option<Uuid>,
     /// How they were known.
     pub kind: ActorKind,
+    /// By which session or token, where it was one. Its id signs in nowhere.
+    pub credential: Option<Uuid>,
 }
 
 impl Actor {
     /// Nobody who is known.
-    pub const ANONYMOUS: Self = Self { id: None, kind: ActorKind::Anonymous };
+    pub const ANONYMOUS: Self = Self { id: None, kind: ActorKind::Anonymous, credential: None };
     /// An operator with a shell.
-    pub const COMMAND_LINE: Self = Self { id: None, kind: ActorKind::CommandLine };
+    pub const COMMAND_LINE: Self = Self { id: None, kind: ActorKind::CommandLine, credential: None };
 }
 
 /// What it was done to.
@@ -149,6 +152,8 @@ pub struct AuditEvent {
 pub struct AuditFilter {
     /// Those of this actor.
     pub actor_id: Option<Uuid>,
+    /// Those of this session or token.
+    pub credential_id: Option<Uuid>,
     /// Those that were done to this type of thing.
     pub target_type: Option<String>,
     /// Those that were done to the thing with this id.

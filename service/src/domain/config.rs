@@ -96,8 +96,11 @@ impl Key {
             Self::ArchiveRunHour => "a whole number from 0 to 23",
             Self::ArchiveSecretAccessKey => "a text of 1 to 512 visible ASCII characters without blanks",
             Self::LoginAttempts => "a whole number from 1 to 1000000",
-            Self::LoginDelay => "a duration from 1ms to 7d such as 1s, not longer than auth.login_max_delay",
-            Self::LoginMaxDelay => "a duration from 1ms to 7d such as 15m, not shorter than auth.login_delay",
+            Self::LoginDelay => "a duration from 1ms to 1d such as 1s, not longer than auth.login_max_delay",
+            Self::LoginMaxDelay => {
+                "a duration from 1ms to 1d such as 15m, not shorter than auth.login_delay, nor longer than \
+                 AUTH_FAILURE_RETENTION"
+            }
             Self::CollectInterval => "off, or a duration from 1s to 1d such as 10s",
         }
     }

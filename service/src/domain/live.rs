@@ -14,7 +14,8 @@ const OFF: &str = "off";
 
 const HOURS: RangeInclusive<u32> = 0..=23;
 const ATTEMPTS: RangeInclusive<u32> = 1..=1_000_000;
-const DELAYS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24 * 7);
+/// A lockout must not keep anybody out for good.
+const DELAYS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24);
 const INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
 
 /// The longest text of a duration and of a secret, in bytes.
@@ -34,6 +35,8 @@ pub struct Live {
     pub login_delay: Duration,
     /// The longest delay.
     pub login_max_delay: Duration,
+    /// How long failures are remembered. Only the environment says it, and no delay is longer.
+    pub failure_retention: Duration,
     /// The secret key with which archives are written to S3.
     pub archive_secret_access_key: Option<Secret>,
 }
@@ -48,6 +51,7 @@ impl Live {
             login_attempts: auth.login_attempts.get(),
             login_delay: auth.login_delay,
             login_max_delay: auth.login_max_delay,
+            failure_retention: auth.failure_retention,
             archive_secret_access_key: None,
         }
     }
@@ -64,8 +68,9 @@ impl Live {
                 problems.push((row.key, words));
             }
         }
-        if let Err(broken) = live.check_together() {
-            for (key, words) in broken {
+        // One after the other: what is taken back for one may break the other.
+        for check in [Self::check_retention, Self::check_order] {
+            for (key, words) in check(&live) {
                 live.copy(key, before);
                 if problems.iter().all(|(it, _)| *it != key) {
                     problems.push((key, words));
@@ -110,18 +115,25 @@ impl Live {
         }
     }
 
-    /// Checks the rules that involve several settings.
-    ///
-    /// # Errors
-    /// The settings of a broken rule, with its words for each.
-    pub fn check_together(&self) -> Result<(), [(Key, String); 2]> {
+    /// The longest delay, where failures are forgotten before it is over: then it would end early.
+    fn check_retention(&self) -> Vec<(Key, String)> {
+        if self.login_max_delay <= self.failure_retention {
+            return Vec::new();
+        }
+        let words =
+            format!("it may not be longer than AUTH_FAILURE_RETENTION, {}", self.failure_retention.show());
+        vec![(Key::LoginMaxDelay, words)]
+    }
+
+    /// The two delays, where the first is longer than the longest.
+    fn check_order(&self) -> Vec<(Key, String)> {
         if self.login_delay <= self.login_max_delay {
-            return Ok(());
+            return Vec::new();
         }
         let delay =
             format!("it may not be longer than auth.login_max_delay, {}", self.login_max_delay.show());
         let max_delay = format!("it may not be shorter than auth.login_delay, {}", self.login_delay.show());
-        Err([(Key::LoginDelay, delay), (Key::LoginMaxDelay, max_delay)])
+        vec![(Key::LoginDelay, delay), (Key::LoginMaxDelay, max_delay)]
     }
 
     /// One of them as it is put and shown; nothing for a secret.
@@ -145,7 +157,7 @@ impl Live {
         let broken = |key| Some((key, scratch.set(key, &self.value(key)?).err()?));
         let mut broken: Vec<_> = Key::ALL.iter().copied().filter_map(broken).collect();
         if broken.is_empty() {
-            broken.extend(self.check_together().err().into_iter().flatten().take(1));
+            broken.extend(self.check_retention().into_iter().chain(self.check_order()).take(1));
         }
         broken
     }
@@ -204,12 +216,20 @@ mod tests {
             (
                 Key::LoginDelay,
                 vec![json!("1ms"), json!("15m"), json!("1m 30s")],
-                vec![json!("0"), json!("999us"), json!("5"), json!(""), json!(5), json!(blanks)],
+                vec![
+                    json!("25h"),
+                    json!("0"),
+                    json!("999us"),
+                    json!("5"),
+                    json!(""),
+                    json!(5),
+                    json!(blanks),
+                ],
             ),
             (
                 Key::LoginMaxDelay,
-                vec![json!("1s"), json!("7d")],
-                vec![json!("0s"), json!("8d"), json!("-1s"), json!("forever"), json!("off")],
+                vec![json!("1s"), json!("1d")],
+                vec![json!("0s"), json!("86401s"), json!("7d"), json!("-1s"), json!("forever"), json!("off")],
             ),
             (
                 Key::CollectInterval,
@@ -264,6 +284,28 @@ mod tests {
         let live = Live { login_delay: Duration::from_hours(1), ..defaults() };
         assert_eq!(live.broken_rules()[0].0, Key::LoginDelay);
         assert_eq!(Live { login_delay: Duration::ZERO, ..defaults() }.broken_rules()[0].0, Key::LoginDelay);
+    }
+
+    #[test]
+    fn no_delay_outlasts_the_memory_of_it() {
+        let hour = Duration::from_hours(1);
+        let defaults = Live { failure_retention: hour, ..defaults() };
+        let put = |max_delay: &str| row(Key::LoginMaxDelay, &format!("\"{max_delay}\""));
+        assert_eq!(Live::assemble(&[put("1h")], &defaults, &defaults).1, []);
+        let (live, problems) = Live::assemble(&[put("61m")], &defaults, &defaults);
+        assert_eq!(live.login_max_delay, defaults.login_max_delay);
+        let words = "it may not be longer than AUTH_FAILURE_RETENTION, 1h".to_owned();
+        assert_eq!(problems, [(Key::LoginMaxDelay, words)]);
+        // Without it, the first delay is longer than the longest.
+        let rows = [row(Key::LoginDelay, "\"30m\""), put("2h")];
+        let (live, problems) = Live::assemble(&rows, &defaults, &defaults);
+        assert_eq!(
+            (live.login_delay, live.login_max_delay),
+            (defaults.login_delay, defaults.login_max_delay)
+        );
+        assert_eq!(problems.iter().map(|it| it.0).collect::<Vec<_>>(), [Key::LoginMaxDelay, Key::LoginDelay]);
+        let live = Live { failure_retention: Duration::from_secs(60), ..defaults };
+        assert_eq!(live.broken_rules()[0].0, Key::LoginMaxDelay);
     }
 
     #[test]

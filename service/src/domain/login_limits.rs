@@ -16,21 +16,32 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::live::Live;
 
 /// How many more failures an address has free than an account: people share addresses.
 const ADDRESS_FACTOR: i64 = 10;
 
+/// What somebody tries to sign in to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Account {
+    /// An account, whatever it is called at the moment: one that is renamed begins nothing anew.
+    Known(Uuid),
+    /// A name, in lower case, that no account has.
+    Unknown(String),
+}
+
 /// What failures are counted by. As text it is the key in the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// An account by its name in lower case, whether there is one or not.
-    Account(String),
+    /// An account, whether there is one or not.
+    Account(Account),
     /// A network, which is an IPv4 address or the first half of an IPv6 one: whoever has one of those has
     /// them all.
     Address(IpAddr),
     /// An account, as above, at a site. What counts is whether anybody failed there lately, not how often.
-    Pair(IpAddr, String),
+    Pair(IpAddr, Account),
 }
 
 impl Subject {
@@ -40,10 +51,10 @@ impl Subject {
         Self::Address(network(address))
     }
 
-    /// That of an account, by its name in lower case, at the site of an address: the IPv4 address or the
+    /// That of an account at the site of an address: the IPv4 address or the
     /// first 48 bits of an IPv6 one. Sites have so many networks that each of these must not be worth a guess.
     #[must_use]
-    pub fn pair(address: IpAddr, account: String) -> Self {
+    pub fn pair(address: IpAddr, account: Account) -> Self {
         Self::Pair(prefix(address, 48), account)
     }
 }
@@ -51,10 +62,12 @@ impl Subject {
 impl fmt::Display for Subject {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Account(name) => write!(formatter, "account:{name}"),
+            Self::Account(Account::Known(id)) => write!(formatter, "user:{id}"),
+            Self::Account(Account::Unknown(name)) => write!(formatter, "account:{name}"),
             Self::Address(address) => write!(formatter, "address:{address}"),
+            Self::Pair(address, Account::Known(id)) => write!(formatter, "user-pair:{address} {id}"),
             // No address has a blank, so the name is all that follows the first.
-            Self::Pair(address, name) => write!(formatter, "pair:{address} {name}"),
+            Self::Pair(address, Account::Unknown(name)) => write!(formatter, "pair:{address} {name}"),
         }
     }
 }
@@ -113,6 +126,10 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(86_400);
 
+    fn ada() -> Account {
+        Account::Unknown("ada".to_owned())
+    }
+
     fn live<const N: usize>(variables: [(&str, &str); N]) -> Live {
         Live::defaults(&AuthSettings::read(&mut Environment::from_pairs(variables)), None)
     }
@@ -120,13 +137,13 @@ mod tests {
     #[test]
     fn delays_grow_up_to_the_longest() {
         let settings = live([]);
-        let account = Subject::Account("ada".to_owned());
+        let account = Subject::Account(ada());
         let delays = [0, 1, 5, 6, 7, 8, 15, 16, 17, 1000, i64::MAX].map(|it| delay(&settings, &account, it));
         assert_eq!(delays, [0, 0, 0, 1, 2, 4, 512, 900, 900, 900, 900].map(Duration::from_secs));
         let address = Subject::address("192.0.2.7".parse().unwrap());
         assert_eq!(delay(&settings, &address, 50), Duration::ZERO);
         assert_eq!(delay(&settings, &address, 52), Duration::from_secs(2));
-        let pair = Subject::pair("192.0.2.7".parse().unwrap(), "ada".to_owned());
+        let pair = Subject::pair("192.0.2.7".parse().unwrap(), ada());
         assert_eq!(delay(&settings, &pair, i64::MAX), Duration::ZERO);
     }
 
@@ -155,7 +172,7 @@ mod tests {
     #[test]
     fn no_pause_makes_guessing_faster() {
         let settings = live([]);
-        let account = Subject::Account("ada".to_owned());
+        let account = Subject::Account(ada());
         let longest = settings.login_max_delay;
         for (burst, pause) in [(1, 0), (1, 1), (1, 2), (2, 1), (3, 2), (5, 4), (6, 6), (16, 16), (20, 30)] {
             let (mut failures, mut guesses, mut now, mut last) = (0, 0_u64, Duration::ZERO, Duration::ZERO);
@@ -178,9 +195,29 @@ mod tests {
         let subject = |text: &str| Subject::address(text.parse().unwrap()).to_string();
         assert_eq!(subject("2001:db8:1:2:3:4:5:6"), "address:2001:db8:1:2::");
         assert_eq!(subject("::ffff:192.0.2.7"), "address:192.0.2.7");
-        assert_eq!(Subject::Account("ada".to_owned()).to_string(), "account:ada");
-        let pair = |text: &str| Subject::pair(text.parse().unwrap(), "ada b".to_owned()).to_string();
+        let pair = |text: &str| {
+            let account = Account::Unknown("ada b".to_owned());
+            Subject::pair(text.parse().unwrap(), account).to_string()
+        };
         assert_eq!(pair("2001:db8:1:2:3:4:5:6"), "pair:2001:db8:1:: ada b");
         assert_eq!(pair("::ffff:192.0.2.7"), "pair:192.0.2.7 ada b");
+    }
+
+    /// Somebody may choose a name that looks like the id of another.
+    #[test]
+    fn no_name_is_counted_as_an_account() {
+        let id = Uuid::from_u128(7);
+        for name in [id.to_string(), format!("user:{id}")] {
+            let unknown = Account::Unknown(name);
+            let known = Account::Known(id);
+            let site = "192.0.2.7".parse().unwrap();
+            assert_ne!(
+                Subject::Account(known.clone()).to_string(),
+                Subject::Account(unknown.clone()).to_string()
+            );
+            assert_ne!(Subject::pair(site, known).to_string(), Subject::pair(site, unknown).to_string());
+        }
+        assert_eq!(Subject::Account(ada()).to_string(), "account:ada");
+        assert_eq!(Subject::Account(Account::Known(id)).to_string(), format!("user:{id}"));
     }
 }

@@ -86,10 +86,22 @@ pub struct User {
 }
 
 impl User {
-    /// Whether the user can sign in as an administrator. An `eve_sso` user signs in nowhere yet.
+    /// Whether the user can sign in. An `eve_sso` user signs in nowhere yet.
+    #[must_use]
+    pub fn can_sign_in(&self) -> bool {
+        self.is_active && !self.is_blocked && self.user_type != UserType::EveSso
+    }
+
+    /// Whether the user can sign in as an administrator.
     #[must_use]
     pub fn is_acting_admin(&self) -> bool {
-        self.is_admin && self.is_active && !self.is_blocked && self.user_type != UserType::EveSso
+        self.is_admin && self.can_sign_in()
+    }
+
+    /// Whether the user has a right of an administrator, or the use of it, that they had not `before`.
+    #[must_use]
+    pub fn gains_admin(&self, before: &Self) -> bool {
+        self.is_admin && (!before.is_admin || self.can_sign_in() && !before.can_sign_in())
     }
 
     /// Whether the name is of the same domain as the other's, in any case. Those without one share that.

@@ -10,8 +10,9 @@ use crate::domain::audit::{
 
 const INSERT: Statement = Statement::write(
     "audit_event",
-    "INSERT INTO audit_event (id, occurred_at, action, actor_id, actor_kind, target_type, target_id, address, request_id, before, after) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+    "INSERT INTO audit_event (id, occurred_at, action, actor_id, actor_kind, credential_id, target_type, \
+       target_id, address, request_id, before, after) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
 );
 
 /// Writes an event, in the transaction of what it tells of.
@@ -23,12 +24,13 @@ pub async fn insert(transaction: &mut Transaction, event: &AuditEvent) -> Result
     let json = |value: &Option<serde_json::Value>| {
         value.as_ref().map_or(Value::Null, |it| Value::Json(it.to_string()))
     };
-    let values: [Value; 11] = [
+    let values: [Value; 12] = [
         event.id.into(),
         event.occurred_at.into(),
         event.action.as_str().into(),
         event.actor.id.into(),
         event.actor.kind.name().into(),
+        event.actor.credential.into(),
         event.target.kind.as_str().into(),
         event.target.id.clone().into(),
         event.address.clone().into(),
@@ -41,7 +43,8 @@ pub async fn insert(transaction: &mut Transaction, event: &AuditEvent) -> Result
 
 const SELECT: Statement = Statement::read("audit_event", "");
 
-const COLUMNS: &str = "id, occurred_at, action, actor_id, actor_kind, target_type, target_id, address, request_id, before, after";
+const COLUMNS: &str = "id, occurred_at, action, actor_id, actor_kind, credential_id, target_type, target_id, \
+     address, request_id, before, after";
 
 /// The events that the filter is for, newest first, at most `limit` of them: those that are older than the
 /// one with the id `before`.
@@ -63,6 +66,7 @@ pub async fn page(
     };
     demand("id <", before.map(Value::from));
     demand("actor_id =", filter.actor_id.map(Value::from));
+    demand("credential_id =", filter.credential_id.map(Value::from));
     demand("target_type =", filter.target_type.as_deref().map(Value::from));
     demand("target_id =", filter.target_id.as_deref().map(Value::from));
     demand("action =", filter.action.as_deref().map(Value::from));
@@ -103,7 +107,7 @@ fn from_row(row: &Row) -> Result<AuditEvent, DatabaseError> {
         id: row.get("id")?,
         occurred_at: row.get("occurred_at")?,
         action: row.get("action")?,
-        actor: Actor { id: row.get("actor_id")?, kind },
+        actor: Actor { id: row.get("actor_id")?, kind, credential: row.get("credential_id")? },
         target: Target { kind: row.get("target_type")?, id: row.get("target_id")? },
         address: row.get("address")?,
         request_id: row.get("request_id")?,

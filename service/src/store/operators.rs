@@ -5,8 +5,7 @@ use migrator::admin::Account;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-const FIND: Statement =
-    Statement::write("users", "SELECT id, user_type, username_key FROM users WHERE username_key = $1");
+const FIND: Statement = Statement::write("users", "SELECT id, user_type FROM users WHERE username_key = $1");
 
 const SET_PASSWORD: Statement = Statement::write(
     "users",
@@ -15,8 +14,8 @@ const SET_PASSWORD: Statement = Statement::write(
 
 const END_SESSIONS: Statement = Statement::write("session", "DELETE FROM session WHERE user_id = $1");
 
-const FORGET_FAILURES: Statement =
-    Statement::write("login_failure", "DELETE FROM login_failure WHERE subject = $1");
+const REVOKE_TOKENS: Statement =
+    Statement::write("api_token", "DELETE FROM api_token WHERE user_id = $1 RETURNING id, name");
 
 /// An account, as far as operators have to know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +24,6 @@ pub struct Known {
     pub id: Uuid,
     /// How it signs in.
     pub user_type: String,
-    /// Its name in lower case.
-    pub username_key: String,
 }
 
 /// The account of that name, whatever its case.
@@ -36,8 +33,7 @@ pub struct Known {
 pub async fn find(transaction: &mut Transaction, username: &str) -> Result<Option<Known>, DatabaseError> {
     let values = [Value::from(username.to_ascii_lowercase())];
     let Some(row) = transaction.query_optional(&FIND, &values).await? else { return Ok(None) };
-    let (id, user_type) = (row.get("id")?, row.get("user_type")?);
-    Ok(Some(Known { id, user_type, username_key: row.get("username_key")? }))
+    Ok(Some(Known { id: row.get("id")?, user_type: row.get("user_type")? }))
 }
 
 /// Makes an administrator.
@@ -70,11 +66,15 @@ pub async fn end_sessions(transaction: &mut Transaction, id: Uuid) -> Result<u64
     transaction.execute(&END_SESSIONS, &[id.into()]).await
 }
 
-/// Forgets that signing in to an account failed.
+/// Revokes every token of an account: the id and the name of each. Whether this release knows what a token may
+/// do makes no difference.
 ///
 /// # Errors
 /// What the database says.
-pub async fn forget_failures(transaction: &mut Transaction, username_key: &str) -> Result<(), DatabaseError> {
-    let subject = format!("account:{username_key}");
-    transaction.execute(&FORGET_FAILURES, &[subject.into()]).await.map(drop)
+pub async fn revoke_tokens(
+    transaction: &mut Transaction,
+    id: Uuid,
+) -> Result<Vec<(Uuid, String)>, DatabaseError> {
+    let rows = transaction.query(&REVOKE_TOKENS, &[id.into()]).await?;
+    rows.iter().map(|row| Ok((row.get("id")?, row.get("name")?))).collect()
 }

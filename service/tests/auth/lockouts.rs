@@ -78,6 +78,26 @@ foundation::on_both_databases! {
         assert_eq!(login_from(&house, "2001:db8::1", "ada", PASSWORD).await, LATER);
     }
 
+    /// It is no guess, so that the account is not locked by it, but it is not free for ever either.
+    async fn the_right_password_of_a_blocked_account_is_counted_by_address(test: TestDatabase) {
+        let house = House::with(test, &BEHIND_A_PROXY).await;
+        house.insert(NewUser { is_blocked: true, ..NewUser::local("ada").await }).await;
+        house.user("grace").await;
+        for _ in 0..51 {
+            assert_eq!(login_from(&house, "203.0.113.9", "ada", PASSWORD).await, StatusCode::FORBIDDEN);
+        }
+        for name in ["ada", "grace"] {
+            assert_eq!(login_from(&house, "203.0.113.9", name, PASSWORD).await, LATER);
+        }
+        let events = "SELECT count(*) AS value FROM audit_event WHERE action = 'login.failed'";
+        assert_eq!(house.value::<i64>(events).await, 51);
+        let subjects = "SELECT subject AS value FROM login_failure";
+        assert_eq!(house.values(subjects).await, ["address:203.0.113.9"]);
+        assert_eq!(login_from(&house, "192.0.2.1", "ada", PASSWORD).await, StatusCode::FORBIDDEN);
+        house.wait(Duration::SECOND);
+        assert_eq!(login_from(&house, "203.0.113.9", "grace", PASSWORD).await, OK);
+    }
+
     async fn nobody_locks_an_owner_out_of_where_they_are(test: TestDatabase) {
         let house = House::with(test, &BEHIND_A_PROXY).await;
         house.user("ada").await;

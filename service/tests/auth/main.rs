@@ -12,6 +12,7 @@ mod house;
 mod lockouts;
 mod logins;
 mod logs;
+mod powers;
 mod sessions;
 mod strangers;
 #[path = "../support/mod.rs"]

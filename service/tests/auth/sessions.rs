@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 use time::Duration;
 
-use crate::house::{House, PASSWORD, ask};
+use crate::house::{House, NewUser, PASSWORD, ask, hash, login_from};
 use crate::support::json as body;
 
 const OK: StatusCode = StatusCode::OK;
@@ -157,5 +157,60 @@ foundation::on_both_databases! {
         assert_eq!(change("203.0.113.9").await, StatusCode::TOO_MANY_REQUESTS);
         // Where its owner is, it is still their own affair.
         assert_eq!(change("127.0.0.1").await, StatusCode::UNPROCESSABLE_ENTITY);
+    }
+    /// Guesses that wait for their turn together are refused alike once some of them have failed: the right
+    /// password among them is not told from the wrong ones.
+    async fn guesses_at_once_by_a_session_are_delayed_too(test: TestDatabase) {
+        let slow = [("AUTH_ARGON2_MEMORY", "19MiB"), ("AUTH_ARGON2_PASSES", "4")];
+        // One after the other is compared.
+        let house = House::with(test, &[
+            slow[0], slow[1], ("AUTH_HASHING_MEMORY_LIMIT", "19MiB"), ("AUTH_LOGIN_ATTEMPTS", "1"),
+            ("HTTP_TRUSTED_PROXIES", "127.0.0.1"),
+        ]).await;
+        house.insert(NewUser { hash: Some(hash(&slow).await), ..NewUser::local("ada").await }).await;
+        let token = house.token("ada").await;
+        let guess = |current: &'static str| {
+            let wanted = json!({ "current_password": current, "new_password": "a better one than this" });
+            let request = house.ask(Method::POST, "/api/v1/auth/password", &token).json(&wanted);
+            request.header("x-forwarded-for", "203.0.113.9").send()
+        };
+        let guesses = (0..11).map(|_| guess("wrong")).chain([guess(PASSWORD)]);
+        let all = futures_util::future::join_all(guesses).await;
+        let statuses: Vec<_> = all.iter().map(|it| it.as_ref().unwrap().status()).collect();
+        let told = |status| statuses.iter().filter(|it| **it == status).count();
+        let (wrong, later) =
+            (told(StatusCode::UNPROCESSABLE_ENTITY), told(StatusCode::TOO_MANY_REQUESTS));
+        assert!((2..=6).contains(&wrong), "{statuses:?}");
+        // The right one may have come first.
+        assert!(wrong + later >= 11, "{statuses:?}");
+        let events = "SELECT count(*) AS value FROM audit_event WHERE action = 'password.refused'";
+        assert_eq!(house.value::<i64>(events).await, i64::try_from(wrong).unwrap());
+    }
+
+    /// Whoever has a session may rename its account, and gains no guess by it.
+    async fn another_name_is_no_way_around_the_delays(test: TestDatabase) {
+        let house = House::with(test, &[("HTTP_TRUSTED_PROXIES", "127.0.0.1")]).await;
+        let id = house.user("ada").await;
+        let token = house.token("ada").await;
+        let wanted = json!({ "current_password": "wrong", "new_password": "a better one than this" });
+        let change = async || {
+            let request = house.ask(Method::POST, "/api/v1/auth/password", &token).json(&wanted);
+            request.header("x-forwarded-for", "203.0.113.9").send().await.unwrap().status()
+        };
+        for _ in 0..6 {
+            assert_eq!(change().await, StatusCode::UNPROCESSABLE_ENTITY);
+        }
+        for name in ["eva", "Ada", "zoe"] {
+            let rename = house.ask(Method::PATCH, &format!("/api/v1/users/{id}"), &token);
+            let rename = rename.header("If-Match", "*").json(&json!({ "username": name }));
+            assert_eq!(rename.send().await.unwrap().status(), OK);
+            assert_eq!(change().await, StatusCode::TOO_MANY_REQUESTS, "{name}");
+            let status = login_from(&house, "203.0.113.9", name, PASSWORD).await;
+            assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{name}");
+        }
+        // Nobody is called so any more.
+        assert_eq!(login_from(&house, "203.0.113.9", "ada", PASSWORD).await, OVER);
+        house.wait(Duration::SECOND);
+        assert_eq!(login_from(&house, "203.0.113.9", "zoe", PASSWORD).await, OK);
     }
 }

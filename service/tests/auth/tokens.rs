@@ -58,12 +58,13 @@ foundation::on_both_databases! {
         house.user("ada").await;
         let session = house.token("ada").await;
         let (token, id) = made(&house, &session, "report").await;
+        let (_, other) = made(&house, &session, "another").await;
         let wanted = json!({ "name": "other", "scopes": ["users:read"], "lifetime_seconds": 60 });
         let password = json!({ "current_password": PASSWORD, "new_password": "a better one than this" });
         for (method, path, wanted) in [
             (Method::POST, PATH, Some(wanted)),
             (Method::GET, PATH, None),
-            (Method::DELETE, &*format!("{PATH}/{id}"), None),
+            (Method::DELETE, &*format!("{PATH}/{other}"), None),
             (Method::POST, "/api/v1/auth/password", Some(password)),
             (Method::POST, "/api/v1/auth/logout", None),
             (Method::GET, "/api/v1/auth/sessions", None),

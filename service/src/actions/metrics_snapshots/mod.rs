@@ -12,6 +12,7 @@ use std::time::Duration;
 use foundation::database::RowStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
+use super::idempotency::Kept;
 use super::{ActionError, Actions};
 use crate::domain::idempotency::{Answer, KeyedRequest, Outcome};
 use crate::domain::metrics_snapshots::{NewSnapshot, Order, Position, Rules, SnapshotFilter};
@@ -114,15 +115,11 @@ impl Snapshots {
         answer: &Answer,
     ) -> Result<Outcome, ActionError> {
         self.partitions.ensure(snapshots.iter().map(|it| it.timestamp)).await?;
-        let mut transaction = self.actions.database.begin().await?;
-        if self.actions.keep(&mut transaction, keyed, answer).await? {
-            drop(transaction);
-            let answer = self.actions.replay(keyed).await?.ok_or_else(|| ActionError::Conflict {
-                pointer: "/header/idempotency-key",
-                detail: "the same request was done and forgotten at this moment; send it again".to_owned(),
-            })?;
-            return Ok(Outcome::Replayed(answer));
-        }
+        let transaction = self.actions.database.begin().await?;
+        let mut transaction = match self.actions.keep(transaction, keyed, answer).await? {
+            Kept::Now(transaction) => transaction,
+            Kept::Before(answer) => return Ok(Outcome::Replayed(answer)),
+        };
         if !snapshots.is_empty() {
             metrics_snapshots::insert(&mut transaction, snapshots).await?;
         }

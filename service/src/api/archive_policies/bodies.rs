@@ -9,6 +9,7 @@ use uuid::{Uuid, uuid};
 
 use crate::api::conventions::bodies::given;
 use crate::api::conventions::nullable::Nullable;
+use crate::api::conventions::times::rfc3339_or_null;
 use crate::domain::archive_policies::{ArchiveAction, ArchivePolicy, ArchivePolicyPatch, NewArchivePolicy};
 
 /// What is done with snapshots that are older than they are kept.
@@ -55,7 +56,7 @@ pub struct ArchivePolicyBody {
     /// What has no policy that is enabled is kept for ever.
     pub is_enabled: bool,
     /// When a run obeyed it last.
-    #[serde(serialize_with = "super::rfc3339")]
+    #[serde(serialize_with = "rfc3339_or_null")]
     pub last_run_at: Nullable<OffsetDateTime>,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339")]

@@ -6,7 +6,6 @@ mod bodies;
 use poem::Request;
 use poem_openapi::OpenApi;
 use poem_openapi::param::{Path, Query};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub use self::answers::{ArchivePolicyCreated, ArchivePolicyDeleted, ArchivePolicyList, OneArchivePolicy};
@@ -146,12 +145,4 @@ impl ArchivePoliciesApi {
 /// How many policies a page has when it is not said.
 fn default_limit() -> u16 {
     50
-}
-
-/// A time that may be missing, as RFC 3339 writes it.
-pub(super) fn rfc3339<S: serde::Serializer>(
-    time: &Nullable<OffsetDateTime>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    time::serde::rfc3339::option::serialize(&time.0, serializer)
 }

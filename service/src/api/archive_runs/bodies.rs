@@ -7,8 +7,8 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 use uuid::{Uuid, uuid};
 
-use crate::api::archive_policies::rfc3339;
 use crate::api::conventions::nullable::Nullable;
+use crate::api::conventions::times::rfc3339_or_null;
 use crate::domain::archive_runs::{ArchiveRun, Detail, RunReason, RunState};
 
 /// Why there was a run.
@@ -111,7 +111,7 @@ pub struct ArchiveRunBody {
     #[serde(with = "time::serde::rfc3339")]
     pub started_at: OffsetDateTime,
     /// When it ended.
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "rfc3339_or_null")]
     pub finished_at: Nullable<OffsetDateTime>,
     /// Rows that are gone and nowhere else; of a dry run, as the other figures, what would be.
     pub rows_deleted: u64,

@@ -2,7 +2,6 @@
 
 use poem_openapi::Object;
 use poem_openapi::types::Example;
-use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -10,6 +9,7 @@ use uuid::Uuid;
 
 use crate::api::api_tokens::ScopeName;
 use crate::api::conventions::Nullable;
+use crate::api::conventions::bodies::secret;
 use crate::api::users::UserBody;
 use crate::domain::access::{Caller, Credential};
 use crate::domain::sessions::Session;
@@ -38,11 +38,6 @@ pub struct PasswordRequest {
     /// tries first.
     #[serde(deserialize_with = "secret")]
     pub new_password: String,
-}
-
-/// A text that no error repeats.
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    String::deserialize(deserializer).map_err(|_| D::Error::custom("the password is no text"))
 }
 
 /// A session that has begun.

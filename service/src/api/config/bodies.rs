@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 use crate::api::conventions::nullable::Nullable;
+use crate::api::conventions::times::rfc3339_or_null;
 use crate::domain::config::{Key, Kind, Setting};
 
 /// What form the value of a setting has.
@@ -116,12 +117,8 @@ pub struct SettingBody {
     /// Raised by each change: what the `ETag` says.
     pub version: i64,
     /// When it was changed last.
-    #[serde(serialize_with = "rfc3339")]
+    #[serde(serialize_with = "rfc3339_or_null")]
     pub updated_at: Nullable<OffsetDateTime>,
-}
-
-fn rfc3339<S: serde::Serializer>(time: &Nullable<OffsetDateTime>, serializer: S) -> Result<S::Ok, S::Error> {
-    time::serde::rfc3339::option::serialize(&time.0, serializer)
 }
 
 impl From<&Setting> for SettingBody {

@@ -9,7 +9,7 @@ use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer};
+use serde::de::{DeserializeOwned, Deserializer, Error as _};
 
 use crate::api::problem::Failure;
 
@@ -141,6 +141,22 @@ fn cut(text: &str, most: usize) -> Cow<'_, str> {
 /// It is not a `T`.
 pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
+}
+
+/// A password, of which no error repeats anything.
+///
+/// # Errors
+/// It is no text.
+pub fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    String::deserialize(deserializer).map_err(|_| D::Error::custom("the password is no text"))
+}
+
+/// The same for a field that may be missing and may not be null.
+///
+/// # Errors
+/// It is no text.
+pub fn given_secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    secret(deserializer).map(Some)
 }
 
 #[cfg(test)]

@@ -101,5 +101,5 @@ statuses! {
     /// Of deleting an account.
     OfDelete = 400, 401, 403, 404, 409, 412, 500, 503;
     /// Of blocking an account and of letting it in again.
-    OfBlock = 400, 401, 403, 404, 409, 500, 503;
+    OfBlock = 400, 401, 403, 404, 409, 412, 500, 503;
 }

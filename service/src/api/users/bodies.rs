@@ -2,13 +2,12 @@
 
 use poem_openapi::types::Example;
 use poem_openapi::{Enum, Object};
-use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::macros::datetime;
 use uuid::{Uuid, uuid};
 
-use crate::api::conventions::bodies::given;
+use crate::api::conventions::bodies::{given, given_secret};
 use crate::api::conventions::nullable::Nullable;
 use crate::api::conventions::times::{rfc3339, rfc3339_or_null};
 use crate::domain::users::{NewUser, User, UserPatch, UserType};
@@ -129,7 +128,7 @@ pub struct NewUserBody {
     #[serde(default, deserialize_with = "given")]
     user_type: Option<UserTypeName>,
     /// The password of a local or domain account: none that everybody tries first, and not the name.
-    #[serde(default, deserialize_with = "secret")]
+    #[serde(default, deserialize_with = "given_secret")]
     #[oai(validator(min_length = 8, max_length = 128))]
     password: Option<String>,
     /// The EVE Online character, unique. An `eve_sso` account has one.
@@ -139,17 +138,12 @@ pub struct NewUserBody {
     /// Whether it is active; true when it is not given.
     #[serde(default, deserialize_with = "given")]
     is_active: Option<bool>,
-    /// Whether the user may do everything; false when it is not given.
+    /// Whether the user may do everything; false when it is not given. No API token may say true.
     #[serde(default, deserialize_with = "given")]
     is_admin: Option<bool>,
     /// Whether the account is for tests; false when it is not given.
     #[serde(default, deserialize_with = "given")]
     is_test_user: Option<bool>,
-}
-
-/// A text that no error repeats.
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    String::deserialize(deserializer).map(Some).map_err(|_| D::Error::custom("the password is no text"))
 }
 
 impl From<NewUserBody> for NewUser {
@@ -194,7 +188,7 @@ pub struct UserPatchBody {
     /// Whether it is blocked.
     #[serde(default, deserialize_with = "given")]
     is_blocked: Option<bool>,
-    /// Whether the user may do everything.
+    /// Whether the user may do everything. No API token makes it true.
     #[serde(default, deserialize_with = "given")]
     is_admin: Option<bool>,
     /// Whether the account is for tests.

@@ -37,7 +37,8 @@ impl UsersApi {
     /// A `local` account signs in with its name and a password. A `domain` account does too; its name has the
     /// form `\domain\name`. An `eve_sso` account has an EVE Online character and no password: it can be kept
     /// here, but signs in nowhere until there is single sign-on. With an `Idempotency-Key`, the same request
-    /// sent again makes no second account and is answered as the first time.
+    /// sent again makes no second account and is answered as the first time. An administrator is made by
+    /// one who signed in with a password, not by an API token.
     #[oai(path = "/api/v1/users", method = "post", operation_id = "create_user")]
     async fn create(
         &self,
@@ -117,9 +118,11 @@ impl UsersApi {
     ///
     /// A JSON merge patch (RFC 7396), meant for the version in `If-Match`. Others than administrators change
     /// their own account alone, and of it the name (but for its domain), the mail address and whether it is
-    /// active. The last active administrator has to stay one. An account that becomes `eve_sso` loses its
-    /// password and its sessions; its API tokens stay until they are revoked. A password is changed by
-    /// `POST /api/v1/auth/password`, or by an operator with `service admin reset-password`.
+    /// active. The last active administrator has to stay one. An account that is blocked, is not active
+    /// any more or becomes `eve_sso` loses its sessions, the last its password too; API tokens stay until they are
+    /// revoked. A password is changed by
+    /// `POST /api/v1/auth/password`, or by an operator with `service admin reset-password`. No API token makes
+    /// anybody an administrator, or lets an administrator in again who is blocked or not active.
     #[oai(path = "/api/v1/users/:id", method = "patch", operation_id = "patch_user")]
     async fn patch(
         &self,
@@ -160,7 +163,8 @@ impl UsersApi {
 
     /// Blocks an account
     ///
-    /// Its sessions and tokens are refused from now on. The last active administrator cannot be blocked.
+    /// Its sessions end, and its API tokens are refused until it is let in again. The last active administrator
+    /// cannot be blocked.
     #[oai(path = "/api/v1/users/:id/block", method = "post", operation_id = "block_user")]
     async fn block(
         &self,
@@ -168,14 +172,19 @@ impl UsersApi {
         origin: Origin,
         /// The account.
         id: Path<Uuid>,
+        /// The `ETag` of the version that is meant; without it, whichever there is.
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
     ) -> Result<OneUser, Refused<OfBlock>> {
+        let expected = if_match.or_any();
         let asker = Asker { caller: &caller, origin: &origin };
-        Ok(OneUser::of(users::set_blocked(&self.actions, asker, id.0, true).await?)?)
+        Ok(OneUser::of(users::set_blocked(&self.actions, asker, id.0, &expected, true).await?)?)
     }
 
     /// Lets a blocked account in again
     ///
-    /// Sessions and tokens that are not over are good again.
+    /// It signs in again. Its API tokens that are not over are good again: those that were stolen its owner
+    /// revokes, or before that an operator with `service admin revoke-tokens`. No API token lets an administrator in again.
     #[oai(path = "/api/v1/users/:id/unblock", method = "post", operation_id = "unblock_user")]
     async fn unblock(
         &self,
@@ -183,9 +192,13 @@ impl UsersApi {
         origin: Origin,
         /// The account.
         id: Path<Uuid>,
+        /// The `ETag` of the version that is meant; without it, whichever there is.
+        #[oai(name = "If-Match")]
+        if_match: IfMatch,
     ) -> Result<OneUser, Refused<OfBlock>> {
+        let expected = if_match.or_any();
         let asker = Asker { caller: &caller, origin: &origin };
-        Ok(OneUser::of(users::set_blocked(&self.actions, asker, id.0, false).await?)?)
+        Ok(OneUser::of(users::set_blocked(&self.actions, asker, id.0, &expected, false).await?)?)
     }
 }
 
