@@ -182,7 +182,7 @@ on_both_databases! {
 /// A run that could not bring the database back deletes nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reset_checks_the_settings_first() {
-    let database = foundation::testing::TestDatabase::new(foundation::database::Backend::Postgres).await;
+    let database = TestDatabase::new(Backend::Postgres).await;
     migrator(&database, &["up"]).await.ends(0);
     let known = ["reset", "--yes", "--i-know-this-deletes-everything"];
     let production = [("BEDPLATE_ENV", "production")];
@@ -195,7 +195,7 @@ async fn reset_checks_the_settings_first() {
 /// The files lie where the build looks for them.
 #[tokio::test]
 async fn new_writes_four_files() {
-    let database = foundation::testing::TestDatabase::missing(foundation::database::Backend::Sqlite);
+    let database = TestDatabase::missing(Backend::Sqlite);
     let folder = database.folder.path();
     std::fs::create_dir_all(folder.join("here/migrations")).unwrap();
     let arguments = ["new", "Add colour", "--folder", "here", "--format", "json"];

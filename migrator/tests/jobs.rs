@@ -159,13 +159,8 @@ async fn a_name_that_no_schema_has_is_refused() {
 async fn it_goes_on_at_the_next_primary() {
     let (first, second) = (PrivateCluster::start(), PrivateCluster::start());
     let database = TestDatabase::missing(Backend::Postgres);
-    let mut holder = Connection::open(
-        &first.address.parse().unwrap(),
-        &foundation::testing::database_settings([]),
-        "test",
-    )
-    .await
-    .unwrap();
+    let mut holder =
+        Connection::open(&first.address.parse().unwrap(), &database_settings([]), "test").await.unwrap();
     holder.batch("SELECT pg_advisory_lock(x'626564706c617465'::bigint)").await.unwrap();
     let both = format!(
         "{}:{},127.0.0.1:{}/postgres",
@@ -186,8 +181,7 @@ async fn it_goes_on_at_the_next_primary() {
     assert_eq!(child.wait().await.unwrap().code(), Some(0), "{said}");
     assert!(said.contains("the server went away before the first migration"), "{said}");
     let url = second.address.parse().unwrap();
-    let mut connection =
-        Connection::open(&url, &foundation::testing::database_settings([]), "test").await.unwrap();
+    let mut connection = Connection::open(&url, &database_settings([]), "test").await.unwrap();
     assert_eq!(support::versions(&mut connection).await.len(), embedded_versions().len());
 }
 
