@@ -16,6 +16,7 @@ mod bucket;
 mod clients;
 mod clouds;
 mod detached;
+mod following;
 mod kills;
 mod programs;
 mod restores;
