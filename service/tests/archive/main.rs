@@ -13,6 +13,7 @@
 mod accounts;
 mod api;
 mod bucket;
+mod changes;
 mod clients;
 mod clouds;
 mod detached;

@@ -5,6 +5,7 @@
 //! file is written down before its first byte, counts from when it was read back whole, and only then its
 //! rows are deleted, by their keys. Every transaction that destroys something confirms the lease.
 
+mod counts;
 mod detached;
 mod files;
 mod following;
