@@ -2,9 +2,9 @@
 
 import { ask, Expired, Offline, Refused, session } from "{{api.js}}";
 import { $, make, setText, tell } from "{{dom.js}}";
-import { figure } from "{{format.js}}";
+import { figure, fromField, toField, zoneAt } from "{{format.js}}";
 import { hideDetails, showHealth, showSchema, showTile, showUnreachable } from "{{health.js}}";
-import { RANGES, removeCharts, showCharts, view } from "{{metrics.js}}";
+import { rangeBetween, RANGES, removeCharts, showCharts, view } from "{{metrics.js}}";
 
 /** How often the page asks, where the snapshots do not say how often they come. */
 const USUAL_PERIOD = 10_000;
@@ -155,16 +155,61 @@ function recover() {
   state.trouble = null;
 }
 
+// ---- The range -------------------------------------------------------------------------------------------
+
+/** The last of the choices: a range between two times. */
+const OWN = "own";
+
+function showRanges() {
+  const choice = (value, name) => {
+    const input = make("input", { type: "radio", name: "range", value });
+    input.checked = view.range === RANGES[value];
+    return make("label", {}, input, name);
+  };
+  $("ranges").append(...RANGES.map((range, index) => choice(String(index), range.name)), choice(OWN, "Other"));
+}
+
+function chooseRange({ target }) {
+  const isOwn = target.value === OWN;
+  $("own-range").hidden = !isOwn;
+  if (isOwn) {
+    // What is shown now is where somebody begins.
+    const to = view.to ?? Date.now();
+    $("range-from").value = toField(view.from ?? to - view.range.length);
+    $("range-to").value = toField(to);
+    return showZone();
+  }
+  view.range = RANGES[Number(target.value)];
+  refresh();
+}
+
+/** Whose times they are. It may be another one in summer than in winter. */
+function showZone() {
+  const zones = [$("range-from"), $("range-to")].map((it) => fromField(it.value)).filter(Number.isFinite).map(zoneAt);
+  setText($("range-zone"), `Local times: ${[...new Set(zones.length > 0 ? zones : [zoneAt(Date.now())])].join(" and ")}`);
+}
+
+function showOwnRange(event) {
+  event.preventDefault();
+  const [from, to] = [$("range-from"), $("range-to")];
+  const isMissing = (it) => it.value === "" || it.validity.badInput;
+  const isFar = (it) => it.validity.rangeUnderflow || it.validity.rangeOverflow;
+  const missing = [from, to].find(isMissing), far = [from, to].find(isFar);
+  const isBackwards = !missing && fromField(from.value) >= fromField(to.value);
+  const wrong = missing ?? far ?? (isBackwards ? to : null);
+  for (const it of [from, to]) it === wrong ? it.setAttribute("aria-invalid", "true") : it.removeAttribute("aria-invalid");
+  setText($("range-problem"), missing ? "Enter both times, each with its date." : far ? "Enter times from 1970 to 2261."
+    : isBackwards ? "The end has to be after the beginning." : "");
+  if (wrong) return wrong.focus();
+  view.range = rangeBetween(fromField(from.value), fromField(to.value));
+  refresh();
+}
+
 function start() {
-  $("ranges").append(...RANGES.map((range, index) => {
-    const input = make("input", { type: "radio", name: "range", value: String(index) });
-    input.checked = range === view.range;
-    return make("label", {}, input, range.name);
-  }));
-  $("ranges").addEventListener("change", ({ target }) => {
-    view.range = RANGES[Number(target.value)];
-    refresh();
-  });
+  showRanges();
+  $("ranges").addEventListener("change", chooseRange);
+  $("own-range").addEventListener("submit", showOwnRange);
+  $("own-range").addEventListener("input", showZone);
   $("source").addEventListener("change", ({ target }) => {
     view.source = target.value;
     refresh();

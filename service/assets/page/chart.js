@@ -4,7 +4,7 @@ import { make } from "{{dom.js}}";
 import { figure, marks, timeMarks, timeWithin } from "{{format.js}}";
 
 const SVG = "http://www.w3.org/2000/svg";
-const EDGE = { top: 8, right: 4, bottom: 22 };
+const EDGE = { top: 8, right: 6, bottom: 22 };
 const CHARACTER = 6.3;
 // Wide enough for most figures, so that most charts begin at the same place.
 const GUTTER = 48;
@@ -41,9 +41,12 @@ export class Chart {
 
   get title() { return this.#about.title; }
 
-  /** `lines` has the points of each line, in the order of time: `{ time, avg, max }`. */
-  update({ from, to, step, lines, words }) {
-    this.#data = { from, to, step, lines, words };
+  /**
+   * `data` has `from`, `to`, `step`, `words` for this range, whether it is `over`, and `lines`, the points of
+   * each, in the order of time: `{ time, avg, max }`.
+   */
+  update(data) {
+    this.#data = data;
     this.#draw();
     this.#fillTable();
   }
@@ -59,26 +62,32 @@ export class Chart {
     if (!this.#data || this.plot.clientWidth === 0) return;
     const { from, to } = this.#data;
     const [width, height] = [this.plot.clientWidth, this.plot.clientHeight];
-    const highest = Math.max(0, ...this.#data.lines.flat().map((it) => it.max ?? it.avg));
-    const levels = marks(this.#about.top ?? highest, this.#about.unit);
+    const points = this.#data.lines.flat();
+    const highest = Math.max(0, ...points.map((it) => it.max ?? it.avg));
+    const lowest = Math.min(0, ...points.map((it) => it.avg));
+    const levels = marks(this.#about.top ?? highest, this.#about.unit, lowest);
     const names = levels.map((it) => figure(it, this.#about.unit));
     const left = Math.max(GUTTER, Math.ceil(Math.max(...names.map((it) => it.length)) * CHARACTER) + 8);
     const right = width - EDGE.right;
     const bottom = height - EDGE.bottom;
     const x = (time) => left + (time - from) / (to - from) * (right - left);
-    const y = (value) => bottom - Math.min(1, value / levels.at(-1)) * (bottom - EDGE.top);
+    // In steps: of the greatest numbers the difference is none.
+    const distance = levels[1] - levels[0];
+    const [low, high] = [levels[0] / distance, levels.at(-1) / distance];
+    const part = (value) => Math.min(1, Math.max(0, (value / distance - low) / (high - low)));
+    const y = (value) => bottom - part(value) * (bottom - EDGE.top);
     this.scale = { x, y, bottom };
     const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": this.#summary() });
     levels.forEach((level, index) => {
       const at = Math.round(y(level)) + 0.5;
       svg.append(
-        draw("line", { class: index ? "grid" : "grid base", x1: left, x2: right, y1: at, y2: at }),
+        draw("line", { class: level === 0 ? "grid base" : "grid", x1: left, x2: right, y1: at, y2: at }),
         draw("text", { x: left - 8, y: at + 4, "text-anchor": "end" }, names[index]),
       );
     });
     for (const { at, words } of timeMarks(from, to, right - left)) {
       const half = words.length * CHARACTER / 2;
-      if (x(at) - half < left - 8 || x(at) + half > width + 4) continue;
+      if (x(at) - half < left - 8 || x(at) + half > width) continue;
       svg.append(draw("text", { x: x(at), y: height - 5, "text-anchor": "middle" }, words));
     }
     this.#data.lines.forEach((points, index) => this.#trace(svg, points, index));
@@ -124,9 +133,9 @@ export class Chart {
     const said = this.#data.lines.map((points, index) => {
       if (points.length === 0) return `${lines[index].label}: none`;
       const highest = Math.max(...points.map((it) => it.max));
-      const mean = points.reduce((sum, it) => sum + it.avg, 0) / points.length;
+      const mean = points.reduce((sum, it) => sum + it.avg / points.length, 0);
       const last = points.at(-1).avg;
-      return `${lines[index].label}: ${figure(last, unit)} now, ${figure(mean, unit)} on average, ${figure(highest, unit)} at most`;
+      return `${lines[index].label}: ${figure(last, unit)} ${this.#data.over ? "at the end" : "now"}, ${figure(mean, unit)} on average, ${figure(highest, unit)} at most`;
     });
     return `${title} in the ${this.#data.words}. ${said.join("; ")}`;
   }

@@ -3,6 +3,7 @@
 import { ask } from "{{api.js}}";
 import { Chart } from "{{chart.js}}";
 import { $, make, setText } from "{{dom.js}}";
+import { dateAndTime } from "{{format.js}}";
 
 const SECOND = 1_000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
 
@@ -15,7 +16,10 @@ export const RANGES = [
 ];
 
 /** How finely a range is drawn: by the first of these that makes no more than so many points of it. */
-const STEPS = [1, 2, 5, 10, 15, 30, 60, 180, 600, 1800, 3600].map((it) => it * SECOND);
+const STEPS = [
+  ...[1, 2, 5, 10, 15, 30, 60, 180, 600, 1800].map((it) => it * SECOND),
+  ...[1, 2, 3, 6, 12].map((it) => it * HOUR), ...[1, 2, 7, 14, 30, 91, 365].map((it) => it * DAY),
+];
 const MOST_POINTS = 170;
 
 /** A range of which there are no snapshots yet at its begin is drawn from the first on, and no shorter than this. */
@@ -50,10 +54,15 @@ const MOST_FIGURES = 6;
 /** How many pages of series are asked for. */
 const MOST_PAGES = 10;
 
-/** What is chosen. */
-export const view = { range: RANGES[1], source: null };
+/** What is chosen, and what is shown of it: times, in milliseconds. */
+export const view = { range: RANGES[1], source: null, from: null, to: null };
 
-/** The charts that are shown, by type and title. */
+/** A range between two times. */
+export function rangeBetween(from, to) {
+  return { words: `range from ${dateAndTime(from)} to ${dateAndTime(to)}`, length: to - from, from, to };
+}
+
+/** The charts that are shown, by type and paths. */
 const charts = new Map();
 
 /** What is drawn of types that are not known, by type and source, once there was a snapshot to learn from. */
@@ -83,9 +92,11 @@ async function chartsOf(type, signal) {
   const known = KNOWN.get(type) ?? learnt.get(key);
   if (known) return known;
   const [latest] = await newest({ metric_type: type, source: view.source, limit: 1 }, signal);
-  const title = (path) => `${type[0].toUpperCase()}${type.slice(1)}: ${path}`.replaceAll(/[._]/g, " ");
-  const found = [...numbers(latest?.metric_data ?? {})].slice(0, MOST_FIGURES)
-    .map((path) => ({ title: title(path), lines: [line(path, "Average")] }));
+  const paths = [...numbers(latest?.metric_data ?? {})].slice(0, MOST_FIGURES);
+  const plain = (path) => path.replaceAll(/[._]/g, " ");
+  // Where two would read the same, each is called by its path.
+  const name = (path) => paths.some((it) => it !== path && plain(it) === plain(path)) ? path : plain(path);
+  const found = paths.map((path) => ({ title: `${type}: ${name(path)}`, lines: [line(path, "Average")] }));
   if (found.length > 0) learnt.set(key, found);
   return found;
 }
@@ -98,8 +109,7 @@ function pointsOf(answer, paths) {
   })]));
 }
 
-async function showType(type, { from, to, step }, signal) {
-  const { words } = view.range;
+async function showType(type, { from, to, step, words, over }, signal) {
   const wanted = await chartsOf(type, signal);
   const paths = wanted.flatMap((it) => it.lines.map((it) => it.path));
   if (paths.length === 0) return [];
@@ -111,17 +121,20 @@ async function showType(type, { from, to, step }, signal) {
   return wanted.map((about) => ({
     type,
     about,
-    data: { from, to, step, words, lines: about.lines.map((it) => points.get(it.path)) },
+    data: { from, to, step, words, over, lines: about.lines.map((it) => points.get(it.path)) },
   }));
 }
 
 /** The range that is drawn. Both ends lie between buckets, so that these are the same at the next look. */
 function rangeSince(first) {
+  const { words, from: chosen, to: until } = view.range;
   const now = Date.now();
-  const length = Math.min(view.range.length, Math.max(SHORTEST, now - first));
+  const length = chosen === undefined ? Math.min(view.range.length, Math.max(SHORTEST, now - first)) : until - chosen;
   const step = STEPS.find((it) => length / it <= MOST_POINTS) ?? STEPS.at(-1);
-  const to = Math.ceil(now / step) * step;
-  return { from: to - Math.ceil(length / step) * step, to, step };
+  const to = Math.ceil((until ?? now) / step) * step;
+  const from = chosen === undefined ? to - Math.ceil(length / step) * step : Math.floor(chosen / step) * step;
+  [view.from, view.to] = [chosen ?? from, until ?? now];
+  return { from, to, step, words, over: to < now };
 }
 
 /** Every series that there is, as far as a page can show them. */
@@ -140,8 +153,8 @@ async function allSeries(signal) {
 
 /** Known types first, in the order above; others by name. */
 function inOrder(types) {
-  const order = Object.fromEntries([...KNOWN.keys()].map((type, index) => [type, index]));
-  return types.toSorted((a, b) => (order[a] ?? 99) - (order[b] ?? 99) || a.localeCompare(b));
+  const order = new Map([...KNOWN.keys()].map((type, index) => [type, index]));
+  return types.toSorted((a, b) => (order.get(a) ?? 99) - (order.get(b) ?? 99) || a.localeCompare(b));
 }
 
 /** Shows everything of the chosen source and range. Returns how long lies between two snapshots, if it is known. */
@@ -164,10 +177,10 @@ export async function showCharts(signal) {
 
 /** Shows these charts in this order. Those of types that could not be asked for stay as they are. */
 function draw(shown, failedTypes) {
-  const keyOf = ({ type, about }) => `${type}\n${about.title}`;
+  const keyOf = ({ type, about }) => JSON.stringify([type, ...about.lines.map((it) => it.path)]);
   const keys = new Set(shown.map(keyOf));
   for (const [key, chart] of charts) {
-    if (keys.has(key) || failedTypes.includes(key.split("\n")[0])) continue;
+    if (keys.has(key) || failedTypes.includes(JSON.parse(key)[0])) continue;
     chart.remove();
     charts.delete(key);
   }

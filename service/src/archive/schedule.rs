@@ -1,4 +1,5 @@
-//! The daily run, by whichever replica comes first in its hour, and the one after a run that was killed.
+//! The daily run, by whichever replica comes first in its hour, and the one after a run that did not come to its
+//! end.
 
 use std::time::Duration;
 
@@ -6,15 +7,16 @@ use time::{OffsetDateTime, Time};
 
 use super::{ArchiveError, Archiving, Asked};
 use crate::domain::archive_runs::RunReason;
+use crate::domain::config::Key;
 use crate::lifecycle::{Lifecycle, Stage};
-use crate::store::archive_runs;
+use crate::store::{archive_runs, config};
 
-/// How often it is looked whether the hour has come, or a run was killed.
+/// How often it is looked whether the hour has come, or a run did not come to its end.
 pub const POLL: Duration = Duration::from_secs(3);
 
-/// Runs the policies once a day, in the hour of `archive.run_hour`, until the process is on its way out. A run
-/// that cannot begin is tried again as long as the hour lasts. One that was killed is followed by the next in
-/// any hour.
+/// Runs the policies once a day, in the hour of `archive.run_hour`, until the process is on its way out. Where
+/// nobody could begin a run in its hour, it begins as soon as somebody can. One that was killed or stopped is
+/// followed by the next in any hour, and so is one that failed and left something in the middle.
 pub async fn run_daily(archiving: Archiving, poll: Duration, lifecycle: Lifecycle) {
     let mut failing = false;
     loop {
@@ -56,17 +58,27 @@ async fn run_if_due(archiving: &Archiving, lifecycle: &Lifecycle) -> Result<(), 
     Ok(())
 }
 
-/// When the hour of the daily run began, if this is it and there was none yet.
+/// When the hour of the daily run began last, if no run came to its end since then, and one may begin.
 async fn due_since(archiving: &Archiving) -> Result<Option<OffsetDateTime>, ArchiveError> {
-    let now = archiving.now().await?;
-    let Some(since) = begin_of_hour(now, archiving.live.current().archive_run_hour) else { return Ok(None) };
-    let was_there = archive_runs::was_scheduled_since(&archiving.database, since).await?;
-    Ok((!was_there).then_some(since))
+    let (now, hour) = (archiving.now().await?, archiving.live.current().archive_run_hour);
+    let Some(since) = last_begin(now, hour) else { return Ok(None) };
+    if archive_runs::was_scheduled_since(&archiving.database, since).await? {
+        return Ok(None);
+    }
+    // Whoever sets the hour, or makes the database, does not ask for a run at once.
+    let is_over = now - since >= time::Duration::HOUR;
+    if is_over
+        && config::changed_at(&archiving.database, Key::ArchiveRunHour).await?.is_some_and(|it| it > since)
+    {
+        return Ok(None);
+    }
+    Ok(archiving.may_begin().await?.then_some(since))
 }
 
-/// When this hour began, if it is the one of the day that is asked for.
-fn begin_of_hour(now: OffsetDateTime, hour: u8) -> Option<OffsetDateTime> {
-    (now.hour() == hour).then(|| Some(now.replace_time(Time::from_hms(hour, 0, 0).ok()?))).flatten()
+/// When this hour of the day began last.
+fn last_begin(now: OffsetDateTime, hour: u8) -> Option<OffsetDateTime> {
+    let today = now.replace_time(Time::from_hms(hour, 0, 0).ok()?);
+    if today <= now { Some(today) } else { today.checked_sub(time::Duration::DAY) }
 }
 
 #[cfg(test)]
@@ -76,13 +88,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_is_due_in_its_hour_alone() {
+    fn an_hour_began_today_or_yesterday() {
         let begin = datetime!(2026-03-29 3:00 UTC);
-        for now in [begin, datetime!(2026-03-29 3:59:59.999_999 UTC)] {
-            assert_eq!(begin_of_hour(now, 3), Some(begin));
+        for now in
+            [begin, datetime!(2026-03-29 3:59:59.999_999 UTC), datetime!(2026-03-30 2:59:59.999_999 UTC)]
+        {
+            assert_eq!(last_begin(now, 3), Some(begin));
         }
-        for now in [datetime!(2026-03-29 2:59:59.999_999 UTC), datetime!(2026-03-29 4:00 UTC)] {
-            assert_eq!(begin_of_hour(now, 3), None);
-        }
+        assert_eq!(last_begin(datetime!(2026-03-30 3:00 UTC), 3), Some(datetime!(2026-03-30 3:00 UTC)));
     }
 }

@@ -205,7 +205,9 @@ fn describe(run: &ArchiveRun) -> String {
         };
         // A text takes whatever is written to it.
         let _infallible =
-            writeln!(text, "{:<15} {what} from {} to {}: {size}", piece.action, times[0], times[1]);
+            write!(text, "{:<15} {what} from {} to {}: {size}", piece.action, times[0], times[1]);
+        let note = piece.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+        let _infallible = writeln!(text, "{note}");
     }
     let figures = &run.figures;
     let done = if run.is_dry_run { "would be" } else { "were" };

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::archive_policies::ArchiveAction;
@@ -186,11 +186,110 @@ pub struct ArchiveRun {
     pub error: Option<String>,
 }
 
+/// A run that came before, as far as it says whether another one has to follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PastRun {
+    /// How it ended.
+    pub state: RunState,
+    /// The number of the lease that it ran under: later runs have greater ones.
+    pub fencing: i64,
+    /// When it began, in UTC.
+    pub started_at: OffsetDateTime,
+    /// When it ended, in UTC.
+    pub finished_at: Option<OffsetDateTime>,
+}
+
+/// Whether a run is to follow the last ones before its hour comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Following {
+    /// The last one did what it was to do.
+    Nothing,
+    /// The last one did not come to its end: the next begins at this time, or later.
+    From(OffsetDateTime),
+    /// The last one came to its end, without doing everything: the next begins at this time, or later, when
+    /// rows are not where they belong.
+    UnfinishedFrom(OffsetDateTime),
+}
+
+impl PastRun {
+    /// So many runs say how long the next one waits.
+    pub const REMEMBERED: u32 = 16;
+    /// So many in a row that did not come to their end are followed at once: processes end one after the other
+    /// when a release is rolled out.
+    const FOLLOWED_AT_ONCE: u32 = 5;
+    /// The first pause, doubled each time, and the longest.
+    const PAUSES: [Duration; 2] = [Duration::MINUTE, Duration::HOUR];
+
+    /// Whether a run is to follow these, of which the first is the last that there was.
+    #[must_use]
+    pub fn following(runs: &[Self]) -> Following {
+        let Some(last) = runs.first() else { return Following::Nothing };
+        let has_failed = last.state == RunState::Failed;
+        let is_same = |it: &&Self| match it.state {
+            RunState::Succeeded => false,
+            RunState::Failed => has_failed,
+            RunState::Running | RunState::Abandoned => !has_failed,
+        };
+        let times = u32::try_from(runs.iter().take_while(is_same).count()).unwrap_or(u32::MAX);
+        let ended = last.finished_at.unwrap_or(last.started_at);
+        match last.state {
+            RunState::Succeeded => Following::Nothing,
+            RunState::Failed => Following::UnfinishedFrom(ended.saturating_add(Self::pause(times))),
+            RunState::Running | RunState::Abandoned => {
+                let times = times.saturating_sub(Self::FOLLOWED_AT_ONCE);
+                Following::From(ended.saturating_add(Self::pause(times)))
+            }
+        }
+    }
+
+    fn pause(times: u32) -> Duration {
+        let [first, longest] = Self::PAUSES;
+        match times {
+            0 => Duration::ZERO,
+            _ => (first * 2_i32.pow((times - 1).min(10))).min(longest),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use time::macros::datetime;
 
     use super::*;
+
+    /// The last runs, the newest first: what they are followed by, in minutes after the end of the last.
+    fn following(states: &[RunState]) -> Following {
+        let run = |(index, state): (usize, &RunState)| PastRun {
+            state: *state,
+            fencing: -i64::try_from(index).unwrap(),
+            started_at: datetime!(2026-01-01 3:00 UTC),
+            finished_at: (*state != RunState::Running).then_some(datetime!(2026-01-01 4:00 UTC)),
+        };
+        PastRun::following(&states.iter().enumerate().map(run).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn what_did_not_come_to_its_end_is_followed_and_not_for_ever_at_once() {
+        use RunState::{Abandoned, Failed, Running, Succeeded};
+        let ended = datetime!(2026-01-01 4:00 UTC);
+        for states in [&[][..], &[Succeeded], &[Succeeded, Failed, Abandoned]] {
+            assert_eq!(following(states), Following::Nothing);
+        }
+        assert_eq!(following(&[Running, Succeeded]), Following::From(datetime!(2026-01-01 3:00 UTC)));
+        let minutes = |times: usize, state: RunState| {
+            let states: Vec<_> = std::iter::repeat_n(state, times).chain([Succeeded, state]).collect();
+            let (Following::From(from) | Following::UnfinishedFrom(from)) = following(&states) else {
+                return None;
+            };
+            Some((from - ended).whole_minutes())
+        };
+        let pauses = |state| (1..=14).map(|times| minutes(times, state)).collect::<Vec<_>>();
+        assert_eq!(pauses(Abandoned), [0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60].map(Some));
+        assert_eq!(pauses(Failed), [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60, 60, 60, 60].map(Some));
+        assert_eq!(following(&[Failed]), Following::UnfinishedFrom(ended + Duration::MINUTE));
+        // A process that ended is none that failed.
+        assert_eq!(following(&[Abandoned, Failed, Failed, Failed]), Following::From(ended));
+    }
 
     #[test]
     fn pieces_of_one_type_are_one_piece() {
@@ -198,8 +297,8 @@ mod tests {
         let piece = |metric_type: Option<&str>, action: &str, days: i64, rows| Detail {
             metric_type: metric_type.map(str::to_owned),
             action: action.to_owned(),
-            from: day + time::Duration::days(days),
-            to: day + time::Duration::days(days + 1),
+            from: day + Duration::days(days),
+            to: day + Duration::days(days + 1),
             rows,
             bytes: 0,
             note: None,
@@ -214,7 +313,7 @@ mod tests {
         assert_eq!(of_cpu.len(), 2);
         assert_eq!(
             (of_cpu[0].rows, of_cpu[0].from, of_cpu[0].to),
-            (7, day + time::Duration::DAY, day + time::Duration::days(4))
+            (7, day + Duration::DAY, day + Duration::days(4))
         );
         assert_eq!(details.pieces().len(), 5, "each partition is one of its own");
     }

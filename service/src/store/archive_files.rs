@@ -272,6 +272,19 @@ pub async fn is_unfinished(
     Ok(database.query_optional(&IS_UNFINISHED, &values).await?.is_some())
 }
 
+const IS_ANY_UNFINISHED: Statement = Statement::read(
+    "archive_file",
+    "SELECT id FROM archive_file WHERE state <> 'archived' AND state IN ('writing', 'verified') LIMIT 1",
+);
+
+/// Whether there is a file that a run left in the middle.
+///
+/// # Errors
+/// What the database says.
+pub async fn is_any_unfinished(database: &Database) -> Result<bool, DatabaseError> {
+    Ok(database.query_optional(&IS_ANY_UNFINISHED, &[]).await?.is_some())
+}
+
 const IN_RANGE: Statement = Statement::read(
     "archive_file",
     concat!(

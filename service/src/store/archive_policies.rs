@@ -1,6 +1,8 @@
 //! The SQL of archive policies.
 
-use foundation::database::{Database, DatabaseError, DatabaseErrorKind, Row, Statement, Transaction, Value};
+use foundation::database::{
+    Backend, Database, DatabaseError, DatabaseErrorKind, Row, Statement, Transaction, Value,
+};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -71,6 +73,23 @@ const ALL: Statement = Statement::read(
 /// What the database says.
 pub async fn all(database: &Database) -> Result<Vec<ArchivePolicy>, DatabaseError> {
     database.query(&ALL, &[]).await?.iter().map(from_row).collect()
+}
+
+const HOLD: Statement = Statement::write("archive_policy", "LOCK TABLE archive_policy IN SHARE MODE");
+
+/// Every policy, of which none is made, changed or deleted before the transaction ends. Rows alone could not be
+/// held against one that is made. On SQLite every transaction is alone.
+///
+/// # Errors
+/// What the database says.
+pub async fn hold_all(
+    transaction: &mut Transaction,
+    backend: Backend,
+) -> Result<Vec<ArchivePolicy>, DatabaseError> {
+    if backend == Backend::Postgres {
+        transaction.execute(&HOLD, &[]).await?;
+    }
+    transaction.query(&ALL, &[]).await?.iter().map(from_row).collect()
 }
 
 /// An update that changes nothing is the one way to hold a row that both databases have.

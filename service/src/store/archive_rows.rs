@@ -96,6 +96,31 @@ pub async fn count(database: &Database, metric_type: &str, range: Range) -> Resu
     count_in(database.query_optional(&COUNT, &of(metric_type, range)).await?)
 }
 
+const ESTIMATE: Statement = Statement::read(
+    "metrics_snapshot",
+    "EXPLAIN (FORMAT JSON) SELECT FROM metrics_snapshot \
+     WHERE metric_type = $1 AND timestamp >= $2 AND timestamp < $3",
+);
+
+/// How many rows a type has in a range by what PostgreSQL knows without looking; nothing where it does not say.
+///
+/// # Errors
+/// What the database says.
+pub async fn estimate(
+    database: &Database,
+    metric_type: &str,
+    range: Range,
+) -> Result<Option<u64>, DatabaseError> {
+    if database.backend() == Backend::Sqlite || layout::find(database).await? == Layout::Distributed {
+        return Ok(None);
+    }
+    let Some(row) = database.query_optional(&ESTIMATE, &of(metric_type, range)).await? else {
+        return Ok(None);
+    };
+    let plan: serde_json::Value = serde_json::from_str(&row.get::<String>("QUERY PLAN")?).unwrap_or_default();
+    Ok(plan.pointer("/0/Plan/Plan Rows").and_then(serde_json::Value::as_u64))
+}
+
 /// The rows of a type in a range as they come, in the order of time, all seen at one moment.
 ///
 /// # Errors

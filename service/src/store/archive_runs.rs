@@ -4,7 +4,7 @@ use foundation::database::{Database, DatabaseError, DatabaseErrorKind, Row, Stat
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::domain::archive_runs::{ArchiveRun, Details, Figures, RunState, UnknownWord};
+use crate::domain::archive_runs::{ArchiveRun, Details, Figures, PastRun, RunState, UnknownWord};
 
 macro_rules! columns {
     () => {
@@ -17,6 +17,10 @@ fn malformed(error: impl std::fmt::Display) -> DatabaseError {
     DatabaseError::new(DatabaseErrorKind::Conversion, format!("a row of archive_run: {error}"))
 }
 
+fn state(row: &Row) -> Result<RunState, DatabaseError> {
+    row.get::<String>("state")?.parse().map_err(|error: UnknownWord| malformed(error))
+}
+
 fn from_row(row: &Row) -> Result<ArchiveRun, DatabaseError> {
     let word = |column: &str| row.get::<String>(column);
     let number = |column: &str| u64::try_from(row.get::<i64>(column)?).map_err(malformed);
@@ -27,7 +31,7 @@ fn from_row(row: &Row) -> Result<ArchiveRun, DatabaseError> {
         reason: word("reason")?.parse().map_err(|error: UnknownWord| malformed(error))?,
         requested_by: row.get("requested_by")?,
         is_dry_run: row.get("is_dry_run")?,
-        state: word("state")?.parse().map_err(|error: UnknownWord| malformed(error))?,
+        state: state(row)?,
         fencing: row.get("fencing")?,
         started_at: row.get("started_at")?,
         finished_at: row.get("finished_at")?,
@@ -78,7 +82,7 @@ const LAST_SCHEDULED: Statement = Statement::read(
 );
 
 /// Whether a run that was begun by its hour, at this time or later, came to its end. One that is under way has
-/// the lease, and one that was killed is to be made up for.
+/// the lease, and one that was killed or stopped is to be made up for.
 ///
 /// # Errors
 /// What the database says.
@@ -86,18 +90,29 @@ pub async fn was_scheduled_since(database: &Database, since: OffsetDateTime) -> 
     Ok(database.query_optional(&LAST_SCHEDULED, &[first_id(since).into()]).await?.is_some())
 }
 
-const IS_RUNNING: Statement = Statement::read(
+const PAST: Statement = Statement::read(
     "archive_run",
-    "SELECT id FROM archive_run WHERE state = 'running' AND is_dry_run = $1 LIMIT 1",
+    "SELECT state, fencing, started_at, finished_at FROM archive_run WHERE is_dry_run = $1 ORDER BY id DESC LIMIT $2",
 );
 
-/// Whether a run is written down that changes something and has not come to its end: it is under way, or it was
-/// killed.
+/// The last runs that changed something, the newest first. The times of two may be those of different clocks:
+/// the lease says which came first.
 ///
 /// # Errors
 /// What the database says.
-pub async fn is_running(database: &Database) -> Result<bool, DatabaseError> {
-    Ok(database.query_optional(&IS_RUNNING, &[false.into()]).await?.is_some())
+pub async fn past(database: &Database) -> Result<Vec<PastRun>, DatabaseError> {
+    let rows = database.query(&PAST, &[false.into(), PastRun::REMEMBERED.into()]).await?;
+    let run = |row: &Row| {
+        Ok(PastRun {
+            state: state(row)?,
+            fencing: row.get("fencing")?,
+            started_at: row.get("started_at")?,
+            finished_at: row.get("finished_at")?,
+        })
+    };
+    let mut runs = rows.iter().map(run).collect::<Result<Vec<_>, DatabaseError>>()?;
+    runs.sort_by_key(|it| std::cmp::Reverse(it.fencing));
+    Ok(runs)
 }
 
 const INSERT: Statement = Statement::write(

@@ -30,6 +30,14 @@ pub async fn all(database: &Database) -> Result<Vec<Stored>, DatabaseError> {
     complete(&database.query(&ALL, &[]).await?)
 }
 
+/// When a setting was changed last, or came into the database; nothing where it is not there.
+///
+/// # Errors
+/// What the database says.
+pub async fn changed_at(database: &Database, key: Key) -> Result<Option<OffsetDateTime>, DatabaseError> {
+    Ok(all(database).await?.into_iter().find(|it| it.key == key).and_then(|it| it.updated_at))
+}
+
 /// Every setting, none of which anybody else changes before the transaction ends. On SQLite every
 /// transaction is alone.
 ///

@@ -13,9 +13,11 @@
 mod accounts;
 mod api;
 mod bucket;
+mod changes;
 mod clients;
 mod clouds;
 mod detached;
+mod following;
 mod kills;
 mod programs;
 mod restores;

@@ -5,6 +5,7 @@
     clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::redundant_clone,
+    unreachable_pub,
     reason = "tests do what programs may not"
 )]
 
@@ -12,6 +13,7 @@
 mod accounts;
 #[path = "../support/browser/mod.rs"]
 mod browser;
+mod charts;
 mod docs;
 mod driver;
 mod page;

@@ -31,10 +31,10 @@ async fn snapshots(database: &Database) -> i64 {
 }
 
 /// The page in a browser.
-struct Page<'a>(&'a Browser);
+pub struct Page<'a>(pub &'a Browser);
 
 impl<'a> Page<'a> {
-    async fn open(browser: &'a Browser, service: &TestService) -> Self {
+    pub async fn open(browser: &'a Browser, service: &TestService) -> Self {
         browser.open(&service.url("/")).await;
         browser.shown("#tile-service .state.good").await;
         browser.shown("#tile-database .state.good").await;
@@ -42,7 +42,7 @@ impl<'a> Page<'a> {
     }
 
     /// With the keyboard alone: from the top of the page to the form, through it, and in.
-    async fn sign_in(&self, name: &str, password: &str) {
+    pub async fn sign_in(&self, name: &str, password: &str) {
         self.0.shown("#username").await.click().await.unwrap();
         self.0.action_chain().send_keys(name).perform().await.unwrap();
         self.0
@@ -55,16 +55,16 @@ impl<'a> Page<'a> {
             .unwrap();
     }
 
-    async fn evaluate(&self, script: &str) -> Value {
+    pub async fn evaluate(&self, script: &str) -> Value {
         self.0.evaluate(script, vec![]).await
     }
 
-    async fn text(&self, css: &str) -> String {
+    pub async fn text(&self, css: &str) -> String {
         self.0.shown(css).await.text().await.unwrap()
     }
 
     /// Waits until each of these charts has a line, and says what each tells those who do not see it.
-    async fn charts(&self, titles: &[&str]) -> Vec<String> {
+    pub async fn charts(&self, titles: &[&str]) -> Vec<String> {
         let script = "return Object.fromEntries([...document.querySelectorAll('.chart')].map(it => \
             [it.querySelector('h3').textContent, it.querySelector('.trace') && it.querySelector('.plot svg').ariaLabel]))";
         self.0
@@ -79,7 +79,7 @@ impl<'a> Page<'a> {
 
     /// By day and by night, on a desk and on a phone: nothing keeps anybody from using it, and nothing is
     /// wider than the screen.
-    async fn assert_usable(&self, name: &str) {
+    pub async fn assert_usable(&self, name: &str) {
         for (device, width, height) in [("desktop", 1280, 1000), ("phone", 360, 740)] {
             self.0.resize(width, height).await;
             for scheme in ["light", "dark"] {
@@ -147,10 +147,28 @@ async fn axes_have_round_marks() {
         (1_500_000.0, "rate", "0 B/s | 512 KiB/s | 1 MiB/s | 1.5 MiB/s"),
         (64.0 * 1_048_576.0, "bytes", "0 B | 20 MiB | 40 MiB | 60 MiB | 80 MiB"),
         (11.0, "", "0 | 5 | 10 | 15"),
+        (0.0032, "", "0 | 0.001 | 0.002 | 0.003 | 0.004"),
+        (3e17, "", "0 | 1E17 | 2E17 | 3E17"),
+        (1.7e308, "", "0 | 5E307 | 1E308 | 1.5E308 | 1.8E308"),
+        (5e-324, "", "0 | 1E-300 | 2E-300 | 3E-300 | 4E-300"),
     ] {
         let marks = browser.execute_async(script, vec![json!(highest), json!(unit)]).await.unwrap();
         let marks: Vec<String> = serde_json::from_value(marks.json().clone()).unwrap();
         assert_eq!(marks.join(" | "), expected, "{highest} {unit}");
+    }
+    let script = "const [highest, lowest, unit, done] = arguments; \
+        import(document.querySelector('link[href*=format]').href)\
+            .then(it => done(it.marks(highest, unit, lowest).map(mark => it.figure(mark, unit))))";
+    for (highest, lowest, unit, expected) in [
+        (5.0, -12.0, "", "-15 | -10 | -5 | 0 | 5"),
+        (0.0, -0.004, "", "-0.004 | -0.003 | -0.002 | -0.001 | 0"),
+        (4096.0, -9000.0, "rate", "-10 KiB/s | -5 KiB/s | 0 B/s | 5 KiB/s"),
+        (1.7e308, -1.7e308, "", "-1.8E308 | -1E308 | 0 | 1E308 | 1.8E308"),
+    ] {
+        let values = vec![json!(highest), json!(lowest), json!(unit)];
+        let marks = browser.execute_async(script, values).await.unwrap();
+        let marks: Vec<String> = serde_json::from_value(marks.json().clone()).unwrap();
+        assert_eq!(marks.join(" | "), expected, "{lowest} to {highest} {unit}");
     }
     let script = "const [minutes, width, done] = arguments; const to = Date.UTC(2026, 0, 31, 12, 7, 42); \
         import(document.querySelector('link[href*=format]').href)\

@@ -78,6 +78,8 @@ pub struct ArchiveRunDetailBody {
     pub rows: u64,
     /// The bytes of a partition.
     pub bytes: u64,
+    /// What else there is to say: that the rows are estimated, or were not counted, because there are too many.
+    pub note: Nullable<String>,
 }
 
 impl From<&Detail> for ArchiveRunDetailBody {
@@ -89,6 +91,7 @@ impl From<&Detail> for ArchiveRunDetailBody {
             to: detail.to,
             rows: detail.rows,
             bytes: detail.bytes,
+            note: Nullable(detail.note.clone()),
         }
     }
 }
@@ -113,7 +116,8 @@ pub struct ArchiveRunBody {
     /// When it ended.
     #[serde(serialize_with = "rfc3339_or_null")]
     pub finished_at: Nullable<OffsetDateTime>,
-    /// Rows that are gone and nowhere else; of a dry run, as the other figures, what would be.
+    /// Rows that are gone and nowhere else; of a dry run, as the other figures, what would be. A note of the
+    /// details says where they could not all be counted.
     pub rows_deleted: u64,
     /// Rows that are in the archive alone now.
     pub rows_archived: u64,
@@ -176,6 +180,7 @@ impl Example for ArchiveRunDetailBody {
             to: datetime!(2025-12-02 0:00 UTC),
             rows: 86_400,
             bytes: 0,
+            note: Nullable(None),
         }
     }
 }

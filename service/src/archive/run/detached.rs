@@ -1,8 +1,13 @@
 //! Partitions that were taken out of the table: their rows are archived or put back, and then they are dropped.
 
-use foundation::database::DatabaseErrorKind;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use foundation::database::{DatabaseError, DatabaseErrorKind};
 use time::OffsetDateTime;
 
+use super::counts::Counted;
+use super::files::Archived;
 use super::patience::Patience;
 use super::work::{BATCH, Work};
 use crate::archive::ArchiveError;
@@ -35,7 +40,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Archives what is to be archived, puts back what is to be kept, and drops the rest.
+    /// Archives what is to be archived, puts back what is to be kept, and drops the rest. It takes its time, and
+    /// the policies may become others meanwhile: what is to be done is planned anew after each step.
     pub(super) async fn finish_one(&mut self, detached: &Detached) -> Result<(), ArchiveError> {
         if archive_files::is_writing_detached(self.database(), &detached.name).await? {
             // What became of that file could not be found out, which was told: the next run tries again. It may
@@ -43,54 +49,67 @@ impl Work<'_> {
             self.note(None, "skip", detached.range, 0, 0);
             return Ok(());
         }
-        self.refresh_rules().await?;
-        let mut plan = self.plan(detached).await?;
-        let mut verified = Vec::new();
-        for file in &plan.files {
-            verified.push(self.verify_again(file).await?);
-        }
-        for name in std::mem::take(&mut plan.archive) {
-            let archived = Box::pin(self.archive(&name, detached.range, Some(&detached.name))).await?;
-            if let Some((file, as_written)) = archived {
-                plan.files.push(file);
-                verified.push(as_written);
+        let mut verified = HashMap::new();
+        loop {
+            self.refresh_rules().await?;
+            let plan = self.plan(detached).await?;
+            for file in &plan.files {
+                if let Entry::Vacant(entry) = verified.entry(file.id) {
+                    entry.insert(self.verify_again(file).await?);
+                }
+            }
+            if let Some(name) = plan.archive.first() {
+                match Box::pin(self.archive(name, detached.range, Some(&detached.name))).await? {
+                    Archived::File(archived) => drop(verified.insert(archived.0.id, archived.1)),
+                    Archived::PolicyChanged => {}
+                    // Nobody but this process has anything to do with them: they cannot have gone.
+                    Archived::Nothing => return Err(vanished(name, &detached.name).into()),
+                }
+                continue;
+            }
+            for (name, rows) in self.put_back(detached, &plan.put_back).await? {
+                self.note(Some(&name), "put_back", detached.range, rows, 0);
+            }
+            for file in plan.files.iter().filter_map(|file| verified.get(&file.id)) {
+                file.is_unchanged(&self.objects().await?).await?;
+            }
+            if self.drop_with_rows(detached, &plan).await? {
+                return Ok(());
             }
         }
-        let put_back = self.put_back(detached, &plan.put_back).await?;
+    }
+
+    /// Drops the partition with the rows that no policy keeps. Says whether it is gone: not when the policies
+    /// are others now.
+    async fn drop_with_rows(&mut self, detached: &Detached, plan: &Plan) -> Result<bool, ArchiveError> {
         let mut deleted = Vec::new();
         for name in &plan.delete {
-            let rows = match detached_rows::count(self.database(), &detached.name, name).await {
-                // The number is for people, and a partition may be too large to count in time.
-                Err(error) if is_too_slow(error.kind()) => 0,
-                counted => counted?,
-            };
-            deleted.push((name, rows));
+            let counted = detached_rows::count(self.database(), &detached.name, name).await;
+            deleted.push((name, Counted::of(counted)?));
         }
         let bytes = detached_rows::bytes(self.database(), &detached.name).await?;
         let mut figures = self.figures;
-        figures.rows_deleted += deleted.iter().map(|(_, rows)| rows).sum::<u64>();
+        figures.rows_deleted += deleted.iter().map(|(_, counted)| counted.rows).sum::<u64>();
         figures.rows_archived += plan.files.iter().map(rows_of).sum::<u64>();
         figures.partitions_dropped += 1;
         figures.bytes_freed += bytes;
-        for file in &verified {
-            file.is_unchanged(&self.objects().await?).await?;
-        }
         let mut patience = Patience::default();
-        while let Err(error) = self.drop_detached(detached, &plan, figures).await {
-            patience.bear(error).await?;
+        let is_gone = loop {
+            match self.drop_detached(detached, plan, figures).await {
+                Ok(is_gone) => break is_gone,
+                Err(error) => patience.bear(error).await?,
+            }
+        };
+        if is_gone {
+            for (name, counted) in deleted {
+                self.note_rows(Some(name), "delete", detached.range, counted, 0);
+            }
+            for file in &plan.files {
+                self.note(Some(&file.metric_type), "archive", detached.range, rows_of(file), 0);
+            }
+            self.note(None, "drop", detached.range, 0, bytes);
         }
-        let range = detached.range;
-        for (name, rows) in deleted {
-            self.note(Some(name), "delete", range, rows, 0);
-        }
-        for file in &plan.files {
-            self.note(Some(&file.metric_type), "archive", range, rows_of(file), 0);
-        }
-        for (name, rows) in put_back {
-            self.note(Some(&name), "put_back", range, rows, 0);
-        }
-        self.note(None, "drop", range, 0, bytes);
-        Ok(())
+        Ok(is_gone)
     }
 
     /// Moves rows that are to be kept into the table again, a batch at a time, and says how many of which types.
@@ -137,22 +156,29 @@ impl Work<'_> {
         Ok(moved)
     }
 
-    /// In one transaction: the partition is gone, and what was archived from it is in the archive alone.
+    /// In one transaction: the partition is gone, and what was archived from it is in the archive alone. Says
+    /// whether that is so: not when the policies are others now, which is looked at last, so that nobody who
+    /// changes one waits while this waits for others.
     async fn drop_detached(
         &mut self,
         detached: &Detached,
         plan: &Plan,
         figures: Figures,
-    ) -> Result<(), ArchiveError> {
+    ) -> Result<bool, ArchiveError> {
         let mut transaction = self.begin().await?;
         if !partitions::drop_detached(&mut transaction, &detached.name).await? {
             // It is gone: an attempt before this one was committed although it seemed to fail.
-            return Ok(());
+            return Ok(true);
         }
         for file in &plan.files {
             archive_files::archived(&mut transaction, file.id, self.archiving.clock.now()).await?;
         }
-        self.commit_with(transaction, figures).await
+        let (delete, upper) = (ArchiveAction::Delete, detached.range.upper);
+        if !self.is_still_so(&mut transaction, delete, &plan.delete, upper).await? {
+            return Ok(false);
+        }
+        self.commit_with(transaction, figures).await?;
+        Ok(true)
     }
 
     /// What is to be done, by the policies of this moment. What a file has already stays there.
@@ -175,8 +201,9 @@ impl Work<'_> {
     }
 }
 
-const fn is_too_slow(kind: DatabaseErrorKind) -> bool {
-    matches!(kind, DatabaseErrorKind::QueryCanceled | DatabaseErrorKind::Timeout)
+fn vanished(metric_type: &str, name: &str) -> DatabaseError {
+    let message = format!("rows of the type {metric_type:?} in {name} were found and could not be read");
+    DatabaseError::new(DatabaseErrorKind::Conversion, message)
 }
 
 fn rows_of(file: &ArchiveFile) -> u64 {

@@ -11,20 +11,30 @@ use crate::archive::files::{FileWriter, read_manifest, write_manifest};
 use crate::archive::objects::Objects;
 use crate::archive::reader::{FileReader, Verified, verify};
 use crate::domain::archive_files::{ArchiveFile, Contents, FileState, location};
+use crate::domain::archive_policies::ArchiveAction;
 use crate::domain::archive_rows::ArchivedRow;
 use crate::domain::partitions::Range;
 use crate::leases::LeaseError;
 use crate::store::{archive_files, archive_rows, detached_rows};
 
+/// What became of rows that were to be archived.
+pub(super) enum Archived {
+    /// A file has them, and it was verified: they are to be deleted.
+    File(Box<(ArchiveFile, Verified)>),
+    /// There are none.
+    Nothing,
+    /// They stay where they are: their policy is another one now.
+    PolicyChanged,
+}
+
 impl Work<'_> {
-    /// Writes the rows of a type to a file and reads it back. The file is verified then; nothing, when there
-    /// are no rows.
+    /// Writes the rows of a type to a file and reads it back.
     pub(super) async fn archive(
         &mut self,
         metric_type: &str,
         range: Range,
         detached: Option<&str>,
-    ) -> Result<Option<(ArchiveFile, Verified)>, ArchiveError> {
+    ) -> Result<Archived, ArchiveError> {
         let objects = self.objects().await?;
         let deployment = self.deployment().await?;
         let now = self.archiving.clock.now();
@@ -45,12 +55,18 @@ impl Work<'_> {
         let contents = Box::pin(self.write(&objects, &file)).await?;
         if contents.rows == 0 {
             self.forget(&objects, &file).await?;
-            return Ok(None);
+            return Ok(Archived::Nothing);
         }
         let verified = Box::pin(verify(&objects, &file.location, &contents)).await?;
         write_manifest(&objects, &file, &contents).await?;
-        self.is_verified(&mut file, contents).await?;
-        Ok(Some((file, verified)))
+        // Writing takes its time: somebody may have disabled the policy meanwhile.
+        let transaction = self.begin_if_archived(&file).await?;
+        let Some(transaction) = transaction else {
+            self.forget(&objects, &file).await?;
+            return Ok(Archived::PolicyChanged);
+        };
+        self.is_verified(transaction, &mut file, contents).await?;
+        Ok(Archived::File(Box::new((file, verified))))
     }
 
     async fn write(&self, objects: &Objects, file: &ArchiveFile) -> Result<Contents, ArchiveError> {
@@ -66,9 +82,30 @@ impl Work<'_> {
         writer.finish().await
     }
 
+    /// A transaction in which the rows of the file are still to be archived; nothing when they are not.
+    async fn begin_if_archived(&mut self, file: &ArchiveFile) -> Result<Option<Transaction>, ArchiveError> {
+        let types = [file.metric_type.clone()];
+        let mut patience = Patience::default();
+        loop {
+            let mut transaction = self.begin().await?;
+            let action = ArchiveAction::Archive;
+            match self.is_still_so(&mut transaction, action, &types, file.range.upper).await {
+                Ok(is_so) => return Ok(is_so.then_some(transaction)),
+                Err(error) => {
+                    drop(transaction);
+                    patience.bear(error).await?;
+                }
+            }
+        }
+    }
+
     /// Writes down that a file was read back whole.
-    async fn is_verified(&self, file: &mut ArchiveFile, contents: Contents) -> Result<(), ArchiveError> {
-        let mut transaction = self.begin_record().await?;
+    async fn is_verified(
+        &self,
+        mut transaction: Transaction,
+        file: &mut ArchiveFile,
+        contents: Contents,
+    ) -> Result<(), ArchiveError> {
         let now = self.archiving.clock.now();
         if !archive_files::verified(&mut transaction, file.id, &contents, now).await? {
             return Err(LeaseError::Lost(LEASE).into());
@@ -85,7 +122,8 @@ impl Work<'_> {
         if let Some(contents) = read_manifest(&objects, file).await? {
             match Box::pin(verify(&objects, &file.location, &contents)).await {
                 Ok(_) => {
-                    self.is_verified(file, contents).await?;
+                    let transaction = self.begin_record().await?;
+                    self.is_verified(transaction, file, contents).await?;
                     return Ok(true);
                 }
                 // Its rows are where they were.

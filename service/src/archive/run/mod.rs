@@ -5,8 +5,10 @@
 //! file is written down before its first byte, counts from when it was read back whole, and only then its
 //! rows are deleted, by their keys. Every transaction that destroys something confirms the lease.
 
+mod counts;
 mod detached;
 mod files;
+mod following;
 mod partitions;
 mod patience;
 mod slices;
@@ -109,26 +111,6 @@ impl Archiving {
         self.begin_with(guard, asked, event).await.map(Some)
     }
 
-    /// Begins a run in the place of one that was killed; nothing when there is none, or when another process has
-    /// the duty: then it is under way.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn make_up(&self) -> Result<Option<Run>, ArchiveError> {
-        // It is asked for the duty only where it may be needed, and looked at once more with it.
-        if !archive_runs::is_running(&self.database).await? {
-            return Ok(None);
-        }
-        let Some(guard) = self.leases.acquire(LEASE).await? else { return Ok(None) };
-        if !archive_runs::is_running(&self.database).await? {
-            guard.release().await;
-            return Ok(None);
-        }
-        let asked =
-            Asked { reason: RunReason::Schedule, requested_by: None, is_dry_run: false, unless_since: None };
-        self.begin_with(guard, &asked, |_| None).await.map(Some)
-    }
-
     async fn begin_with(
         &self,
         guard: LeaseGuard,
@@ -207,7 +189,8 @@ async fn end(
         Err(_) => RunState::Failed,
     };
     record.error = result.as_ref().err().map(ToString::to_string);
-    let finished_at = archiving.clock.now().max(record.started_at);
+    // Others reckon with it by the clock of the database.
+    let finished_at = archiving.now().await.unwrap_or_else(|_| archiving.clock.now()).max(record.started_at);
     record.finished_at = Some(finished_at);
     if !record.is_dry_run {
         archiving.metrics.archive_run(record.state, &record.figures);

@@ -26,7 +26,8 @@ impl Work<'_> {
                 continue;
             }
             if self.is_dry_run {
-                self.foresee(&partition, &types).await?;
+                let foreseen = self.foresee(&partition, &types).await;
+                self.tolerate(foreseen).await?;
                 continue;
             }
             let detached = self.detach(&partition).await;
@@ -64,9 +65,9 @@ impl Work<'_> {
     async fn foresee(&mut self, partition: &Partition, types: &[String]) -> Result<(), ArchiveError> {
         for name in types {
             let Some(rule) = self.rules.of(name) else { continue };
-            let rows = archive_rows::count(self.database(), name, partition.range).await?;
-            self.figures.count(rule.action, rows);
-            self.note(Some(name), rule.action.name(), partition.range, rows, 0);
+            let counted = self.foresee_rows(name, partition.range).await?;
+            self.figures.count(rule.action, counted.rows);
+            self.note_rows(Some(name), rule.action.name(), partition.range, counted, 0);
         }
         self.figures.partitions_dropped += 1;
         self.figures.bytes_freed += partition.bytes;

@@ -4,6 +4,8 @@
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime, Time};
 
+use super::counts::Counted;
+use super::files::Archived;
 use super::patience::Patience;
 use super::work::{BATCH, Work};
 use crate::archive::ArchiveError;
@@ -30,8 +32,9 @@ impl Work<'_> {
                 let range = Range { lower: from, upper: rule.cutoff };
                 let Some(slice) = self.next_slice(&name, range).await? else { break };
                 let done = self.delete_slice(&name, rule, slice).await;
-                self.tolerate(done).await?;
-                from = slice.upper;
+                // What is left of it goes by the policies as they are now.
+                let is_left = self.tolerate(done).await? == Some(false);
+                from = if is_left { slice.lower } else { slice.upper };
             }
         }
         Ok(())
@@ -71,54 +74,72 @@ impl Work<'_> {
         Ok(archive_files::held(self.database(), Some(name), slice).await?)
     }
 
-    async fn delete_slice(&mut self, name: &str, rule: Rule, slice: Range) -> Result<(), ArchiveError> {
-        let rows = if self.is_dry_run {
-            let rows = archive_rows::count(self.database(), name, slice).await?;
-            self.figures.count(rule.action, rows);
-            rows
+    /// Says whether it was done with; not when the policies became others meanwhile.
+    async fn delete_slice(&mut self, name: &str, rule: Rule, slice: Range) -> Result<bool, ArchiveError> {
+        let mut is_done = true;
+        let counted = if self.is_dry_run {
+            let counted = self.foresee_rows(name, slice).await?;
+            self.figures.count(rule.action, counted.rows);
+            counted
         } else if rule.action == ArchiveAction::Archive {
-            match Box::pin(self.archive(name, slice, None)).await? {
-                Some((file, verified)) => Box::pin(self.delete_rows_of(&file, &verified, true)).await?,
-                None => 0,
-            }
+            Counted::all(match Box::pin(self.archive(name, slice, None)).await? {
+                Archived::Nothing => 0,
+                Archived::PolicyChanged => {
+                    is_done = false;
+                    0
+                }
+                Archived::File(archived) => {
+                    let (file, verified) = *archived;
+                    Box::pin(self.delete_rows_of(&file, &verified, true)).await?
+                }
+            })
         } else {
-            self.delete_in_batches(name, slice).await?
+            let (rows, is_all) = self.delete_in_batches(name, slice).await?;
+            is_done = is_all;
+            Counted::all(rows)
         };
-        if rows > 0 {
-            self.note(Some(name), rule.action.name(), slice, rows, 0);
+        if counted.rows > 0 || counted.note.is_some() {
+            self.note_rows(Some(name), rule.action.name(), slice, counted, 0);
         }
-        Ok(())
+        Ok(is_done)
     }
 
-    async fn delete_in_batches(&mut self, name: &str, slice: Range) -> Result<u64, ArchiveError> {
+    /// Says how many rows it deleted, and whether they were all: not when the policies became others meanwhile.
+    async fn delete_in_batches(&mut self, name: &str, slice: Range) -> Result<(u64, bool), ArchiveError> {
         let (mut left, mut deleted) = (slice, 0);
         loop {
             let mut patience = Patience::default();
-            let (gone, lower) = loop {
+            let batch = loop {
                 match self.delete_oldest(name, left).await {
-                    Ok(gone) => break gone,
+                    Ok(batch) => break batch,
                     Err(error) => patience.bear(error).await?,
                 }
             };
+            let Some((gone, lower)) = batch else { return Ok((deleted, false)) };
             deleted += gone;
             left.lower = lower;
             if gone < u64::from(BATCH) {
-                return Ok(deleted);
+                return Ok((deleted, true));
             }
         }
     }
 
+    /// Nothing, when the policies are others now.
     async fn delete_oldest(
         &mut self,
         name: &str,
         range: Range,
-    ) -> Result<(u64, OffsetDateTime), ArchiveError> {
+    ) -> Result<Option<(u64, OffsetDateTime)>, ArchiveError> {
         let mut transaction = self.begin().await?;
         let backend = self.backend();
         let gone = archive_rows::delete_oldest(&mut transaction, backend, name, range, BATCH).await?;
+        let types = [name.to_owned()];
+        if !self.is_still_so(&mut transaction, ArchiveAction::Delete, &types, range.upper).await? {
+            return Ok(None);
+        }
         let mut figures = self.figures;
         figures.rows_deleted += gone.0;
         self.commit_with(transaction, figures).await?;
-        Ok(gone)
+        Ok(Some(gone))
     }
 }

@@ -5,11 +5,13 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Archiving;
+use super::counts::Counted;
 use super::patience::is_of_one_piece;
 use crate::archive::ArchiveError;
 use crate::archive::objects::Objects;
 use crate::domain::archive_files::probe_location;
-use crate::domain::archive_rules::Rules;
+use crate::domain::archive_policies::ArchiveAction;
+use crate::domain::archive_rules::{Rule, Rules};
 use crate::domain::archive_runs::{ArchiveRun, Detail, Details, Figures};
 use crate::domain::partitions::Range;
 use crate::leases::LeaseGuard;
@@ -103,6 +105,24 @@ impl<'a> Work<'a> {
         let policies = archive_policies::all(self.database()).await?;
         self.rules = Rules::new(&policies, self.now);
         Ok(())
+    }
+
+    /// Whether rows of these types before `upper` still go this way. Nobody changes a policy before the
+    /// transaction ends, so that it is decided last: whoever is told that one is disabled is obeyed.
+    pub(super) async fn is_still_so(
+        &mut self,
+        transaction: &mut Transaction,
+        action: ArchiveAction,
+        types: &[String],
+        upper: OffsetDateTime,
+    ) -> Result<bool, ArchiveError> {
+        if types.is_empty() {
+            return Ok(true);
+        }
+        let policies = archive_policies::hold_all(transaction, self.backend()).await?;
+        self.rules = Rules::new(&policies, self.now);
+        let is_so = |rule: Rule| rule.action == action && upper <= rule.cutoff;
+        Ok(types.iter().all(|name| self.rules.of(name).is_some_and(is_so)))
     }
 
     async fn probe(&mut self) -> Result<(), ArchiveError> {
@@ -215,14 +235,26 @@ impl<'a> Work<'a> {
         rows: u64,
         bytes: u64,
     ) {
+        self.note_rows(metric_type, action, range, Counted::all(rows), bytes);
+    }
+
+    /// The same of rows that may not all be counted.
+    pub(super) fn note_rows(
+        &mut self,
+        metric_type: Option<&str>,
+        action: &str,
+        range: Range,
+        counted: Counted,
+        bytes: u64,
+    ) {
         self.details.add(Detail {
             metric_type: metric_type.map(str::to_owned),
             action: action.to_owned(),
             from: range.lower,
             to: range.upper,
-            rows,
+            rows: counted.rows,
             bytes,
-            note: None,
+            note: counted.note.map(str::to_owned),
         });
     }
 
