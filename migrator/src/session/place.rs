@@ -103,15 +103,15 @@ pub(super) async fn ensure_schema(
     }
 }
 
-/// Refuses a schema that is named and missing, where nothing is to be made of what was perhaps misspelt.
+/// Refuses a schema that is missing, where nothing is to be made of what was perhaps misspelt.
 pub(super) async fn require_schema(
     context: &Context,
     connection: &mut Connection,
 ) -> Result<(), MigratorError> {
-    match &context.database.schema {
-        Some(_) if !has_schema(connection).await? => Err(no_schema(context)),
-        _ => Ok(()),
+    if connection.backend() == Backend::Sqlite || has_schema(connection).await? {
+        return Ok(());
     }
+    Err(no_schema(context))
 }
 
 /// Whether there is one that the role may use of those in which it looks for tables.
