@@ -87,6 +87,19 @@ async fn what_belongs_to_the_server_is_told_first() {
     release.down_steps(1).await.unwrap();
 }
 
+/// Of a file that is applied in part nobody knows which of its statements are done.
+#[tokio::test]
+async fn what_is_applied_in_part_is_told_first() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let one = ("V1__one", "CREATE TABLE one (id bigint);\nINSERT INTO one VALUES (1), (1);");
+    let part = "-- migrator: no-transaction\nCREATE SCHEMA audit;\nCREATE UNIQUE INDEX CONCURRENTLY one_id ON one (id);";
+    let release = library(&database, &[one, ("V2__part", part)]);
+    release.up(None).await.expect_err("the index cannot be made");
+    let error = release.reset().await.expect_err("the schema is there").to_string();
+    assert!(error.contains("V2__part was applied in part"), "{error}");
+    assert!(has_table(&mut database.connect().await, "one").await, "nothing was dropped");
+}
+
 /// A backup with such things replaces what is there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backup_of_them_replaces_them() {

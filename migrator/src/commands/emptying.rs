@@ -6,7 +6,8 @@ use squawk_syntax::{SourceFile, SyntaxNode};
 
 use crate::correction;
 use crate::error::MigratorError;
-use crate::history::Applied;
+use crate::progress::Begun;
+use crate::records::Records;
 use crate::session::Session;
 use crate::source::{Catalog, Dialect};
 use crate::statements::split;
@@ -91,14 +92,14 @@ enum Made {
 /// [`MigratorError::Schema`] with what nobody but a person can decide on.
 pub(super) async fn drops_beyond_schema(
     session: &mut Session,
-    applied: &[Applied],
+    records: &Records,
     catalog: &Catalog,
 ) -> Result<Vec<String>, MigratorError> {
     let (mut drops, mut problems) = (Vec::new(), Vec::new());
     if session.backend() == Backend::Sqlite {
         return Ok(drops);
     }
-    for migration in applied {
+    for migration in &records.applied {
         let kept = correction::applied_sql(session.connection(), migration).await?;
         let file = catalog.get(migration.version).map(|it| it.sql().to_owned());
         let Some(sql) = kept.or(file) else { continue };
@@ -120,7 +121,15 @@ pub(super) async fn drops_beyond_schema(
             });
         }
     }
+    // Of what is applied in part a person has to see which of its statements are done.
+    let in_part = records.begun.iter().filter(|it| !it.is_undo && makes_beyond_schema(catalog, it));
+    problems.extend(in_part.map(Begun::reason));
     if problems.is_empty() { Ok(drops) } else { Err(MigratorError::Schema(problems)) }
+}
+
+fn makes_beyond_schema(catalog: &Catalog, begun: &Begun) -> bool {
+    let file = catalog.get(begun.version).map(|it| it.sql()).unwrap_or_default();
+    split(Dialect::Postgres, file).iter().any(|part| made(part.sql).is_some())
 }
 
 async fn has_objects(connection: &mut Connection, schema: &str) -> Result<bool, DatabaseError> {

@@ -6,7 +6,7 @@ use super::Migrator;
 use super::emptying::{drop_everything, drops_beyond_schema};
 use super::restore_point::Before;
 use crate::error::MigratorError;
-use crate::history;
+use crate::records::Records;
 use crate::report::UpReport;
 use crate::session::{Change, Guard, Session, Work};
 
@@ -24,8 +24,9 @@ impl Migrator {
         // Nothing is deleted by a run that could not bring it back.
         self.check_settings(&mut session).await?;
         session.lock().await?;
-        let applied = history::read(session.connection()).await?.unwrap_or_default();
-        let beyond = drops_beyond_schema(&mut session, &applied, &self.catalog).await?;
+        let records = Records::read(session.connection()).await?;
+        let beyond = drops_beyond_schema(&mut session, &records, &self.catalog).await?;
+        let applied = records.applied;
         let before = Before::new(&applied, None, "reset");
         let restore_point = self.restore_point(&mut session, before).await?;
         let mut sql = drop_everything(session.connection()).await?;
