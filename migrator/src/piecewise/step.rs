@@ -164,7 +164,7 @@ impl Step<'_> {
             }
             Trace::Finish(rest) => {
                 tracing::info!(migration, line, rest, "finishing a statement that was interrupted");
-                session.perform_without_transaction(&self.title, &rest).await?;
+                alone(session, &self.title, "", &rest).await.map_err(|failed| failed.error)?;
                 self.finish(session).await
             }
             Trace::Again(left) => {
@@ -175,7 +175,7 @@ impl Step<'_> {
                         drop,
                         "dropping the invalid index that an interrupted run left"
                     );
-                    session.perform_without_transaction(&self.title, &drop).await?;
+                    alone(session, &self.title, "", &drop).await.map_err(|failed| failed.error)?;
                 }
                 Box::pin(self.again(session)).await
             }
