@@ -229,11 +229,21 @@ async fn files_of_other_tools_are_read_as_theirs() {
     write("pairs/1_a.down.sql", "DROP TABLE one;\n");
     write("sqlx/1_a.sql", "-- no-transaction\nCREATE INDEX CONCURRENTLY i ON one (a);\n");
     write("sqlx/2_b.sql", "CREATE TABLE two (id BIGSERIAL);\n");
+    // What stands above the sections is said of the migration.
+    write(
+        "dbmate/1_a.sql",
+        "-- migrator: lint-allow compatible-from nobody reads it\n\n-- migrate:up\nDROP TABLE one;\n-- migrate:down\nCREATE TABLE one (a bigint);\n",
+    );
     write("broken/00001_a.sql", "-- +goose Up\nSELECT 1;\n-- +goose Sideways\n");
     write("any.sql", "DROP TABLE one;\n");
-    for file in
-        ["goose/00001_a.sql", "flyway/U1__a.sql", "pairs/1_a.up.sql", "pairs/1_a.down.sql", "sqlx/1_a.sql"]
-    {
+    for file in [
+        "goose/00001_a.sql",
+        "flyway/U1__a.sql",
+        "pairs/1_a.up.sql",
+        "pairs/1_a.down.sql",
+        "sqlx/1_a.sql",
+        "dbmate/1_a.sql",
+    ] {
         let folder = file.split('/').next().unwrap();
         lint(&["--migrations", folder, "lint", file]).await.ends(0);
         lint(&["lint", file]).await.ends(0);

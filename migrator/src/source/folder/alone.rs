@@ -57,7 +57,11 @@ impl Alone {
             Style::Dbmate => sections::dbmate(&path, &text, problems),
             Style::Goose => sections::goose(&path, &text, problems),
         };
-        let mut found = vec![Self::migration(dialect, sections.up, sections.no_transaction)];
+        let mut up = Self::migration(dialect, sections.up, sections.no_transaction);
+        // The text begins with an empty line for each of those above the sections.
+        let below = up.sql.get(sections.head.matches('\n').count()..).unwrap_or_default();
+        up.sql = format!("{}{below}", sections.head);
+        let mut found = vec![up];
         found.extend(sections.down.map(|text| Self::undo(dialect, text, sections.down_no_transaction)));
         found
     }
