@@ -34,6 +34,30 @@ async fn disable_after(world: &World, event: &str) {
 }
 
 on_both_databases! {
+    /// A run may end between the file that is whole and the note of it.
+    async fn what_an_interrupted_run_wrote_is_given_up_when_its_policy_is_disabled_meanwhile(test: TestDatabase) {
+        let world = World::start(test).await;
+        world.fill("cpu", [20], 10).await;
+        world.policy("cpu", 5, "archive", true).await;
+        let refuses = if world.is_postgres() {
+            let function = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$";
+            world.execute(function, &[]).await;
+            "BEFORE UPDATE OF state ON archive_file FOR EACH ROW WHEN (NEW.state = 'verified') EXECUTE FUNCTION refuse()"
+        } else {
+            "BEFORE UPDATE OF state ON archive_file WHEN NEW.state = 'verified' BEGIN SELECT RAISE(ABORT, 'no'); END"
+        };
+        world.execute(&format!("CREATE TRIGGER refuses {refuses}"), &[]).await;
+        let failed = world.run(false).await;
+        assert_eq!(failed.state, RunState::Failed, "{failed:?}");
+        assert!(world.states().await.contains("writing"), "{:?}", world.states().await);
+        let of_table = if world.is_postgres() { " ON archive_file" } else { "" };
+        world.execute(&format!("DROP TRIGGER refuses{of_table}"), &[]).await;
+        world.execute("UPDATE archive_policy SET is_enabled = false", &[]).await;
+        succeeded(&world.run(false).await);
+        assert_eq!(world.table().await.len(), 10);
+        assert!(!world.states().await.contains("writing") && !world.states().await.contains("verified"));
+    }
+
     async fn a_policy_that_is_disabled_deletes_no_further_batch(test: TestDatabase) {
         let world = World::start(test).await;
         world.fill("cpu", [20], 2_500).await;
