@@ -1,7 +1,6 @@
 //! One connection: HTTP/1.1, bounded in every direction.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -87,7 +86,7 @@ pub(super) async fn serve<E: Endpoint<Output = Response> + 'static>(
 
     let ended = tokio::select! {
         biased;
-        ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),
+        ended = &mut connection => Some(ended),
         () = first_head_is_late(seat, accepted_at) => return,
         () = seat.given_up() => None,
         () = time_to_end(&lifecycle, accepted_at) => None,
@@ -101,7 +100,7 @@ pub(super) async fn serve<E: Endpoint<Output = Response> + 'static>(
             Pin::new(&mut connection).graceful_shutdown();
             tokio::select! {
                 biased;
-                ended = poll_fn(|context| connection.poll_without_shutdown(context)) => ended,
+                ended = &mut connection => ended,
                 () = lifecycle.reached(Stage::Aborting) => return,
             }
         }
