@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+
+/// How long one that was told to make room is waited for before another one is told.
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// What stands for a time in [`Seat::idle_since`] while there is a request.
 const BUSY: u64 = u64::MAX;
@@ -60,16 +64,20 @@ impl Seats {
     /// A seat for a newcomer: a free one, else that of the connection that has been without a request for the
     /// longest time, which is closed. Whoever says nothing keeps nobody out: no probe, and nobody else.
     pub(super) async fn take(self: &Arc<Self>) -> Taken {
+        // Outside of the loop, so that those who become idle do not put it off.
+        let mut late = tokio::time::interval_at(Instant::now() + LEAVING, LEAVING);
         loop {
             if let Ok(slot) = self.slots.clone().try_acquire_owned() {
                 return self.seat(slot);
             }
-            self.give_up_longest_idle();
+            self.give_up_longest_idle(true);
             tokio::select! {
                 slot = self.slots.clone().acquire_owned() => if let Ok(slot) = slot {
                     return self.seat(slot);
                 },
                 () = self.became_idle.notified() => {}
+                // Its last answer may be on its way still, to somebody who reads slowly or not at all.
+                _ = late.tick() => self.give_up_longest_idle(false),
             }
         }
     }
@@ -96,9 +104,10 @@ impl Seats {
         Taken { seats: self.clone(), number, seat, _slot: slot }
     }
 
-    fn give_up_longest_idle(&self) {
+    /// Tells the one that it has to make room; where one was told before, only when that is not waited for.
+    fn give_up_longest_idle(&self, waits_for_told: bool) {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = taken.values().filter(|it| it.is_idle());
+        let idle = taken.values().filter(|it| it.is_idle() && (waits_for_told || !it.is_given_up()));
         let longest = idle.min_by_key(|it| (!it.is_given_up(), it.idle_since.load(Ordering::Relaxed)));
         // One that was told already is about to make room.
         if let Some(seat) = longest.filter(|it| !it.is_given_up()) {
@@ -162,11 +171,25 @@ impl Drop for Busy {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use futures_util::FutureExt as _;
 
     use super::*;
+
+    /// What one was answered may be on its way for as long as its client likes.
+    #[tokio::test]
+    async fn who_does_not_leave_keeps_no_newcomer_waiting() {
+        let seats = Seats::new(2);
+        let stays = seats.take().await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let leaves = seats.take().await;
+        let leaving = async move {
+            leaves.seat().given_up().await;
+            drop(leaves);
+        };
+        let both = async { tokio::join!(seats.take(), leaving) };
+        tokio::time::timeout(LEAVING * 20, both).await.expect("the other one makes room");
+        assert!(stays.seat().is_given_up());
+    }
 
     #[tokio::test]
     async fn who_was_idle_the_longest_makes_room_and_nobody_with_a_request() {
