@@ -326,8 +326,7 @@ mod tests {
     fn delays_are_bounded_alike_wherever_they_are_said() {
         let long = ("AUTH_FAILURE_RETENTION", "30d");
         for name in ["AUTH_LOGIN_DELAY", "AUTH_LOGIN_MAX_DELAY"] {
-            let key =
-                Key::ALL.iter().find(|it| name.ends_with(&it.name().replace('.', "_").to_uppercase()));
+            let key = Key::ALL.iter().find(|it| name.ends_with(&it.name().replace('.', "_").to_uppercase()));
             let key = key.unwrap();
             for (value, is_good) in
                 [("0s", false), ("999us", false), ("1d", true), ("86401s", false), ("7d", false)]

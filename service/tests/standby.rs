@@ -20,7 +20,7 @@ use foundation::database::{Connection, Statement};
 use foundation::entropy::Entropy;
 use foundation::settings::{Environment, FoundationSettings};
 use foundation::testing::cluster::PrivateCluster;
-use foundation::testing::{address_of_database, eventually};
+use foundation::testing::{address_of_database, database_settings, eventually};
 use migrator::Migrator;
 use migrator::settings::Settings;
 use migrator::stop::Stop;
@@ -61,6 +61,12 @@ impl World {
         environment.finish().unwrap();
         let (_nobody_stops_it, stop) = Stop::new();
         Migrator::new(&settings, Clock::system(), Entropy::system(), stop).up(None).await.unwrap();
+        // The service begins no run by itself, whatever hour it is.
+        let another = (Clock::system().now().hour() + 12) % 24;
+        let sql = format!("UPDATE config SET value = to_jsonb({another}) WHERE key = 'archive.run_hour'");
+        let mut owner =
+            Connection::open(&address.parse().unwrap(), &database_settings([]), "test").await.unwrap();
+        owner.batch(&sql).await.unwrap();
         let standby = primary.standby();
         let read_address = address_of_database(&standby.address, "bedplate");
         let url = url(&address, &read_address);
@@ -215,8 +221,8 @@ async fn every_write_tells_where_it_ended() {
     asked.ask(("PATCH", "/api/v1/users/{id}"), &user, Some(json!({ "email": "a@example.org" }))).await;
     asked.ask(("POST", "/api/v1/users/{id}/block"), &user, Some(json!({}))).await;
     asked.ask(("POST", "/api/v1/users/{id}/unblock"), &user, Some(json!({}))).await;
-    asked.ask(("PUT", "/api/v1/config/{key}"), "archive.run_hour", Some(json!({ "value": 4 }))).await;
-    asked.ask(("DELETE", "/api/v1/config/{key}"), "archive.run_hour", None).await;
+    asked.ask(("PUT", "/api/v1/config/{key}"), "auth.login_attempts", Some(json!({ "value": 4 }))).await;
+    asked.ask(("DELETE", "/api/v1/config/{key}"), "auth.login_attempts", None).await;
     asked.ask(("POST", "/api/v1/metrics/snapshots"), "", Some(json!({ "items": [snapshot()] }))).await;
     let policy = json!({ "metric_type": "cpu", "retention_days": 30, "action": "delete" });
     let policy = asked.id(("POST", "/api/v1/archive-policies"), "", Some(policy)).await;

@@ -24,6 +24,7 @@ struct Api {
 impl Api {
     async fn start(test: TestDatabase, variables: &[(&str, &str)]) -> Self {
         let world = World::start(test).await;
+        world.is_not_the_hour().await;
         let place = format!("file://{}", world.test.folder.path().join("archive").display());
         let fixed = [("DATABASE_URL", world.test.address.as_str()), ("ARCHIVE_URL", place.as_str())];
         let fixed = fixed.into_iter().filter(|(name, _)| variables.iter().all(|(it, _)| it != name));

@@ -106,6 +106,7 @@ async fn of_three_processes_one_runs_the_policies_and_another_takes_over() {
     world.fill("kept", [40, 41], 1).await;
     world.policy("cpu", 5, "archive", true).await;
     let all = world.table().await;
+    world.is_not_the_hour().await;
     let programs = Programs::start(&world);
     // The run cannot delete before it is killed.
     let mut user = world.test.connect().await;

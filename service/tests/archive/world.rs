@@ -60,6 +60,13 @@ impl World {
         Archiving { clock: Clock::fixed(now), ..self.archiving.clone() }
     }
 
+    /// Sees to it that no service begins a run by itself, whatever hour it is.
+    pub async fn is_not_the_hour(&self) {
+        let another = (Clock::system().now().hour() + 12) % 24;
+        let sql = "UPDATE config SET value = $1, version = version + 1 WHERE key = 'archive.run_hour'";
+        assert_eq!(self.execute(sql, &[Value::Json(another.to_string())]).await, 1);
+    }
+
     pub async fn execute(&self, sql: &str, values: &[Value]) -> u64 {
         let statement = Statement::write("test", "").with_sql(sql.to_owned());
         self.database.execute(&statement, values).await.unwrap()
