@@ -47,14 +47,14 @@ impl Objects {
         Ok(Self { store: Arc::new(store), folder: Some(folder), taken_back: TaskTracker::new() })
     }
 
-    /// Writes something small and removes it again. Nobody else's probe has this `location`.
+    /// Writes something small and removes it again. Another one's probe at this `location` does no harm.
     ///
     /// # Errors
     /// The place cannot be written.
     pub async fn probe(&self, location: &str) -> Result<(), ArchiveError> {
         let path = Path::parse(location).map_err(StoreError::from)?;
         self.store.put(&path, PutPayload::from_static(b"writable?\n")).await?;
-        Ok(self.store.delete(&path).await?)
+        self.remove_one(location).await
     }
 
     /// Waits a moment until what was sent of files that were not finished is taken back.
@@ -91,17 +91,20 @@ impl Objects {
     /// # Errors
     /// The place cannot be written.
     pub async fn remove(&self, location: &str) -> Result<(), ArchiveError> {
-        for location in [location.to_owned(), manifest_location(location)] {
-            match self.store.delete(&Path::parse(&location).map_err(StoreError::from)?).await {
-                Ok(()) | Err(StoreError::NotFound { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-            // What was being written when its process was killed.
-            if let Some(folder) = &self.folder {
-                match tokio::fs::remove_file(folder.join(format!("{location}#1"))).await {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-                    _ => {}
-                }
+        self.remove_one(location).await?;
+        self.remove_one(&manifest_location(location)).await
+    }
+
+    async fn remove_one(&self, location: &str) -> Result<(), ArchiveError> {
+        match self.store.delete(&Path::parse(location).map_err(StoreError::from)?).await {
+            Ok(()) | Err(StoreError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // What was being written when its process was killed.
+        if let Some(folder) = &self.folder {
+            match tokio::fs::remove_file(folder.join(format!("{location}#1"))).await {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
             }
         }
         Ok(())

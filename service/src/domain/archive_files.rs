@@ -97,10 +97,11 @@ pub fn location(deployment: &str, metric_type: &str, range: Range, id: Uuid) -> 
     format!("{deployment}/{folder}/{}-{}-{id}.ndjson.zst", text(range.lower), text(range.upper))
 }
 
-/// Where a run tries whether the place can be written.
+/// Where a run tries whether the place can be written: the same for all of them, so that the next one removes what
+/// one left that was killed meanwhile.
 #[must_use]
-pub fn probe_location(deployment: &str, run_id: Uuid) -> String {
-    format!("{deployment}/probe-{run_id}")
+pub fn probe_location(deployment: &str) -> String {
+    format!("{deployment}/probe")
 }
 
 /// Where the manifest of a file lies.

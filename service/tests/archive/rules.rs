@@ -250,4 +250,22 @@ on_both_databases! {
         folders.sort();
         assert_eq!(lie, folders, "each in its own folder, and no probe beside them");
     }
+
+    /// Where a run was killed while it tried whether the place can be written, the next one clears up.
+    async fn no_probe_is_left(test: TestDatabase) {
+        let world = World::start(test).await;
+        world.policy("cpu", 1, "archive", true).await;
+        succeeded(&world.run(false).await);
+        let row = world.query("SELECT id FROM deployment", &[]).await.remove(0);
+        let folder = world.test.folder.path().join("archive").join(row.get::<String>("id").unwrap());
+        std::fs::create_dir_all(&folder).unwrap();
+        for left in ["probe", "probe#1"] {
+            std::fs::write(folder.join(left), "writable?\n").unwrap();
+        }
+        world.fill("cpu", [5], 50).await;
+        succeeded(&world.run(false).await);
+        let lie = std::fs::read_dir(&folder).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap());
+        let lie: Vec<_> = lie.filter(|it| it.starts_with("probe")).collect();
+        assert!(lie.is_empty(), "{lie:?}");
+    }
 }

@@ -126,7 +126,7 @@ impl<'a> Work<'a> {
     }
 
     async fn probe(&mut self) -> Result<(), ArchiveError> {
-        let location = probe_location(&self.deployment().await?, self.run_id);
+        let location = probe_location(&self.deployment().await?);
         self.objects().await?.probe(&location).await?;
         self.can_archive = true;
         Ok(())
