@@ -99,7 +99,9 @@ async fn create(context: &Context, home: &mut Connection) -> Result<(String, Str
     }
     name.push_str(&suffix);
     let mut like = String::new();
-    let mut schema = "public".to_owned();
+    // The named one may be missing from the real database still.
+    let named = context.database.schema.clone();
+    let mut schema = named.clone().unwrap_or_else(|| "public".to_owned());
     if let Some(row) = home.query_optional(&HOME, &[]).await? {
         let text = |column| row.get::<String>(column).map(|it| quote_text(&it));
         like = format!(
@@ -108,7 +110,9 @@ async fn create(context: &Context, home: &mut Connection) -> Result<(String, Str
             text("collate")?,
             text("ctype")?
         );
-        schema = row.get("schema")?;
+        if named.is_none() {
+            schema = row.get("schema")?;
+        }
     }
     let sql = format!("CREATE DATABASE {} TEMPLATE template0{like}", quote_name(&name));
     match home.batch(&sql).await {

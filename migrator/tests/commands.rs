@@ -121,9 +121,14 @@ on_both_databases! {
             migrator(&missing, &["stamp", "2"]).await.ends(78).says(&["there is no file", "`migrator up` makes it"]);
             assert!(std::fs::read_dir(missing.folder.path()).unwrap().next().is_none(), "no file was made");
         } else {
-            for arguments in [&["stamp", "2"][..], &["down"]] {
-                let nowhere = migrator_with(&database, &[("DATABASE_SCHEMA", "nowhere")], arguments).await.ends(78);
-                nowhere.says(&["there is no schema nowhere", "`migrator up` makes one"]);
+            let nowhere = [("DATABASE_SCHEMA", "nowhere")];
+            for arguments in [&["stamp", "2"][..], &["down"], &["rehearse", "--pending"]].into_iter().chain(looks) {
+                let refused = migrator_with(&database, &nowhere, arguments).await.ends(78);
+                refused.says(&["there is no schema nowhere", "`migrator up` makes one"]);
+            }
+            // What shows what would be done takes it for the empty one that it will be.
+            for arguments in [&["plan"][..], &["rehearse"]] {
+                migrator_with(&database, &nowhere, arguments).await.ends(0);
             }
         }
         // There is nothing to take back, and nothing is made for that either.

@@ -34,7 +34,7 @@ use crate::past::Past;
 use crate::plan::Plan;
 use crate::progress::Begun;
 use crate::report::StatusReport;
-use crate::session::{Context, Session};
+use crate::session::{Context, Session, require_schema};
 use crate::settings::{AdminSettings, Settings};
 use crate::source::{Catalog, Dialect, Migration, Version, embedded, read_folder};
 use crate::stop::Stop;
@@ -140,10 +140,13 @@ impl Migrator {
         Ok(history::read_journal(&mut self.existing().await?).await?)
     }
 
-    /// A connection for reading. A SQLite file that is missing is not made by looking at it.
+    /// A connection for reading. What is missing is not made by looking at it, and not taken for an empty one: it
+    /// was perhaps misspelt.
     async fn existing(&self) -> Result<foundation::database::Connection, MigratorError> {
         self.context.require_file()?;
-        self.context.connect(Duration::ZERO).await
+        let mut connection = self.context.connect(Duration::ZERO).await?;
+        require_schema(&self.context, &mut connection).await?;
+        Ok(connection)
     }
 
     /// How what is applied goes together with the migrations, as `MIGRATOR_OUT_OF_ORDER` has it.

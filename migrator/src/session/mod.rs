@@ -25,7 +25,7 @@ use turns::Turns;
 pub(crate) use attempt::{CHANGED_MEANWHILE, line_at};
 pub(crate) use change::{Change, Guard, Performed, Work};
 pub(crate) use context::Context;
-pub(crate) use place::no_schema;
+pub(crate) use place::{no_schema, require_schema};
 
 /// One connection that changes a database.
 pub(crate) struct Session {
@@ -63,7 +63,7 @@ impl Session {
         if create {
             place::ensure_schema(context, &mut session.connection).await?;
         } else {
-            place::require_schema(context, &mut session.connection).await?;
+            require_schema(context, &mut session.connection).await?;
         }
         Ok(session)
     }

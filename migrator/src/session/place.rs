@@ -104,7 +104,7 @@ pub(super) async fn ensure_schema(
 }
 
 /// Refuses a schema that is missing, where nothing is to be made of what was perhaps misspelt.
-pub(super) async fn require_schema(
+pub(crate) async fn require_schema(
     context: &Context,
     connection: &mut Connection,
 ) -> Result<(), MigratorError> {
