@@ -125,6 +125,7 @@ say 'a database with data'
 server first
 as_owner migrator up >/dev/null
 sql bedplate_owner bedplate "$EVERYTHING"
+sql bedplate_owner bedplate 'CREATE PUBLICATION "of things" FOR TABLE thing'
 as_owner migrator up >/dev/null
 start_service
 smoke

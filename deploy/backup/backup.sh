@@ -234,16 +234,28 @@ healthy() {
 
 # ---- The way back --------------------------------------------------------------------------------------
 
-# made FILE: the schemas that a backup makes, by the remarks that pg_restore writes.
-made() { pg_restore --schema-only --file=- "$1" | sed -n 's/^-- Name: \(.*\); Type: SCHEMA; Schema: -; Owner:.*$/\1/p'; }
+# made FILE: what a backup makes that lies in no schema, schemas among it, as `KIND|name`, by the remarks that
+# pg_restore writes. Extensions stay as they are: a backup makes those that are missing.
+made() {
+  pg_restore --schema-only --file=- "$1" |
+    sed -nE 's/^-- Name: (.*); Type: (SCHEMA|SERVER|FOREIGN DATA WRAPPER|PUBLICATION|EVENT TRIGGER); Schema: -; Owner:.*$/\2|\1/p'
+}
 
-# Drops what a backup of the schemas :'made' takes the place of. Of the schema that stays it is what the role owns and
+# Drops what a backup that makes :'made' takes the place of. Of the schema that stays it is what the role owns and
 # no extension brought, whatever it is: other migrations than those of the backup may have made it. What is in a
 # schema hangs on it (pg_depend), as DROP SCHEMA finds it.
 emptying() {
   cat <<'SQL'
 SET LOCAL lock_timeout = '30s';
 SET LOCAL client_min_messages = warning;
+-- Event triggers first, which would see the rest go. The schema `public` is in every database; one in which an
+-- extension lives would take it along.
+SELECT format('DROP %s IF EXISTS %I CASCADE', kind, name)
+  FROM unnest(string_to_array(:'made', E'\n')) AS line
+ CROSS JOIN LATERAL (SELECT split_part(line, '|', 1) AS kind, substr(line, strpos(line, '|') + 1) AS name) AS made
+ WHERE kind <> 'SCHEMA' OR (name <> 'public' AND name !~ '^pg_'
+   AND NOT EXISTS (SELECT FROM pg_extension WHERE extnamespace = (SELECT oid FROM pg_namespace WHERE nspname = name)))
+ ORDER BY kind <> 'EVENT TRIGGER' \gexec
 -- All of it is read before the first of it goes; what has gone with another one by then is no error.
 SELECT format('DROP %s IF EXISTS %s CASCADE',
     CASE WHEN type IN ('function', 'procedure', 'aggregate') THEN 'routine'
@@ -260,23 +272,17 @@ SELECT format('DROP %s IF EXISTS %s CASCADE',
    -- Those of an extension stay; a column's sequence goes with its table, what a type brings with the type.
    AND NOT EXISTS (SELECT FROM pg_depend o WHERE o.classid = d.classid AND o.objid = d.objid AND o.objsubid = 0
      AND o.deptype IN ('e', 'i', 'a')) \gexec
--- The schema `public` is in every database; one in which an extension lives would take it along.
-SELECT format('DROP SCHEMA IF EXISTS %I CASCADE', nspname) FROM pg_namespace n
- WHERE nspname = ANY (string_to_array(:'made', E'\n')) AND nspname <> 'public' AND nspname !~ '^pg_'
-   AND NOT EXISTS (SELECT FROM pg_extension WHERE extnamespace = n.oid) \gexec
 -- What follows is the backup's: nothing in it means these.
 \unset schema
 \unset made
 SQL
 }
 
-# entries FILE: the list of what is brought back. Named, `public` would be made like another, and it is there.
-entries() {
-  pg_restore --list "$1" | if [ "$SCHEMA" = public ]; then grep -v -e ' SCHEMA - public ' -e ' COMMENT - SCHEMA public '; else cat; fi
-}
+# entries FILE: the list of what is brought back. A backup of `public` alone makes it like another, and it is there.
+entries() { pg_restore --list "$1" | grep -v -e ' SCHEMA - public ' -e ' COMMENT - SCHEMA public '; }
 
 restore() {
-  local file=$1 force=$2 backup=$3 others extensions schemas list count history version
+  local file=$1 force=$2 backup=$3 others extensions made list count history version
   case $file in
     latest) file=$(newest) ;;
     */*) ;;
@@ -287,7 +293,8 @@ restore() {
   [ -f "$file" ] || die "there is no backup ${file:-in $FOLDER}"
   pg_restore --file=/dev/null "$file" || die "$file cannot be read (see above); nothing was changed"
   list=$(entries "$file") || die "$file cannot be read (see above); nothing was changed"
-  schemas=${SCHEMA:-$(made "$file")} || die "$file cannot be read (see above); nothing was changed"
+  made=${SCHEMA:+SCHEMA|$SCHEMA}
+  [ -n "$SCHEMA" ] || made=$(made "$file") || die "$file cannot be read (see above); nothing was changed"
   others=$(ask "SELECT string_agg(DISTINCT usename || ' (' || application_name || ')', ', ') FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid()")
   if [ -n "$others" ] && [ -z "$force" ]; then
@@ -304,7 +311,7 @@ restore() {
     echo 'BEGIN;'
     emptying
     pg_restore --no-owner --use-list=<(printf '%s\n' "$list") --file=- "$file" && echo 'COMMIT;'
-  } | psql --no-psqlrc --quiet --output=/dev/null --set ON_ERROR_STOP=1 --set schema="$SCHEMA" --set made="$schemas" ||
+  } | psql --no-psqlrc --quiet --output=/dev/null --set ON_ERROR_STOP=1 --set schema="$SCHEMA" --set made="$made" ||
     die "the restore failed (see above); the database is what it was"
   # Not before: what a failing restore deletes may be what the next one needs.
   if [ -n "$backup" ]; then before_restores | prune "$file"; fi

@@ -104,6 +104,36 @@ async fn a_schema_is_restored_beside_others() {
     assert_eq!(texts(&mut other.connect().await, tables).await.unwrap(), ["Team-1.users", "team_2.users"]);
 }
 
+/// `public`, named, is like another, but that it is in every database and keeps its owner and its rights.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn public_is_restored_as_a_schema_of_that_name() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let named = [("DATABASE_SCHEMA", "public")];
+    let file = database.folder.path().join("x");
+    let path = file.to_str().unwrap();
+    let rights = "SELECT nspowner || ' ' || coalesce(CAST(nspacl AS text), '') AS it FROM pg_namespace WHERE nspname = 'public'";
+    let first = texts(&mut database.connect().await, rights).await.unwrap();
+    with_all(&database, &[], &named, &["up"]).await.ends(0);
+    with_all(&database, &[], &named, &["backup", path]).await.ends(0);
+    let later =
+        "CREATE SCHEMA neighbour; CREATE TABLE neighbour.one (id bigint); CREATE TABLE one (id bigint)";
+    database.connect().await.batch(later).await.unwrap();
+    let tables = "SELECT schemaname || '.' || tablename AS it FROM pg_tables WHERE tablename IN ('one', 'users') ORDER BY 1";
+    // The same file, by who names no schema.
+    for variables in [&named[..], &[]] {
+        with_all(&database, &[], variables, &["restore", path, "--replace", "--yes"]).await.ends(0);
+        let found = texts(&mut database.connect().await, tables).await.unwrap();
+        assert_eq!(found, ["neighbour.one", "public.users"]);
+        with_all(&database, &[], variables, &["check"]).await.ends(0);
+    }
+    let empty = TestDatabase::new(Backend::Postgres).await;
+    with_all(&empty, &[], &named, &["restore", path]).await.ends(0);
+    with_all(&empty, &[], &named, &["check"]).await.ends(0);
+    for database in [&database, &empty] {
+        assert_eq!(texts(&mut database.connect().await, rights).await.unwrap(), first);
+    }
+}
+
 /// Without a schema of its own, a backup replaces those that it makes, and others keep theirs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn schemas_that_a_backup_does_not_know_stay() {
@@ -121,6 +151,26 @@ async fn schemas_that_a_backup_does_not_know_stay() {
     with_tools(&database, &["restore", "x", "--replace", "--yes"]).await.ends(0);
     let tables = "SELECT schemaname || '.' || tablename AS it FROM pg_tables WHERE tablename IN ('one', 'two') ORDER BY 1";
     assert_eq!(texts(&mut database.connect().await, tables).await.unwrap(), ["neighbour.one", "of us.one"]);
+}
+
+/// What lies in no schema is replaced too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lies_in_no_schema_is_restored() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    with_tools(&database, &["up", "--to", "2"]).await.ends(0);
+    let made = "CREATE FOREIGN DATA WRAPPER \"their data\"; CREATE SERVER elsewhere FOREIGN DATA WRAPPER \"their data\"; CREATE USER MAPPING FOR CURRENT_USER SERVER elsewhere;
+        CREATE FOREIGN TABLE theirs (id bigint) SERVER elsewhere; CREATE PUBLICATION \"of users\" FOR TABLE users;
+        CREATE FUNCTION look() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; CREATE EVENT TRIGGER looking ON ddl_command_end EXECUTE FUNCTION look()";
+    database.connect().await.batch(made).await.unwrap();
+    with_tools(&database, &["backup", "x"]).await.ends(0);
+    database.connect().await.batch("ALTER PUBLICATION \"of users\" DROP TABLE users").await.unwrap();
+    with_tools(&database, &["restore", "x", "--replace", "--yes"]).await.ends(0);
+    let found = "SELECT (SELECT CAST(string_agg(pubname || ' of ' || tablename, '') AS text) FROM pg_publication_tables)
+        || (SELECT string_agg(evtname, '') FROM pg_event_trigger) || (SELECT string_agg(foreign_table_name, '') FROM information_schema.foreign_tables) AS it";
+    assert_eq!(
+        texts(&mut database.connect().await, found).await.unwrap(),
+        ["of users of userslookingtheirs"]
+    );
 }
 
 /// Once COMMIT is sent, only the server knows, and that is said; what is restored and cannot be read is a problem

@@ -12,43 +12,21 @@ use crate::session::Session;
 use crate::source::{Catalog, Dialect};
 use crate::statements::split;
 
-/// Everything of the current schema and what drops it, but for what belongs to an extension, or to a table
-/// and goes with it (a sequence of a column). CASCADE takes along what hangs on something, so it may be
-/// gone when its turn comes (IF EXISTS).
+/// Everything of the current schema and what drops it: what hangs on a schema, as DROP SCHEMA finds it. What
+/// belongs to an extension stays, and what belongs to another object goes with that (a column's sequence). CASCADE
+/// takes along what hangs on something, so it may be gone when its turn comes (IF EXISTS).
 const EVERYTHING_ON_POSTGRES: Statement = Statement::read(
-    "pg_class",
-    "SELECT format('DROP %s IF EXISTS %I.%I CASCADE', kind, n.nspname, name) AS drop FROM (
-       SELECT CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' WHEN 'S' THEN 'SEQUENCE' WHEN 'f' THEN 'FOREIGN TABLE' ELSE 'TABLE' END AS kind,
-         relnamespace AS namespace, relname::text AS name, 'pg_class'::regclass AS catalog, oid
-         FROM pg_class WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
-       UNION ALL SELECT CASE typtype WHEN 'd' THEN 'DOMAIN' ELSE 'TYPE' END, typnamespace, typname::text, 'pg_type'::regclass, oid
-         FROM pg_type WHERE typtype IN ('e', 'd', 'r') OR (typtype = 'c' AND (SELECT relkind = 'c' FROM pg_class WHERE oid = typrelid))
-     ) AS object JOIN pg_namespace n ON n.oid = object.namespace
-     WHERE n.nspname = current_schema()
-       AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = object.catalog AND d.objid = object.oid
-         -- A column that a table is partitioned by depends on that table itself.
-         AND d.objsubid = 0 AND d.deptype IN ('e', 'i', 'a'))
-     UNION ALL
-     SELECT format('DROP ROUTINE IF EXISTS %s CASCADE', p.oid::regprocedure) FROM pg_proc p
-       JOIN pg_namespace n ON n.oid = p.pronamespace
-       WHERE n.nspname = current_schema()
-         AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
-     UNION ALL
-     SELECT format('DROP %s CASCADE', object) FROM (
-       SELECT format('COLLATION IF EXISTS %I.%I', n.nspname, collname) AS object, collnamespace AS namespace, 'pg_collation'::regclass AS catalog, c.oid
-         FROM pg_collation c JOIN pg_namespace n ON n.oid = collnamespace
-       UNION ALL SELECT format('CONVERSION IF EXISTS %I.%I', n.nspname, conname), connamespace, 'pg_conversion'::regclass, c.oid
-         FROM pg_conversion c JOIN pg_namespace n ON n.oid = connamespace
-       UNION ALL SELECT format('OPERATOR IF EXISTS %s', o.oid::regoperator), oprnamespace, 'pg_operator'::regclass, o.oid FROM pg_operator o
-       UNION ALL SELECT format('OPERATOR FAMILY IF EXISTS %I.%I USING %I', n.nspname, opfname, amname), opfnamespace, 'pg_opfamily'::regclass, f.oid
-         FROM pg_opfamily f JOIN pg_namespace n ON n.oid = opfnamespace JOIN pg_am ON pg_am.oid = opfmethod
-       UNION ALL SELECT format('TEXT SEARCH CONFIGURATION IF EXISTS %I.%I', n.nspname, cfgname), cfgnamespace, 'pg_ts_config'::regclass, c.oid
-         FROM pg_ts_config c JOIN pg_namespace n ON n.oid = cfgnamespace
-       UNION ALL SELECT format('TEXT SEARCH DICTIONARY IF EXISTS %I.%I', n.nspname, dictname), dictnamespace, 'pg_ts_dict'::regclass, d.oid
-         FROM pg_ts_dict d JOIN pg_namespace n ON n.oid = dictnamespace
-     ) AS object JOIN pg_namespace n ON n.oid = object.namespace
-     WHERE n.nspname = current_schema()
-       AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = object.catalog AND d.objid = object.oid AND d.deptype = 'e')",
+    "pg_depend",
+    "SELECT format('DROP %s IF EXISTS %s CASCADE',
+         CASE WHEN type IN ('function', 'procedure', 'aggregate') THEN 'ROUTINE'
+           WHEN type = 'statistics object' THEN 'STATISTICS' ELSE upper(type) END, identity) AS drop
+       FROM pg_depend d CROSS JOIN LATERAL pg_identify_object(d.classid, d.objid, 0)
+      WHERE d.refclassid = 'pg_namespace'::regclass AND d.deptype = 'n'
+        AND d.refobjid = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
+        AND type NOT IN ('extension', 'default acl', 'publication namespace')
+        AND NOT EXISTS (SELECT 1 FROM pg_depend o WHERE o.classid = d.classid AND o.objid = d.objid
+          -- A column that a table is partitioned by depends on that table itself.
+          AND o.objsubid = 0 AND o.deptype IN ('e', 'i', 'a'))",
 );
 
 /// Everything of the file; a table takes its indexes and triggers along.

@@ -14,6 +14,7 @@ use crate::past::Past;
 use crate::programs::postgres as tools;
 use crate::report::RestoreReport;
 use crate::session::Session;
+use crate::structure::names::quote_name;
 
 /// Whether anything is in the database, or in the schema of this name, that a backup could bring too; what
 /// belongs to an extension is not.
@@ -38,8 +39,8 @@ const ANYTHING_IN_SQLITE: Statement = Statement::read(
     "SELECT 1 AS it FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' LIMIT 1",
 );
 
-/// Every schema but those of the server itself, which one is the current one, and in which an extension
-/// lives: one of those stays, because the extension does.
+/// Every schema but those that each database has, and in which an extension lives: one of those stays, because
+/// the extension does.
 const SCHEMAS: Statement = Statement::read(
     "pg_namespace",
     "SELECT nspname::text AS name, format('DROP SCHEMA IF EXISTS %I CASCADE', nspname) AS drop,
@@ -149,7 +150,7 @@ impl Migrator {
 
     /// What stands before the backup in its transaction: everything goes that is where the backup belongs. Others
     /// keep their schemas: where the settings name one it is that alone, and otherwise those that the backup
-    /// makes, and what is in the current one.
+    /// makes, and what is in the current one. `public` is emptied and stays, with its owner and its rights.
     async fn emptying(&self, session: &mut Session, file: &Path) -> Result<String, MigratorError> {
         let mut sql = "BEGIN;\n".to_owned();
         if let Some(role) = &self.context.settings.role {
@@ -159,24 +160,31 @@ impl Migrator {
         sql.push_str(&format!(
             "SET LOCAL lock_timeout = '{LOCK_TIMEOUT}';\nSET LOCAL client_min_messages = warning;\n"
         ));
-        let made = match &self.context.database.schema {
-            Some(schema) => vec![schema.clone()],
-            None => tools::schemas(&self.context, file).await?,
+        let named = self.context.database.schema.as_deref();
+        let mut made = match named {
+            Some(_) => Vec::new(),
+            None => tools::made(&self.context, file).await?,
         };
+        // Event triggers first, which would see the rest go.
+        made.sort_by_key(|it| it.kind != "EVENT TRIGGER");
+        for it in made.iter().filter(|it| it.kind != "SCHEMA") {
+            sql.push_str(&format!("DROP {} IF EXISTS {} CASCADE;\n", it.kind, quote_name(&it.name)));
+        }
+        let is_made = |name: &str| made.iter().any(|it| it.kind == "SCHEMA" && it.name == name);
         for row in session.connection().query(&SCHEMAS, &[]).await? {
             let name: String = row.get("name")?;
-            if !made.contains(&name) {
+            if !(named == Some(&name) || is_made(&name)) {
                 continue;
             }
             if !row.get::<bool>("is_of_extension")? {
                 sql.push_str(&format!("{};\n", row.get::<String>("drop")?));
-            } else if self.context.database.schema.is_some() {
+            } else if named.is_some() {
                 return Err(MigratorError::Settings(format!(
                     "an extension lives in the schema {name}, which would go with it and is not in its backup; move it elsewhere (ALTER EXTENSION ... SET SCHEMA), and restore again"
                 )));
             }
         }
-        if self.context.database.schema.is_none() {
+        if named.is_none_or(|it| it == "public") {
             let drops = drop_everything(session.connection()).await?;
             if !drops.is_empty() {
                 sql.push_str(&format!("{drops};\n"));

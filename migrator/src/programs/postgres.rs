@@ -115,19 +115,51 @@ pub(crate) async fn read_back(context: &Context, file: &Path) -> Result<Option<i
     Ok(newest_version(&String::from_utf8_lossy(&history.output)))
 }
 
-/// The schemas that a backup makes. Those that come with each database, as `public`, are among them where it
-/// says something of them.
-pub(crate) async fn schemas(context: &Context, file: &Path) -> Result<Vec<String>, MigratorError> {
+/// What a backup makes that lies in no schema.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct MadeByBackup {
+    /// As in `DROP`.
+    pub(crate) kind: String,
+    pub(crate) name: String,
+}
+
+/// Of these kinds there is one of a name in a database. Extensions stay as they are: a backup makes those that are
+/// missing.
+const OF_DATABASE: [&str; 5] = ["SCHEMA", "SERVER", "FOREIGN DATA WRAPPER", "PUBLICATION", "EVENT TRIGGER"];
+
+/// What a backup makes that lies in no schema. `public`, which comes with each database, is among it where the
+/// backup says something of it.
+pub(crate) async fn made(context: &Context, file: &Path) -> Result<Vec<MadeByBackup>, MigratorError> {
     let listed = restoring(context, file, &["--schema-only", "--file=-"]).await?;
-    let listed = listed.succeeded(&format!("the schemas in {} cannot be read", file.display()))?;
-    Ok(schemas_of(&String::from_utf8_lossy(&listed.output)))
+    let listed = listed.succeeded(&format!("what {} makes cannot be read", file.display()))?;
+    Ok(made_of(&String::from_utf8_lossy(&listed.output)))
 }
 
 /// From the remark that pg_restore writes above each object.
-fn schemas_of(sql: &str) -> Vec<String> {
-    let remarks = sql.lines().filter_map(|line| line.strip_prefix("-- Name: "));
-    let schemas = remarks.filter_map(|it| it.split_once("; Type: SCHEMA; Schema: -; Owner:"));
-    schemas.map(|(name, _)| name.to_owned()).collect()
+fn made_of(sql: &str) -> Vec<MadeByBackup> {
+    let remarks = sql.lines().filter_map(|line| line.strip_prefix("-- Name: ")?.split_once("; Type: "));
+    let made = remarks.filter_map(|(name, rest)| {
+        let kind = rest.split_once("; Schema: -; Owner:")?.0;
+        OF_DATABASE.contains(&kind).then(|| MadeByBackup { kind: kind.to_owned(), name: name.to_owned() })
+    });
+    made.collect()
+}
+
+/// What of a backup is brought back, as pg_restore lists it: all but the schema `public`, which a backup of that
+/// schema alone has like any other, and which is in every database.
+async fn entries(context: &Context, file: &Path) -> Result<String, MigratorError> {
+    let listed = restoring(context, file, &["--list"]).await?;
+    let listed = listed.succeeded(&format!("{} is no backup that pg_restore can read", file.display()))?;
+    Ok(without_public(&String::from_utf8_lossy(&listed.output)))
+}
+
+/// An entry is a number, those of its catalogue and its object, its kind, its schema, its name and its owner.
+fn without_public(list: &str) -> String {
+    let is_public = |line: &&str| {
+        let words: Vec<&str> = line.split_whitespace().skip(3).collect();
+        matches!(*words, ["SCHEMA", "-", "public", ..] | ["COMMENT", "-", "SCHEMA", "public", ..])
+    };
+    list.lines().filter(|line| !is_public(line)).map(|line| format!("{line}\n")).collect()
 }
 
 async fn restoring(context: &Context, file: &Path, arguments: &[&str]) -> Result<Ended, MigratorError> {
@@ -152,8 +184,9 @@ const REFUSED: i32 = 3;
 /// Runs `before` and what is in the backup in one transaction. COMMIT comes after the last byte of the backup:
 /// whatever ends before that, ends without it, and the database is what it was.
 pub(crate) async fn restore(context: &Context, file: &Path, before: &str) -> Result<(), MigratorError> {
+    let entries = entries(context, file).await.map_err(lasting)?;
     let mut reading = Command::new("pg_restore");
-    reading.args(["--no-owner", "--file=-"]).arg(file).stdin(Stdio::null());
+    reading.args(["--no-owner", "--use-list=/dev/stdin", "--file=-"]).arg(file).stdin(Stdio::piped());
     let mut reading = start(reading.stdout(Stdio::piped()).stderr(Stdio::piped()), "pg_restore")?;
     let mut writing = program(context, "psql");
     // Terse, because the details of an error have the values of rows in them.
@@ -162,7 +195,9 @@ pub(crate) async fn restore(context: &Context, file: &Path, before: &str) -> Res
     writing.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut writing = start(&mut writing, "psql")?;
     let groups = [reading.id(), writing.id()];
-    let (Some(mut from), Some(mut to)) = (reading.stdout.take(), writing.stdin.take()) else {
+    let (Some(mut list), Some(mut from), Some(mut to)) =
+        (reading.stdin.take(), reading.stdout.take(), writing.stdin.take())
+    else {
         return Err(MigratorError::Backup("what was started has no pipes".to_owned()));
     };
     let (from_says, to_says) = (reading.stderr.take(), writing.stderr.take());
@@ -170,6 +205,8 @@ pub(crate) async fn restore(context: &Context, file: &Path, before: &str) -> Res
     let work = async {
         let copy = async {
             let copied = async {
+                list.write_all(entries.as_bytes()).await?;
+                drop(list);
                 to.write_all(before.as_bytes()).await?;
                 tokio::io::copy(&mut from, &mut to).await?;
                 // psql stops at its first error, and the pipe with it.
@@ -233,12 +270,21 @@ fn explain(error: MigratorError) -> MigratorError {
 
 #[cfg(test)]
 mod tests {
-    use super::{newest_version, schemas_of};
+    use super::{made_of, newest_version, without_public};
 
     #[test]
-    fn the_schemas_of_a_backup_are_those_that_it_makes() {
-        let sql = "--\n-- Name: Team 1; Type: SCHEMA; Schema: -; Owner: me\n--\n\nCREATE SCHEMA \"Team 1\";\n-- Name: x; Type: TABLE; Schema: app; Owner: me\n-- Name: SCHEMA app; Type: ACL; Schema: -; Owner: me\n";
-        assert_eq!(schemas_of(sql), ["Team 1"]);
+    fn the_schema_public_is_no_entry() {
+        let kept = "; Archive created at 2026\n7; 2615 1 SCHEMA - app me\n9; 1259 2 TABLE public users me\n10; 0 0 ACL - SCHEMA public me\n";
+        let listed = format!("{kept}5; 2615 2200 SCHEMA - public me\n11; 0 0 COMMENT - SCHEMA public me\n");
+        assert_eq!(without_public(&listed), kept);
+    }
+
+    #[test]
+    fn what_a_backup_makes_beside_schemas_is_read() {
+        let sql = "--\n-- Name: Team 1; Type: SCHEMA; Schema: -; Owner: me\n--\n\nCREATE SCHEMA \"Team 1\";\n-- Name: x; Type: TABLE; Schema: app; Owner: me\n-- Name: SCHEMA app; Type: ACL; Schema: -; Owner: me\n-- Name: all; Type: PUBLICATION; Schema: -; Owner: me\n";
+        let made: Vec<_> = made_of(sql).into_iter().map(|it| (it.kind, it.name)).collect();
+        let expected = [("SCHEMA", "Team 1"), ("PUBLICATION", "all")];
+        assert_eq!(made, expected.map(|(kind, name)| (kind.to_owned(), name.to_owned())));
     }
 
     #[test]
