@@ -66,6 +66,23 @@ fn the_settings_in_force_are_shown_without_secrets() {
     assert!(!document.to_string().contains("hunter2"));
 }
 
+/// What was asked for and did not arrive is a failure.
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for arguments in
+        [&["check-config"][..], &["check-config", "--format", "json"], &["man"], &["completions", "bash"]]
+    {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+        let child =
+            command(&folder).args(arguments).stdout(full).stderr(std::process::Stdio::piped()).spawn();
+        let ended = child.expect("the program runs").wait_with_output().expect("it ends");
+        assert_eq!(ended.status.code(), Some(69), "{arguments:?}");
+        assert!(text(&ended.stderr).contains("standard output cannot be written"), "{arguments:?}");
+    }
+}
+
 #[test]
 fn every_bad_setting_is_told_at_once() {
     let variables = [

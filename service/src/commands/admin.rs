@@ -1,6 +1,6 @@
 //! `service admin`: what an operator with a shell does to accounts.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
 
 use clap::Subcommand;
 use foundation::clock::Clock;
@@ -9,7 +9,7 @@ use foundation::entropy::Entropy;
 use foundation::exit::Exit;
 use foundation::settings::{Environment, FoundationSettings, Secret};
 
-use super::{refuse, require_file, tell};
+use super::{refuse, require_file, say, tell};
 use crate::actions::operators::{OperatorError, Operators};
 
 /// As much of standard input as is read for a password, in bytes: 128 characters and more.
@@ -84,8 +84,7 @@ pub(super) fn run(mut environment: Environment, command: AdminCommand) -> Exit {
     });
     match done {
         Ok(sentence) => {
-            // What was done is done, also when nobody reads of it.
-            let _nobody_reads = writeln!(io::stdout().lock(), "{sentence}");
+            say(sentence);
             Exit::Success
         }
         Err(error) => {

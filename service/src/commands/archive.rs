@@ -1,7 +1,6 @@
 //! `service archive`: runs of the archive policies, for a CronJob and for people, and the way back.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use clap::Subcommand;
@@ -16,7 +15,7 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::partitions::parse_time;
-use super::{refuse, require_file, tell};
+use super::{refuse, require_file, say, tell};
 use crate::archive::{ArchiveError, Archiving, Asked, Restore};
 use crate::domain::archive_runs::{ArchiveRun, RunReason, RunState};
 use crate::domain::audit::{Actor, AuditEvent, Change, Target};
@@ -181,7 +180,7 @@ async fn run_policies(
         return Ok(Exit::Interrupted);
     };
     let run = run.work(lifecycle).await;
-    say(&describe(&run));
+    say(describe(&run));
     if let Some(error) = &run.error {
         tell(format_args!("{error}\nThe next run goes on where this one ended."));
     }
@@ -236,14 +235,9 @@ async fn restore(archiving: &Archiving, asked: &Restore) -> Result<Exit, Archive
         tell("a run is under way, or something is being restored: nothing was done");
         return Ok(Exit::Interrupted);
     };
-    say(&format!(
+    say(format_args!(
         "{} rows of {} files are in the table until {until}; {} of them were not there before",
         done.rows, done.files, done.inserted
     ));
     Ok(Exit::Success)
-}
-
-fn say(text: &str) {
-    // What was done is done, also when nobody reads of it.
-    let _nobody_reads = writeln!(io::stdout().lock(), "{text}");
 }

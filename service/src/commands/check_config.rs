@@ -1,11 +1,9 @@
 //! `service check-config`.
 
-use std::io::{self, Write as _};
-
 use foundation::exit::Exit;
 use foundation::settings::{Environment, document, format_effective};
 
-use super::{Format, refuse, tell};
+use super::{Format, print, refuse, tell};
 use crate::settings::ServiceSettings;
 
 pub(super) fn run(mut environment: Environment, format: Format) -> Exit {
@@ -23,12 +21,5 @@ pub(super) fn run(mut environment: Environment, format: Format) -> Exit {
         }
         Format::Json => format!("{:#}\n", document(&effective, &warnings)),
     };
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // Whoever reads, `head` for example, may stop when it has seen enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            tell(format_args!("cannot write the settings: {error}"));
-            Exit::Unavailable
-        }
-        _ => Exit::Success,
-    }
+    print(Ok(text))
 }

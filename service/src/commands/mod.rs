@@ -124,15 +124,22 @@ pub fn main() -> Exit {
     }
 }
 
-/// Writes a page to standard output.
-fn print(page: io::Result<String>) -> Exit {
-    match page.and_then(|page| io::stdout().lock().write_all(page.as_bytes())) {
-        Ok(()) => Exit::Success,
-        Err(error) => {
-            tell(format_args!("the page cannot be written: {error}"));
-            Exit::Configuration
+/// Writes what was asked for to standard output.
+fn print(text: io::Result<String>) -> Exit {
+    let mut stdout = io::stdout().lock();
+    match text.and_then(|text| stdout.write_all(text.as_bytes())).and_then(|()| stdout.flush()) {
+        // Whoever reads, `head` for example, may stop when it has seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            tell(format_args!("standard output cannot be written: {error}"));
+            Exit::Unavailable
         }
+        _ => Exit::Success,
     }
+}
+
+/// Says on standard output what was done. It is done, also when nobody reads of it.
+fn say(done: impl std::fmt::Display) {
+    let _nobody_reads = writeln!(io::stdout().lock(), "{done}");
 }
 
 /// Says something on standard error, where the log does not exist yet or would not be read.

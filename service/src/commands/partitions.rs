@@ -1,7 +1,5 @@
 //! `service partitions`: what has to be there before old snapshots are loaded.
 
-use std::io::{self, Write as _};
-
 use clap::Subcommand;
 use foundation::database::{Backend, Database, DatabaseError};
 use foundation::exit::Exit;
@@ -9,7 +7,7 @@ use foundation::settings::{Environment, FoundationSettings, Section as _};
 use time::format_description::well_known::{Iso8601, Rfc3339};
 use time::{Date, OffsetDateTime};
 
-use super::{refuse, require_file, tell};
+use super::{refuse, require_file, say, tell};
 use crate::partitions::Partitions;
 use crate::settings::MetricsSettings;
 
@@ -78,8 +76,7 @@ pub(super) fn run(mut environment: Environment, command: &PartitionsCommand) -> 
                 Backend::Postgres => format!("partitions made: {made}"),
                 Backend::Sqlite => "SQLite has no partitions: there is nothing to make".to_owned(),
             };
-            // What was done is done, also when nobody reads of it.
-            let _nobody_reads = writeln!(io::stdout().lock(), "{sentence}");
+            say(sentence);
             Exit::Success
         }
         Err(error) => {
