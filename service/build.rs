@@ -43,6 +43,7 @@ const PAGE: &[(&str, &str)] = &[
     ("format.js", "text/javascript; charset=utf-8"),
     ("chart.js", "text/javascript; charset=utf-8"),
     ("health.js", "text/javascript; charset=utf-8"),
+    ("view.js", "text/javascript; charset=utf-8"),
     ("metrics.js", "text/javascript; charset=utf-8"),
     ("app.js", "text/javascript; charset=utf-8"),
     ("index.html", "text/html; charset=utf-8"),

@@ -4,7 +4,8 @@ import { ask, Expired, Offline, Refused, session } from "{{api.js}}";
 import { $, make, setText, tell } from "{{dom.js}}";
 import { figure, fromField, toField, zoneAt } from "{{format.js}}";
 import { hideDetails, showHealth, showSchema, showTile, showUnreachable } from "{{health.js}}";
-import { rangeBetween, RANGES, removeCharts, showCharts, view } from "{{metrics.js}}";
+import { removeCharts, showCharts } from "{{metrics.js}}";
+import { rangeBetween, RANGES, readAddress, view, writeAddress } from "{{view.js}}";
 
 /** How often the page asks, where the snapshots do not say how often they come. */
 const USUAL_PERIOD = 10_000;
@@ -161,25 +162,35 @@ function recover() {
 const OWN = "own";
 
 function showRanges() {
+  const chosen = view.range.key ?? OWN;
   const choice = (value, name) => {
     const input = make("input", { type: "radio", name: "range", value });
-    input.checked = view.range === RANGES[value];
+    input.checked = value === chosen;
     return make("label", {}, input, name);
   };
-  $("ranges").append(...RANGES.map((range, index) => choice(String(index), range.name)), choice(OWN, "Other"));
+  $("ranges").append(...RANGES.map(({ key, name }) => choice(key, name)), choice(OWN, "Other"));
+  if (chosen === OWN) openOwnRange();
+}
+
+/** Shows the form with what is shown now, where somebody begins. */
+function openOwnRange() {
+  const to = view.range.to ?? view.to ?? Date.now();
+  $("range-from").value = toField(view.range.from ?? view.from ?? to - view.range.length);
+  $("range-to").value = toField(to);
+  $("own-range").hidden = false;
+  showZone();
 }
 
 function chooseRange({ target }) {
-  const isOwn = target.value === OWN;
-  $("own-range").hidden = !isOwn;
-  if (isOwn) {
-    // What is shown now is where somebody begins.
-    const to = view.to ?? Date.now();
-    $("range-from").value = toField(view.from ?? to - view.range.length);
-    $("range-to").value = toField(to);
-    return showZone();
-  }
-  view.range = RANGES[Number(target.value)];
+  if (target.value === OWN) return openOwnRange();
+  $("own-range").hidden = true;
+  look({ range: RANGES.find(({ key }) => key === target.value) });
+}
+
+/** Looks at something else. */
+function look(chosen) {
+  Object.assign(view, chosen);
+  writeAddress();
   refresh();
 }
 
@@ -201,19 +212,16 @@ function showOwnRange(event) {
   setText($("range-problem"), missing ? "Enter both times, each with its date." : far ? "Enter times from 1970 to 2261."
     : isBackwards ? "The end has to be after the beginning." : "");
   if (wrong) return wrong.focus();
-  view.range = rangeBetween(fromField(from.value), fromField(to.value));
-  refresh();
+  look({ range: rangeBetween(fromField(from.value), fromField(to.value)) });
 }
 
 function start() {
+  readAddress();
   showRanges();
   $("ranges").addEventListener("change", chooseRange);
   $("own-range").addEventListener("submit", showOwnRange);
   $("own-range").addEventListener("input", showZone);
-  $("source").addEventListener("change", ({ target }) => {
-    view.source = target.value;
-    refresh();
-  });
+  $("source").addEventListener("change", ({ target }) => look({ source: target.value }));
   $("sign-in-form").addEventListener("submit", signIn);
   $("sign-out").addEventListener("click", signOut);
   document.addEventListener("visibilitychange", () => document.hidden ? stop() : refresh());

@@ -3,17 +3,9 @@
 import { ask } from "{{api.js}}";
 import { Chart } from "{{chart.js}}";
 import { $, make, setText } from "{{dom.js}}";
-import { dateAndTime } from "{{format.js}}";
+import { view } from "{{view.js}}";
 
 const SECOND = 1_000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE, DAY = 24 * HOUR;
-
-export const RANGES = [
-  { name: "15 min", words: "last 15 minutes", length: 15 * MINUTE },
-  { name: "1 h", words: "last hour", length: HOUR },
-  { name: "6 h", words: "last 6 hours", length: 6 * HOUR },
-  { name: "24 h", words: "last 24 hours", length: DAY },
-  { name: "7 days", words: "last 7 days", length: 7 * DAY },
-];
 
 /** How finely a range is drawn: by the first of these that makes no more than so many points of it. */
 const STEPS = [
@@ -53,14 +45,6 @@ const MOST_FIGURES = 6;
 
 /** How many pages of series are asked for. */
 const MOST_PAGES = 10;
-
-/** What is chosen, and what is shown of it: times, in milliseconds. */
-export const view = { range: RANGES[1], source: null, from: null, to: null };
-
-/** A range between two times. */
-export function rangeBetween(from, to) {
-  return { words: `range from ${dateAndTime(from)} to ${dateAndTime(to)}`, length: to - from, from, to };
-}
 
 /** The charts that are shown, by type and paths. */
 const charts = new Map();
@@ -226,5 +210,4 @@ export function removeCharts() {
   charts.forEach((chart) => chart.remove());
   charts.clear();
   learnt.clear();
-  view.source = null;
 }

@@ -212,3 +212,40 @@ async fn a_range_between_two_times_is_drawn() {
     browser.assert_quiet(&service.url("/")).await;
     browser.quit().await;
 }
+
+/// So it can be kept and passed on. What an address asks for that nobody can show is passed over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_looked_at_stands_in_the_address() {
+    let Some(browser) = Browser::start("page-address").await else { return };
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    let service = with_a_day_of_last_year(&database).await;
+    in_berlin(&browser).await;
+    let page = Page::open(&browser, &service).await;
+    let range = Range::choose(&page).await;
+    range.enter("2025-07-10T02:00", "2025-07-11T02:00").await;
+    let said = page.charts(&["CPU"]).await;
+    let address = page.evaluate("return location.search").await.as_str().unwrap().to_owned();
+    let times = "from=2025-07-10T00%3A00%3A00.000Z&to=2025-07-11T00%3A00%3A00.000Z";
+    assert_eq!(address, format!("?{times}&source=host"));
+    let chosen = "return [document.querySelector('#ranges input:checked').value, document.querySelector('#own-range').hidden, \
+        document.querySelector('#range-from').value, document.querySelector('#range-to').value]";
+    browser.open(&service.url(&format!("/{address}"))).await;
+    assert_eq!(page.charts(&["CPU"]).await, said);
+    assert_eq!(page.evaluate(chosen).await, json!(["own", false, "2025-07-10T02:00", "2025-07-11T02:00"]));
+    for (asked, key) in [
+        ("range=7d&source=nobody", "7d"),
+        ("range=__proto__&source=", "1h"),
+        ("from=0000-01-01&to=2025-07-11", "1h"),
+        ("from=2025-07-11&to=2025-07-10", "1h"),
+        ("from=2025-07-11&to=9999-01-01", "1h"),
+    ] {
+        browser.open(&service.url(&format!("/?{asked}"))).await;
+        browser.shown(".chart h3").await;
+        assert_eq!(page.evaluate(chosen).await, json!([key, true, "", ""]), "{asked}");
+        assert_eq!(page.evaluate("return document.querySelector('#source').value").await, json!("host"));
+    }
+    page.evaluate("document.querySelector(\"#ranges input[value='24h']\").click()").await;
+    assert_eq!(page.evaluate("return location.search").await, json!("?range=24h&source=host"));
+    browser.assert_quiet(&service.url("/")).await;
+    browser.quit().await;
+}
