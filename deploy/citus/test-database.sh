@@ -25,6 +25,11 @@ case $1 in
       fi
       sleep 0.5
     done
+    # What the coordinator says to itself needs a password, as what anybody else does.
+    [[ $2 =~ ^postgres(ql)?://([^:@/]+):([^@/]+)@ ]]
+    on "$2" --set role="${BASH_REMATCH[2]}" --set password="${BASH_REMATCH[3]}" <<'SQL'
+INSERT INTO pg_dist_authinfo (nodeid, rolename, authinfo) VALUES (0, :'role', 'password=' || :'password');
+SQL
     # Whoever migrates it gets a table that is distributed from the start, by the statement of distribute.sql.
     on "$2" <<'SQL'
 CREATE SCHEMA bedplate_test;

@@ -54,6 +54,13 @@ impl World {
         test.connect().await.batch("DROP EVENT TRIGGER bedplate_test_distribute").await.unwrap();
         let owner = as_role(&test.address, &roles[0]);
         let mut connection = Self::connect(&test.address).await;
+        // The coordinator asks for the size of a table on every machine, itself among them.
+        let signs_in = |role: &str| {
+            format!(
+                "INSERT INTO pg_dist_authinfo (nodeid, rolename, authinfo) VALUES (0, '{role}', 'password=secret')"
+            )
+        };
+        connection.batch(&roles.each_ref().map(|role| signs_in(role)).join(";")).await.unwrap();
         let nodes = "SELECT nodename || ':' || nodeport AS node FROM pg_dist_node WHERE groupid <> 0";
         let nodes = connection.query(&Statement::read("pg_dist_node", nodes), &[]).await.unwrap();
         let nodes: Vec<String> = nodes.iter().map(|it| it.get("node").unwrap()).collect();
