@@ -126,8 +126,17 @@ pub(super) async fn port_of_chromium(profile: &Path) -> u16 {
     }
 }
 
-/// Starts chromedriver on a port that the system chooses, and returns its address.
+/// How often chromedriver is started. It chooses a port for one family of addresses, and ends where another program
+/// has that port of the other family.
+const STARTS: usize = 5;
+
+/// Starts chromedriver on a port that it chooses, and returns its address.
 pub(super) fn start_chromedriver(program: &Path, profile: &Path) -> (Process, String) {
+    let started = (0..STARTS).find_map(|_| try_chromedriver(program, profile));
+    started.expect("chromedriver says which port it listens at")
+}
+
+fn try_chromedriver(program: &Path, profile: &Path) -> Option<(Process, String)> {
     let mut command = Command::new(program);
     command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null());
     let mut process = Process::start(command, profile);
@@ -135,9 +144,8 @@ pub(super) fn start_chromedriver(program: &Path, profile: &Path) -> (Process, St
     let port = lines.by_ref().map_while(Result::ok).find_map(|line| {
         let (_, port) = line.split_once("started successfully on port ")?;
         port.trim_end_matches('.').parse::<u16>().ok()
-    });
-    let port = port.expect("chromedriver says which port it listens at");
+    })?;
     // The pipe is read to its end, so that nothing that is said later blocks.
     std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-    (process, format!("http://127.0.0.1:{port}"))
+    Some((process, format!("http://127.0.0.1:{port}")))
 }
