@@ -36,8 +36,11 @@ run() {
   cargo test --locked --all-features "$@"
 }
 run -p service --test citus -- --include-ignored
+# Left out: one puts a view in the place of the table, which is not distributed then; one needs a trigger of rows, which
+# Citus does not know.
 run -p service --test metrics_reference --test metrics_snapshots --test metrics_streams --test partitions \
-  --test collector --test archive "$@" -- "${THREADS[@]}"
+  --test collector --test archive "$@" -- "${THREADS[@]}" --skip a_dry_run_estimates_what_it_cannot_count_in_time \
+  --skip a_batch_that_met_a_deadlock_is_tried_again
 # Left out: two drop the whole schema `public` again and again, for schemas of all kinds that have no snapshots, and
 # Citus loses its own objects by that; two compare the locks that PostgreSQL takes for tables of theirs, and Citus
 # takes further ones.

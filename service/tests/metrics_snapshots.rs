@@ -10,6 +10,7 @@
 mod users_support;
 
 use foundation::clock::Clock;
+use foundation::database::Backend;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
 use serde_json::{Value, json};
@@ -215,8 +216,8 @@ on_both_databases! {
                 large
             };
             let items: Vec<Value> = (batch * 15..batch * 15 + 15).map(large).collect();
-            let written = world.post(PATH, &person, &json!({ "items": items })).await;
-            assert_eq!(body_of(written).await["accepted"], 15);
+            let written = body_of(world.post(PATH, &person, &json!({ "items": items })).await).await;
+            assert_eq!(written["accepted"], 15, "{written}");
         }
         // At once and as a stream.
         for limit in [100, 149, 150, 1000] {
@@ -299,4 +300,22 @@ on_both_databases! {
             assert_eq!(pointers(answer, 400).await, [pointer], "{query}");
         }
     }
+}
+
+/// The database ends a deadlock by one of those in it, which may have done nothing wrong.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_met_a_deadlock_is_tried_again() {
+    let test = TestDatabase::new(Backend::Postgres).await;
+    let deadlocks = "CREATE SEQUENCE deadlocks;
+        CREATE FUNCTION deadlock() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+          IF nextval('deadlocks') <= 2 THEN RAISE 'deadlock detected' USING ERRCODE = 'deadlock_detected'; END IF;
+          RETURN NEW;
+        END $$;
+        CREATE TRIGGER deadlock BEFORE INSERT ON metrics_snapshot FOR EACH ROW EXECUTE FUNCTION deadlock()";
+    let mut connection = test.connect().await;
+    let (world, person) = world(test).await;
+    connection.batch(deadlocks).await.unwrap();
+    let written = world.post(PATH, &person, &json!({ "items": [item(now(), "a", 1)] })).await;
+    assert_eq!(body_of(written).await["accepted"], 1);
+    assert_eq!(stored(&world).await, 1);
 }

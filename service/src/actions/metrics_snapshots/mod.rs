@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
-use foundation::database::RowStream;
+use foundation::database::{DatabaseError, DatabaseErrorKind, RowStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 use super::idempotency::Kept;
@@ -25,6 +25,9 @@ use crate::store::pages::PageLimits;
 /// Batches that are read and stored at the same time. More wait: they would wait for each other in the pages of
 /// an index, which takes longer, and each would keep its rows in memory meanwhile.
 const BATCHES: usize = 4;
+
+/// How often a batch is tried, where the next try may be better.
+const TRIES: usize = 5;
 
 /// What snapshots are written and read with. Cheap to clone.
 #[derive(Clone)]
@@ -99,13 +102,21 @@ impl Snapshots {
         if snapshots.is_empty() && keyed.is_none() {
             return Ok(Outcome::Done(answer.clone()));
         }
-        match self.try_create(snapshots, keyed, answer).await {
-            // A partition that was known was dropped meanwhile; it is made again.
-            Err(ActionError::Database(error)) if self.partitions.forget_after(&error) => {
-                self.try_create(snapshots, keyed, answer).await
+        let mut tries = 1;
+        loop {
+            match self.try_create(snapshots, keyed, answer).await {
+                Err(ActionError::Database(error)) if tries < TRIES && self.may_be_better(&error) => {
+                    tries += 1;
+                }
+                outcome => return outcome,
             }
-            outcome => outcome,
         }
+    }
+
+    /// Whether the next try may be: a partition that was known was dropped meanwhile, and it is made again; or the
+    /// database ended a deadlock by this transaction, as Citus does of those that write while partitions are made.
+    fn may_be_better(&self, error: &DatabaseError) -> bool {
+        self.partitions.forget_after(error) || error.kind() == DatabaseErrorKind::SerializationFailure
     }
 
     async fn try_create(
