@@ -5,7 +5,11 @@ use super::Structure;
 impl Structure {
     /// Leaves out of what is found, and of what such a release kept, the things that the other cannot have.
     pub(crate) fn compare_with_older(&mut self, kept: &mut Self) {
-        self.grants.retain(|it| !it.right.ends_with(')'));
+        self.grants.retain(|it| !it.right.ends_with(')') && !it.on.starts_with("TYPE "));
+        for structure in [&mut *self, &mut *kept] {
+            structure.extras.clear();
+            structure.unknown.clear();
+        }
         let tables = self.tables.values_mut().map(|it| (&mut it.triggers, &mut it.rules));
         let views = self.views.values_mut().map(|it| (&mut it.triggers, &mut it.rules));
         for (triggers, rules) in tables.chain(views) {
