@@ -3,6 +3,10 @@
 //! PostgreSQL itself writes every definition, with names that its search_path finds left without their
 //! schema, so that a schema of another name reads the same.
 
+#[macro_use]
+mod looked_at;
+
+mod extras;
 mod queries;
 mod written;
 
@@ -10,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Row};
 
+use super::names::quote_name;
 use super::{
     Column, Constraint, ConstraintKind, Domain, Grant, Index, Partition, Routine, Sequence, Structure, Table,
     View,
@@ -34,31 +39,58 @@ pub(super) async fn read(connection: &mut Connection) -> Result<Structure, Datab
             .sequences
             .insert(row.get("name")?, Sequence { definition: row.get("definition")?, owned_by });
     }
+    for row in connection.query(&queries::IDENTITY_SEQUENCES, &[]).await? {
+        let column = (row.get("owner_table")?, row.get("owner_column")?);
+        structure.identity_sequences.insert(row.get("name")?, column);
+    }
     for row in connection.query(&queries::ROUTINES, &[]).await? {
         let (kind, prefix): (String, String) = (row.get("kind")?, row.get("prefix")?);
         let definition: Option<String> = row.get("definition")?;
         let definition = definition
             .map(|it| it.replacen(&format!("{kind} {prefix}"), &format!("{kind} "), 1).trim_end().to_owned());
-        let views = serde_json::from_str(&row.get::<String>("views")?).map_err(|error| {
-            DatabaseError::new(DatabaseErrorKind::Conversion, "the views of a routine are no list")
-                .caused_by(error)
-        })?;
+        let views = list(&row.get::<String>("views")?)?.into_iter().collect();
         let routine = Routine { kind, definition, after_tables: row.get("after_tables")?, views };
-        structure.routines.insert(row.get("signature")?, routine);
+        structure.routines.insert(signature(&row)?, routine);
     }
     relations(connection, &mut structure).await?;
     columns(connection, &mut structure).await?;
     constraints(connection, &mut structure).await?;
     parts(connection, &mut structure).await?;
     for row in connection.query(&queries::GRANTS, &[]).await? {
-        structure.grants.insert(Grant {
-            on: row.get("object")?,
-            right: row.get("privilege")?,
-            to: row.get("grantee")?,
-            grantable: row.get("grantable")?,
-        });
+        structure.grants.insert(grant(&row)?);
     }
+    extras::read(connection, &mut structure).await?;
     Ok(structure)
+}
+
+/// An array of JSON.
+fn list(json: &str) -> Result<Vec<String>, DatabaseError> {
+    serde_json::from_str(json).map_err(|error| {
+        DatabaseError::new(DatabaseErrorKind::Conversion, "the names are no list").caused_by(error)
+    })
+}
+
+/// A routine as DROP and GRANT name it.
+fn signature(row: &Row) -> Result<String, DatabaseError> {
+    let (name, arguments): (String, String) = (row.get("name")?, row.get("arguments")?);
+    Ok(format!("{}({arguments})", quote_name(&name)))
+}
+
+fn grant(row: &Row) -> Result<Grant, DatabaseError> {
+    let (kind, right): (String, String) = (row.get("kind")?, row.get("privilege")?);
+    let name = match kind.as_str() {
+        "FUNCTION" | "PROCEDURE" => signature(row)?,
+        _ => quote_name(&row.get::<String>("name")?),
+    };
+    let column: Option<String> = row.get("attribute")?;
+    let column = column.map(|it| format!(" ({})", quote_name(&it))).unwrap_or_default();
+    let to: Option<String> = row.get("grantee")?;
+    Ok(Grant {
+        on: format!("{kind} {name}"),
+        right: format!("{right}{column}"),
+        to: to.map_or_else(|| "PUBLIC".to_owned(), |it| quote_name(&it)),
+        grantable: row.get("grantable")?,
+    })
 }
 
 async fn types(connection: &mut Connection, structure: &mut Structure) -> Result<(), DatabaseError> {
@@ -112,7 +144,8 @@ async fn relations(connection: &mut Connection, structure: &mut Structure) -> Re
             }
         }
         if let Some(parents) = row.get::<Option<String>>("inherits")? {
-            table.options.insert(format!("INHERITS ({parents})"));
+            let parents: Vec<String> = list(&parents)?.iter().map(|it| quote_name(it)).collect();
+            table.options.insert(format!("INHERITS ({})", parents.join(", ")));
         }
         if let Some(options) = row.get::<Option<String>>("storage")? {
             table.options.insert(format!("WITH ({options})"));

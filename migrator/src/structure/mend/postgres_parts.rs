@@ -3,14 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::postgres::Way;
-use super::{Mend, gone};
+use super::postgres_columns::{self, Touched};
+use super::{Mend, SAME_VALUES, gone};
+use crate::source::Dialect;
 use crate::structure::clauses;
-use crate::structure::names::quote_name;
+use crate::structure::names::{mentions, quote_name};
 use crate::structure::{Constraint, ConstraintKind, Index, Partition, Structure, Table};
 
 impl<'a> Way<'a> {
     fn is_touched(&self, table: &str, definition: &str) -> bool {
-        self.touched.get(table).is_some_and(|it| it.holds(definition))
+        self.calls(definition) || self.touched.get(table).is_some_and(|it| it.holds(definition))
+    }
+
+    /// Whether the primary key of a table is another one afterwards, or none, or dropped on the way.
+    pub(super) fn primary_key_goes(&self, table: &str) -> bool {
+        let constraints = self.from.tables.get(table).map(|it| &it.constraints);
+        let key = constraints.and_then(|it| it.iter().find(|it| it.kind == ConstraintKind::PrimaryKey));
+        key.is_some_and(|it| !self.stays(table, it))
     }
 
     /// Whether a constraint of a table that stays can stay itself.
@@ -32,17 +41,16 @@ impl<'a> Way<'a> {
             |it: &&Constraint| matches!(it.kind, ConstraintKind::PrimaryKey | ConstraintKind::Unique);
         let key = |it: &Constraint| after.constraints.contains(it) && !self.is_touched(table, &it.definition);
         let new = after.constraints.iter().filter(is_key).all(|it| before.constraints.contains(it));
-        let unique = |it: &Index| it.definition.starts_with("CREATE UNIQUE");
         self.is_logged_as_before(table)
             && new
             && before.constraints.iter().filter(is_key).all(key)
-            && before.indexes.iter().filter(|(_, it)| unique(it)).all(|(name, it)| {
+            && before.indexes.iter().filter(|(_, it)| it.is_unique()).all(|(name, it)| {
                 after.indexes.get(name) == Some(it) && !self.is_touched(table, &it.definition)
             })
             && after
                 .indexes
                 .iter()
-                .filter(|(_, it)| unique(it))
+                .filter(|(_, it)| it.is_unique())
                 .all(|(name, _)| before.indexes.contains_key(name))
     }
 
@@ -61,8 +69,12 @@ impl<'a> Way<'a> {
         after == Some(index) && !self.is_touched(table, &index.definition)
     }
 
+    /// Rules, and the conditions of policies, may read other tables.
     fn text_stays(&self, table: &str, after: Option<&String>, definition: &String) -> bool {
-        after == Some(definition) && !self.is_touched(table, definition)
+        let holds = |(other, touched): (&&str, &Touched<'_>)| {
+            (*other == table || mentions(definition, other, Dialect::Postgres)) && touched.holds(definition)
+        };
+        after == Some(definition) && !self.calls(definition) && !self.touched.iter().any(holds)
     }
 }
 
@@ -109,6 +121,7 @@ pub(super) fn drop_what_is_in_the_way(way: &Way<'_>, out: &mut Mend) {
             }
         }
     }
+    postgres_columns::let_go(way, out);
 }
 
 /// Makes what is new, changed or was in the way; foreign keys last, with those that new tables wait for.
@@ -119,11 +132,18 @@ pub(super) fn make_constraints_and_indexes(way: &Way<'_>, late: &[(&str, &Constr
             if before.constraints.contains(constraint) && way.stays(name, constraint) {
                 continue;
             }
-            out.breaking |= !before.constraints.contains(constraint);
+            if !before.constraints.contains(constraint) {
+                out.constrains(name, constraint);
+            }
             if constraint.kind == ConstraintKind::ForeignKey {
                 foreign_keys.push((name, constraint));
             } else {
                 add_constraint(name, constraint, out);
+            }
+        }
+        for (index, definition) in gone(&after.indexes, &before.indexes, Index::eq) {
+            if definition.is_unique() {
+                out.tightens(&format!("{index} on {name}"), SAME_VALUES);
             }
         }
         for (index, definition) in &after.indexes {
@@ -184,16 +204,38 @@ pub(super) fn partitions(name: &str, before: Option<&Table>, after: &Table, out:
     }
     let nothing = BTreeMap::new();
     let before = before.map_or(&nothing, |it| &it.partitions);
-    for (partition, _) in gone(before, &after.partitions, Partition::eq) {
+    let going = with_their_own(gone(before, &after.partitions, Partition::eq), before);
+    // One that is partitioned itself takes its own with it.
+    for partition in going.iter().filter(|it| !going.contains(&before[**it].of)) {
         out.breaking = true;
         out.warnings.push(format!("the partition {partition} of {name} is dropped with what is in it"));
         out.run(format!("DROP TABLE {}", quote_name(partition)));
     }
-    let mut new = gone(&after.partitions, before, Partition::eq);
-    // One that is partitioned itself comes before its own.
-    new.sort_by_key(|(partition, it)| (it.of != name, (*partition).clone()));
+    let stays = |it: &String| before.contains_key(it) && !going.contains(it);
+    let mut new: Vec<_> = after.partitions.iter().filter(|(it, _)| !stays(it)).collect();
+    // And comes before them.
+    new.sort_by_key(|(_, it)| ancestors(&after.partitions, it).count());
     for (partition, it) in new {
         let (partition, of) = (quote_name(partition), quote_name(&it.of));
         out.run(format!("CREATE TABLE {partition} PARTITION OF {of} {}", it.definition));
     }
+}
+
+/// What a partition is a part of, from the nearest on.
+fn ancestors<'a>(
+    partitions: &'a BTreeMap<String, Partition>,
+    partition: &'a Partition,
+) -> impl Iterator<Item = &'a String> {
+    std::iter::successors(Some(&partition.of), |it| partitions.get(*it).map(|it| &it.of))
+}
+
+/// The partitions that go, and those of their own.
+fn with_their_own<'a>(
+    going: Vec<(&'a String, &'a Partition)>,
+    partitions: &'a BTreeMap<String, Partition>,
+) -> BTreeSet<&'a String> {
+    let going: BTreeSet<&String> = going.into_iter().map(|(name, _)| name).collect();
+    let goes =
+        |name: &String, it| going.contains(name) || ancestors(partitions, it).any(|it| going.contains(it));
+    partitions.iter().filter(|(name, it)| goes(name, it)).map(|(name, _)| name).collect()
 }
