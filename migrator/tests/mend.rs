@@ -221,6 +221,24 @@ const POSTGRES: &[(&str, &str)] = &[
          CREATE TABLE b PARTITION OF t FOR VALUES IN (2) PARTITION BY LIST (b);
          CREATE TABLE z PARTITION OF b FOR VALUES IN (1) PARTITION BY LIST (c); CREATE TABLE a PARTITION OF z FOR VALUES IN (1);",
     ),
+    // What a partition has of its own, and what it has from its table.
+    (
+        "CREATE TABLE t (a int, b int CHECK (b > 0), UNIQUE (a, b)) PARTITION BY LIST (a); CREATE INDEX i ON t (b);
+         CREATE TABLE t1 PARTITION OF t FOR VALUES IN (1); CREATE TABLE t2 PARTITION OF t FOR VALUES IN (2);
+         CREATE TRIGGER tr AFTER UPDATE ON t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();",
+        "CREATE TABLE t (a int, b int CHECK (b > 0), UNIQUE (a, b)) PARTITION BY LIST (a); CREATE INDEX i ON t (b);
+         CREATE TABLE t1 PARTITION OF t FOR VALUES IN (1); CREATE TABLE t2 PARTITION OF t FOR VALUES IN (2, 3);
+         CREATE TRIGGER tr AFTER UPDATE ON t FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+         CREATE TRIGGER own BEFORE INSERT ON t1 FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+         ALTER TABLE t1 ADD CONSTRAINT c CHECK (b > 5); CREATE INDEX j ON t1 (b, a); GRANT SELECT ON t1 TO PUBLIC;
+         ALTER TABLE t1 ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON t1 USING (false); CREATE INDEX k ON t2 (b DESC);
+         CREATE RULE r AS ON DELETE TO t2 DO INSTEAD NOTHING; ALTER TABLE t2 ADD CONSTRAINT u UNIQUE (b);",
+    ),
+    // A right on a column that is made anew.
+    (
+        "CREATE TABLE t (a text, b text); GRANT SELECT (b) ON t TO PUBLIC;",
+        "CREATE TABLE t (a text, b text GENERATED ALWAYS AS (a) STORED); GRANT SELECT (b) ON t TO PUBLIC;",
+    ),
     // CREATE TABLE takes a constraint for valid.
     (
         "CREATE TABLE x (a int);",

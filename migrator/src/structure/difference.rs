@@ -165,10 +165,9 @@ fn extra_facts(structure: &Structure, facts: &mut Vec<Fact>) {
 
 fn table_facts(name: &str, table: &Table, form: Form<'_>, partitions: Partitions, facts: &mut Vec<Fact>) {
     let object = format!("table {name}");
-    let options: Vec<&str> = table.options.iter().map(String::as_str).collect();
     let mut attributes = vec![
         ("its partition key", or_none(table.partition_key.as_ref())),
-        ("its list of options", or_none((!options.is_empty()).then(|| options.join(", ")).as_ref())),
+        ("its list of options", options(table)),
     ];
     if let Some(verbatim) = &table.verbatim {
         attributes.push(("its definition", form(verbatim)));
@@ -176,22 +175,38 @@ fn table_facts(name: &str, table: &Table, form: Form<'_>, partitions: Partitions
     facts.push(Fact { object: object.clone(), of: None, attributes });
     let part = |text: String, attributes| Fact { object: text, of: Some(object.clone()), attributes };
     facts.extend(table.columns.iter().map(|it| part(format!("column {name}.{}", it.name), column_facts(it))));
-    for constraint in &table.constraints {
-        let called = constraint.name.as_deref().unwrap_or(&constraint.definition);
-        let definition = vec![("its definition", constraint.definition.clone())];
-        facts.push(part(format!("constraint {called} on {name}"), definition));
-    }
-    index_facts(name, &object, &table.indexes, facts);
-    text_facts(name, &object, "trigger", &table.triggers, form, facts);
-    text_facts(name, &object, "rule", &table.rules, form, facts);
-    text_facts(name, &object, "policy", &table.policies, form, facts);
+    part_facts(name, &object, table, form, facts);
     let come_and_go = table.partition_key.as_ref().is_some_and(|it| it.starts_with("RANGE"));
     if partitions == Partitions::All || !come_and_go {
         for (partition, it) in &table.partitions {
-            let definition = vec![("its definition", format!("of {} {}", it.of, it.definition))];
-            facts.push(part(format!("partition {partition} of {name}"), definition));
+            let called = format!("partition {partition} of {name}");
+            let attributes = vec![
+                ("its definition", format!("of {} {}", it.of, it.definition)),
+                ("its list of options", options(&it.own)),
+            ];
+            facts.push(Fact { object: called.clone(), of: Some(object.clone()), attributes });
+            part_facts(partition, &called, &it.own, form, facts);
         }
     }
+}
+
+/// What hangs on a table or a partition.
+fn part_facts(name: &str, object: &str, table: &Table, form: Form<'_>, facts: &mut Vec<Fact>) {
+    for constraint in &table.constraints {
+        let called = constraint.name.as_deref().unwrap_or(&constraint.definition);
+        let attributes = vec![("its definition", constraint.definition.clone())];
+        let of = Some(object.to_owned());
+        facts.push(Fact { object: format!("constraint {called} on {name}"), of, attributes });
+    }
+    index_facts(name, object, &table.indexes, facts);
+    text_facts(name, object, "trigger", &table.triggers, form, facts);
+    text_facts(name, object, "rule", &table.rules, form, facts);
+    text_facts(name, object, "policy", &table.policies, form, facts);
+}
+
+fn options(table: &Table) -> String {
+    let options: Vec<&str> = table.options.iter().map(String::as_str).collect();
+    or_none((!options.is_empty()).then(|| options.join(", ")).as_ref())
 }
 
 fn column_facts(column: &Column) -> Vec<(&'static str, String)> {

@@ -178,12 +178,15 @@ pub struct Index {
 }
 
 /// A partition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partition {
     /// What it is a part of: the table, or another partition.
     pub of: String,
     /// `FOR VALUES ...` or `DEFAULT`, and its own PARTITION BY.
     pub definition: String,
+    /// What it has beside what it is a part of; nothing is known of that where it is one by range.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub own: Table,
 }
 
 /// A view.
@@ -281,6 +284,10 @@ pub struct Extra {
     pub lost_with: Vec<String>,
 }
 
+fn is_nothing(table: &Table) -> bool {
+    *table == Table::default()
+}
+
 const fn yes() -> bool {
     true
 }
@@ -312,6 +319,12 @@ impl Structure {
             Dialect::Postgres => self.tables.contains_key(name),
             Dialect::Sqlite => self.tables.keys().any(|it| it.eq_ignore_ascii_case(name)),
         }
+    }
+
+    /// The table or the partition of this name.
+    fn relation(&self, name: &str) -> Option<&Table> {
+        let partition = || self.tables.values().find_map(|it| it.partitions.get(name));
+        self.tables.get(name).or_else(|| partition().map(|it| &it.own))
     }
 
     /// The schema with what is the same by the other name called so.

@@ -8,12 +8,9 @@ use crate::structure::{Grant, Structure};
 
 /// Gives and takes what is different. What is made anew on the way has lost what it had.
 pub(super) fn mend(from: &Structure, to: &Structure, made_anew: &BTreeSet<String>, out: &mut Mend) {
-    let mut before: BTreeSet<Grant> = from
-        .grants
-        .iter()
-        .filter(|it| !made_anew.contains(&it.on) && exists(from, to, it))
-        .cloned()
-        .collect();
+    let stays =
+        |it: &&Grant| !made_anew.contains(&it.on) && !went_with_its_column(it, out) && exists(from, to, it);
+    let mut before: BTreeSet<Grant> = from.grants.iter().filter(stays).cloned().collect();
     // Everybody may run a function that was just made, and use a type.
     let mut everybody = |on: String, right: &str| {
         before.insert(Grant { on, right: right.to_owned(), to: "PUBLIC".to_owned(), grantable: false });
@@ -54,6 +51,12 @@ pub(super) fn routine_on(kind: &str, signature: &str) -> String {
     format!("{kind} {signature}")
 }
 
+/// Whether the column that it is on was dropped on the way, and made anew perhaps.
+fn went_with_its_column(grant: &Grant, out: &Mend) -> bool {
+    let column = grant.right.split_once(" (").and_then(|(_, it)| it.strip_suffix(')'));
+    column.is_some_and(|it| out.statements.contains(&format!("ALTER {} DROP COLUMN {it}", grant.on)))
+}
+
 /// Whether what it is on is still there when the rest is done.
 fn exists(from: &Structure, to: &Structure, grant: &Grant) -> bool {
     let Some((kind, name)) = grant.on.split_once(' ') else { return false };
@@ -66,7 +69,10 @@ fn exists(from: &Structure, to: &Structure, grant: &Grant) -> bool {
                     quote_name(it) == name && table.columns.iter().any(|it| quote_name(&it.name) == column)
                 })
         }
-        "TABLE" => to.tables.keys().chain(to.views.keys()).any(|it| quote_name(it) == name),
+        "TABLE" => {
+            let partitions = to.tables.values().flat_map(|it| it.partitions.keys());
+            to.tables.keys().chain(to.views.keys()).chain(partitions).any(|it| quote_name(it) == name)
+        }
         "SEQUENCE" => {
             let numbers = |(table, column): &(String, String)| {
                 let column = to.tables.get(table).and_then(|it| it.column(column));

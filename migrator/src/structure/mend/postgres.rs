@@ -176,11 +176,7 @@ fn create_tables<'a>(way: &Way<'a>, out: &mut Mend) -> Vec<(&'a str, &'a Constra
         };
         late.extend(table.constraints.iter().filter(|it| !now(it)).map(|it| (name.as_str(), it)));
         out.run(clauses::create_table(name, table, way.to.dialect, now));
-        for (flag, action) in postgres_columns::ROW_SECURITY {
-            if table.options.contains(flag) {
-                out.run(format!("ALTER TABLE {} {action}", quote_name(name)));
-            }
-        }
+        postgres_columns::row_security(&quote_name(name), &BTreeSet::new(), &table.options, out);
         postgres_parts::partitions(name, None, table, out);
         table.indexes.values().for_each(|index: &Index| out.run(&index.definition));
     }

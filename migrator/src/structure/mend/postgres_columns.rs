@@ -10,10 +10,28 @@ use crate::structure::names::{mentions, quote_name};
 use crate::structure::{Column, Structure, Table};
 
 /// What is switched on for a table that exists.
-pub(super) const ROW_SECURITY: [(&str, &str); 2] = [
+const ROW_SECURITY: [(&str, &str); 2] = [
     ("ROW LEVEL SECURITY", "ENABLE ROW LEVEL SECURITY"),
     ("FORCE ROW LEVEL SECURITY", "FORCE ROW LEVEL SECURITY"),
 ];
+
+/// Switches it on and off.
+pub(super) fn row_security(
+    quoted: &str,
+    before: &BTreeSet<String>,
+    after: &BTreeSet<String>,
+    out: &mut Mend,
+) {
+    for (flag, on) in ROW_SECURITY {
+        let action = match (before.contains(flag), after.contains(flag)) {
+            (false, true) => on,
+            (true, false) if flag.starts_with("FORCE") => "NO FORCE ROW LEVEL SECURITY",
+            (true, false) => "DISABLE ROW LEVEL SECURITY",
+            _ => continue,
+        };
+        out.run(format!("ALTER TABLE {quoted} {action}"));
+    }
+}
 
 /// The columns of a table that nothing can hold on to.
 #[derive(Debug, Default)]
@@ -263,17 +281,7 @@ impl Alter<'_> {
                 self.table
             ));
         }
-        for (flag, on) in ROW_SECURITY {
-            match (before.options.contains(flag), after.options.contains(flag)) {
-                (false, true) => self.run(on),
-                (true, false) => self.run(&if flag.starts_with("FORCE") {
-                    "NO FORCE ROW LEVEL SECURITY".to_owned()
-                } else {
-                    format!("DISABLE {flag}")
-                }),
-                _ => {}
-            }
-        }
+        row_security(&self.quoted, &before.options, &after.options, self.out);
         match (before.options.contains("UNLOGGED"), after.options.contains("UNLOGGED")) {
             (false, true) => self.run("SET UNLOGGED"),
             (true, false) => self.run("SET LOGGED"),

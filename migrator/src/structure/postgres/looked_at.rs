@@ -1,5 +1,5 @@
 //! What of a database is looked at: only what a migration could have made, nothing of an extension, nothing that a
-//! tool for migrations keeps, no partition, and no partition that is on its way out. Parts of SQL, which `concat!`
+//! tool for migrations keeps, no partition by range, and none that is on its way out. Parts of SQL, which `concat!`
 //! puts together.
 
 /// The schema that is looked at.
@@ -28,6 +28,20 @@ macro_rules! is_ours {
               AND c.relname !~ '^metrics_snapshot_detached_[0-9]+$'
               AND NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid
                 AND e.deptype = 'e')"
+        )
+    };
+}
+
+/// Whether the relation `c` is one of those, or a partition that is the schema's own.
+macro_rules! is_ours_or_partition {
+    () => {
+        concat!(
+            "(",
+            is_ours!(),
+            " OR c.relispartition AND EXISTS (SELECT 1 FROM pg_partitioned_table t JOIN pg_class r ON r.oid = t.partrelid
+               WHERE r.oid = pg_partition_root(c.oid) AND t.partstrat <> 'r' AND r.relnamespace = ",
+            schema!(),
+            "))"
         )
     };
 }

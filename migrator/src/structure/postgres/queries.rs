@@ -128,7 +128,8 @@ pub(super) const PARTITIONS: Statement = Statement::read(
     concat!(
         "SELECT root.relname::text AS root, parent.relname::text AS parent, c.relname::text AS name,
            pg_get_expr(c.relpartbound, c.oid) || coalesce(' PARTITION BY ' || CASE WHEN c.relkind = 'p'
-             THEN pg_get_partkeydef(c.oid) END, '') AS definition
+             THEN pg_get_partkeydef(c.oid) END, '') AS definition,
+           c.relrowsecurity AS row_security, c.relforcerowsecurity AS forced, false AS unlogged
          FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid JOIN pg_class parent ON parent.oid = i.inhparent
          JOIN pg_class root ON root.oid = pg_partition_root(c.oid)
          WHERE c.relispartition AND c.relkind IN ('r', 'p') AND root.relnamespace = ",
@@ -170,8 +171,8 @@ pub(super) const CONSTRAINTS: Statement = Statement::read(
         "SELECT c.relname::text AS relation, k.conname::text AS name, k.contype::text AS kind,
            pg_get_constraintdef(k.oid, true) AS definition, f.relname::text AS references
          FROM pg_class c JOIN pg_constraint k ON k.conrelid = c.oid LEFT JOIN pg_class f ON f.oid = k.confrelid
-         WHERE k.contype IN ('p', 'u', 'c', 'x', 'f') AND k.conislocal AND ",
-        is_ours!()
+         WHERE k.contype IN ('p', 'u', 'c', 'x', 'f') AND k.conislocal AND (k.coninhcount = 0 OR NOT c.relispartition) AND ",
+        is_ours_or_partition!()
     ),
 );
 
@@ -181,8 +182,9 @@ pub(super) const INDEXES: Statement = Statement::read(
         "SELECT c.relname::text AS relation, n.relname::text AS name, pg_get_indexdef(n.oid, 0, true) AS definition,
            i.indisvalid AS valid
          FROM pg_class c JOIN pg_index i ON i.indrelid = c.oid JOIN pg_class n ON n.oid = i.indexrelid
-         WHERE NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = n.oid AND k.contype IN ('p', 'u', 'x')) AND ",
-        is_ours!()
+         WHERE NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = n.oid AND k.contype IN ('p', 'u', 'x'))
+           AND NOT (c.relispartition AND n.relispartition) AND ",
+        is_ours_or_partition!()
     ),
 );
 
@@ -194,8 +196,8 @@ pub(super) const TRIGGERS: Statement = Statement::read(
            || coalesce(E';\nALTER TABLE ' || quote_ident(c.relname) || CASE t.tgenabled WHEN 'D' THEN ' DISABLE'
              WHEN 'R' THEN ' ENABLE REPLICA' WHEN 'A' THEN ' ENABLE ALWAYS' END || ' TRIGGER ' || quote_ident(t.tgname), '')
            AS definition
-         FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid WHERE NOT t.tgisinternal AND ",
-        is_ours!()
+         FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND ",
+        is_ours_or_partition!()
     ),
 );
 
@@ -208,7 +210,7 @@ pub(super) const RULES: Statement = Statement::read(
              WHEN 'R' THEN ' ENABLE REPLICA' WHEN 'A' THEN ' ENABLE ALWAYS' END || ' RULE ' || quote_ident(r.rulename), '')
            AS definition
          FROM pg_class c JOIN pg_rewrite r ON r.ev_class = c.oid WHERE r.rulename <> '_RETURN' AND ",
-        is_ours!()
+        is_ours_or_partition!()
     ),
 );
 
@@ -225,7 +227,7 @@ pub(super) const POLICIES: Statement = Statement::read(
              || coalesce(' USING (' || pg_get_expr(p.polqual, p.polrelid, true) || ')', '')
              || coalesce(' WITH CHECK (' || pg_get_expr(p.polwithcheck, p.polrelid, true) || ')', '') AS definition
          FROM pg_class c JOIN pg_policy p ON p.polrelid = c.oid WHERE ",
-        is_ours!()
+        is_ours_or_partition!()
     ),
 );
 
@@ -257,7 +259,7 @@ pub(super) const GRANTS: Statement = Statement::read(
                AND d.deptype IN ('a', 'i') AND (o.relname ~ '^migrator_' OR o.relname IN ",
         of_tools!(),
         ")) AND ",
-        is_ours!(),
+        is_ours_or_partition!(),
         " UNION ALL
            SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.proname::text, ",
         arguments!(),
