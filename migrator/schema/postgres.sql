@@ -359,6 +359,8 @@ SELECT child.relname::text AS name,
      JOIN pg_class child ON child.oid = pg_inherits.inhrelid
      CROSS JOIN LATERAL ( SELECT regexp_match(pg_get_expr(child.relpartbound, child.oid), 'FROM \(''(.+)''\) TO \(''(.+)''\)'::text) AS regexp_match) bounds(of_range)
   WHERE pg_inherits.inhparent = 'metrics_snapshot'::regclass::oid AND bounds.of_range IS NOT NULL;
-REVOKE EXECUTE ON FUNCTION metrics_snapshot_detach_partition(lower_bound timestamp with time zone, upper_bound timestamp with time zone, lock_timeout_ms integer) FROM PUBLIC;
-REVOKE EXECUTE ON FUNCTION metrics_snapshot_drop_detached(name text) FROM PUBLIC;
-REVOKE EXECUTE ON FUNCTION metrics_snapshot_ensure_partition(lower_bound timestamp with time zone, upper_bound timestamp with time zone) FROM PUBLIC;
+
+ALTER TABLE metrics_snapshot REPLICA IDENTITY FULL;
+REVOKE EXECUTE ON FUNCTION metrics_snapshot_detach_partition(timestamp with time zone, timestamp with time zone, integer) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION metrics_snapshot_drop_detached(text) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION metrics_snapshot_ensure_partition(timestamp with time zone, timestamp with time zone) FROM PUBLIC;

@@ -124,6 +124,74 @@ async fn nothing_to_do_writes_nothing_and_a_missing_server_is_told() {
     generate(&sqlite, &[]).await.ends(2).says(&["no schema/postgres.sql and no schema/sqlite.sql"]);
 }
 
+/// A rename may be one of a single database, whose other one never had the name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rename_of_one_database_alone_is_taken() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let folder = folder_of(&database);
+    project(&folder, FIRST, FIRST);
+    write(&folder, "migrations/postgres/V1__first.sql", &format!("{FIRST}CREATE TABLE more (mail text);"));
+    write(&folder, "schema/postgres.sql", &format!("{FIRST}CREATE TABLE more (email text);"));
+    generate(&database, &["--rename", "more.letter=email"])
+        .await
+        .ends(2)
+        .says(&["more.letter=email does not fit"]);
+    generate(&database, &["--rename", "more.mail=email"]).await.ends(0);
+    assert_eq!(migrations(&database, "sqlite").len(), 2);
+}
+
+/// What fails is told with its statement, since nobody has seen the text; where only the undo fails, there is none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_taken_back_is_written_without_an_undo() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let folder = folder_of(&database);
+    let function = |argument: &str| {
+        format!(
+            "CREATE FUNCTION f({argument} int) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true';\n"
+        )
+    };
+    let (plain, checked) = ("CREATE DOMAIN d AS int;\n", "CREATE DOMAIN d AS int CHECK (f(VALUE));\n");
+    write(&folder, "migrations/postgres/V1__first.sql", &format!("{}{plain}", function("a")));
+    write(&folder, "undo/postgres/D1__first.sql", "DROP DOMAIN d; DROP FUNCTION f(int);\n");
+    write(&folder, "schema/postgres.sql", &format!("{}{checked}", function("b")));
+    let written = generate(&database, &[]).await.ends(0);
+    let why = "there is no undo: the generated undo, in `DROP FUNCTION f(integer)`, failed and was rolled back: cannot drop function";
+    assert!(written.stdout.contains(why), "{written}");
+    let files = migrations(&database, "postgres");
+    let text = std::fs::read_to_string(folder.join("migrations/postgres").join(&files[1])).unwrap();
+    assert!(text.contains("-- migrator: irreversible the generated undo, in `DROP FUNCTION"), "{text}");
+    assert!(text.contains(&format!("-- Look at: {why}")), "{text}");
+    assert_eq!(std::fs::read_dir(folder.join("undo/postgres")).unwrap().count(), 1);
+    loaded(&database).up(None).await.unwrap();
+    write(&folder, "schema/postgres.sql", &format!("{}{checked}", function("c")));
+    generate(&database, &[]).await.ends(70).says(&[
+        "the generated migration, in `DROP FUNCTION f(integer)`, failed and was rolled back: cannot drop function",
+    ]);
+    assert_eq!(migrations(&database, "postgres").len(), 2);
+}
+
+/// A name is the same in quotes and without: the undo of a rename, which SQLite puts in quotes in a view and a
+/// trigger, brings back what was before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_undo_of_a_rename_is_exact() {
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    let folder = folder_of(&database);
+    let schema = |table: &str, column: &str| {
+        format!(
+            "CREATE TABLE {table} (id INTEGER PRIMARY KEY, {column} TEXT);
+            CREATE VIEW v AS SELECT {column} FROM {table};
+            CREATE TRIGGER tr AFTER UPDATE OF {column} ON {table} BEGIN DELETE FROM {table} WHERE id = old.id; END;\n"
+        )
+    };
+    write(&folder, "migrations/sqlite/V1__first.sql", &schema("users", "mail"));
+    write(&folder, "undo/sqlite/D1__first.sql", "DROP VIEW v; DROP TABLE users;\n");
+    write(&folder, "schema/sqlite.sql", &schema("people", "email"));
+    let renames = ["--rename", "users=people", "--rename", "people.mail=email"];
+    let written = generate(&database, &renames).await.ends(0);
+    assert!(!written.stdout.contains("does not reach"), "{written}");
+    migrator(&database, &["rehearse", "--migrations", folder.to_str().unwrap()]).await.ends(0);
+}
+
 /// SQLite makes the table anew: its rows, those that point at it, its numbers and its triggers stay.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_that_is_made_anew_keeps_everything() {

@@ -91,6 +91,12 @@ fn what_every_release_can_live_with_says_nothing() {
             Dialect::Postgres,
             "CREATE TABLE one (a bigint NOT NULL CHECK (a > 0)); CREATE UNIQUE INDEX i ON one (a); ALTER TABLE one ADD CONSTRAINT c UNIQUE USING INDEX i",
         ),
+        (
+            Dialect::Postgres,
+            "CREATE TABLE public.one (a bigint); ALTER TABLE one ADD CHECK (a > 0); ALTER TABLE \"one\" ADD CONSTRAINT c CHECK (a < 9) NOT VALID",
+        ),
+        (Dialect::Postgres, "CREATE TABLE \"One\" (a bigint); ALTER TABLE public.\"One\" ADD CHECK (a > 0)"),
+        (Dialect::Sqlite, "ALTER TABLE one ADD COLUMN c TEXT CHECK (c IS NOT NULL OR 1)"),
         (Dialect::Postgres, "ALTER TABLE one ADD COLUMN b bigint NOT NULL DEFAULT 1"),
         (Dialect::Postgres, "ALTER TABLE one ADD COLUMN b bigint"),
         (Dialect::Postgres, "INSERT INTO one VALUES ('DROP TABLE one; ALTER TABLE')"),

@@ -30,12 +30,14 @@ const TABLES: &str = "
     CREATE PUBLICATION told FOR TABLE alone;";
 
 /// Statements that a transaction allows, each of another kind.
-const STATEMENTS: [&str; 56] = [
+const STATEMENTS: [&str; 58] = [
     "SELECT * FROM one JOIN two ON one.id = two.one_id",
     "SELECT * FROM one FOR UPDATE",
     "INSERT INTO one (id) SELECT id FROM two",
     "UPDATE one SET a = 1 FROM two WHERE two.id = one.id",
     "DELETE FROM one USING two WHERE two.id = one.id",
+    "WITH known AS (SELECT id FROM two) UPDATE one SET b = 'q' FROM known WHERE known.id = one.id",
+    "WITH gone AS (DELETE FROM two RETURNING id) INSERT INTO one (id) SELECT id FROM gone",
     "LOCK TABLE one, two IN SHARE ROW EXCLUSIVE MODE",
     "LOCK TABLE alone",
     "TRUNCATE alone, part",

@@ -13,7 +13,8 @@ impl Migrator {
         Ok(Structure::read(&mut self.existing().await?).await?)
     }
 
-    /// The current schema as plain DDL: applied to an empty database, it makes the same schema.
+    /// The current schema as plain DDL: applied to an empty database, it makes the same schema. What
+    /// cannot be written is a comment at its head.
     ///
     /// # Errors
     /// When the database cannot be read.

@@ -66,7 +66,7 @@ pub(super) fn hits(source: &Source<'_>, instructions: &Instructions, rules: &Rul
         hits.push(Hit { help: violation.help, ..hit });
     }
     let statements: Vec<Stmt> = file.tree().stmts().collect();
-    let created: BTreeSet<String> = statements.iter().filter_map(tightening::creates).collect();
+    let created: Vec<tightening::Name> = statements.iter().filter_map(tightening::creates).collect();
     for statement in &statements {
         if let Some(what) = tightening::tightens(statement, &created) {
             incompatible_at.insert((start(statement), what));

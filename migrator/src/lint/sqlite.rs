@@ -129,7 +129,7 @@ fn in_transaction(part: &Part<'_>, words: &[&str]) -> Option<Hit> {
 
 fn required(part: &Part<'_>, words: &[&str]) -> Option<Hit> {
     let is_added = words.starts_with(&["ALTER", "TABLE"]) && words.contains(&"ADD");
-    let is_required = words.windows(2).any(|pair| pair == ["NOT", "NULL"])
+    let is_required = outside_of_brackets(words).windows(2).any(|pair| pair == ["NOT", "NULL"])
         && !words.contains(&"DEFAULT")
         && !words.contains(&"AS");
     (is_added && is_required).then(|| {
@@ -141,6 +141,16 @@ fn required(part: &Part<'_>, words: &[&str]) -> Option<Hit> {
         )
         .help("give it a default, or rebuild the table")
     })
+}
+
+/// The words of the statement itself, without those of its expressions.
+fn outside_of_brackets<'a>(words: &[&'a str]) -> Vec<&'a str> {
+    let mut depth = 0_i32;
+    let outside = |word: &&&str| {
+        depth += i32::from(**word == "(") - i32::from(**word == ")");
+        depth == 0 && **word != ")"
+    };
+    words.iter().filter(outside).copied().collect()
 }
 
 fn serial(part: &Part<'_>, words: &[&str]) -> Option<Hit> {

@@ -1,23 +1,24 @@
 //! Statements of PostgreSQL's that allow less than before: rows that an older release writes are refused.
 
-use std::collections::BTreeSet;
-
 use squawk_syntax::ast::{self, AlterColumnOption, AlterTableAction, AstNode, Constraint, Stmt};
 use squawk_syntax::{SyntaxKind, SyntaxNode};
 
+use crate::source::Dialect;
+use crate::structure::tokens::{Kind, tokens};
+
 /// What the statement tightens. Tables that the same file makes have no rows and no users yet.
-pub(super) fn tightens(statement: &Stmt, created: &BTreeSet<String>) -> Option<String> {
+pub(super) fn tightens(statement: &Stmt, created: &[Name]) -> Option<String> {
     match statement {
         Stmt::AlterTable(alter) => {
             let table = alter.table_relation_name()?.table_name_ref()?;
-            if created.contains(&name(table.syntax())) {
+            if is_one_of(created, &name(table.syntax())) {
                 return None;
             }
             alter.actions().find_map(|action| of_action(&action))
         }
         Stmt::CreateIndex(index) if index.unique_token().is_some() => {
             let table = index.table_relation_name()?.table_name_ref()?;
-            let exists = !created.contains(&name(table.syntax()));
+            let exists = !is_one_of(created, &name(table.syntax()));
             exists.then(|| "a unique index on an existing table refuses what was written before".to_owned())
         }
         Stmt::AlterDomain(alter) => match alter.action()? {
@@ -31,7 +32,7 @@ pub(super) fn tightens(statement: &Stmt, created: &BTreeSet<String>) -> Option<S
 }
 
 /// The table that the statement makes.
-pub(super) fn creates(statement: &Stmt) -> Option<String> {
+pub(super) fn creates(statement: &Stmt) -> Option<Name> {
     let name_of = |table: Option<ast::TableName>| table.map(|table| name(table.syntax()));
     match statement {
         Stmt::CreateTable(create) => name_of(create.table_name()),
@@ -40,10 +41,19 @@ pub(super) fn creates(statement: &Stmt) -> Option<String> {
     }
 }
 
-/// A name as the server compares it, as far as quotes and capitals go.
-fn name(node: &SyntaxNode) -> String {
+/// A name as the server compares it, behind its schema where that is said.
+pub(super) type Name = Vec<String>;
+
+fn name(node: &SyntaxNode) -> Name {
     let text = node.text().to_string();
-    if text.contains('"') { text.trim().to_owned() } else { text.trim().to_lowercase() }
+    let words = tokens(&text, Dialect::Postgres);
+    let parts = words.iter().filter(|it| it.kind != Kind::Symbol);
+    parts.map(|it| if it.kind == Kind::Word { it.text.to_lowercase() } else { it.name() }).collect()
+}
+
+/// Whether it is the same table as one of these: a name without a schema may be of any.
+fn is_one_of(created: &[Name], name: &Name) -> bool {
+    created.iter().any(|it| it.ends_with(name) || name.ends_with(it))
 }
 
 fn of_action(action: &AlterTableAction) -> Option<String> {

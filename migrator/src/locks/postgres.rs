@@ -3,7 +3,7 @@
 use squawk_syntax::ast::{self, AstNode, Stmt};
 use squawk_syntax::{SourceFile, SyntaxKind, SyntaxNode};
 
-use super::{Effects, alter_table};
+use super::{Effects, Lock, alter_table};
 
 pub(super) const ACCESS_EXCLUSIVE: &str = "ACCESS EXCLUSIVE";
 const EXCLUSIVE: &str = "EXCLUSIVE";
@@ -74,6 +74,26 @@ pub(super) fn names(node: &SyntaxNode) -> Vec<String> {
 
 fn all(node: &SyntaxNode, mode: &'static str, effects: &mut Effects) {
     for name in names(node) {
+        effects.lock(name, mode);
+    }
+}
+
+/// What writes rows, in a WITH too, locks what it writes to; the rest is only read. A name that WITH gives is no
+/// table's.
+fn written_and_read(node: &SyntaxNode, effects: &mut Effects) {
+    use SyntaxKind::{CTE_NAME, DELETE, INSERT, MERGE, UPDATE, WITH_CLAUSE};
+    let of_kind =
+        |kinds: &'static [SyntaxKind]| node.descendants().filter(move |it| kinds.contains(&it.kind()));
+    for write in of_kind(&[INSERT, UPDATE, DELETE, MERGE]) {
+        let is_in_with =
+            |it: &SyntaxNode| it.ancestors().take_while(|it| *it != write).any(|it| it.kind() == WITH_CLAUSE);
+        let mut named = write.descendants().filter(|it| NAMES.contains(&it.kind()) && !is_in_with(it));
+        effects.locks.extend(named.next().map(|it| Lock { relation: text(&it), mode: ROW_EXCLUSIVE }));
+    }
+    let written: Vec<String> = effects.locks.iter().map(|it| it.relation.clone()).collect();
+    let given: Vec<String> = of_kind(&[CTE_NAME]).map(|it| text(&it)).collect();
+    let mode = if has(node, SyntaxKind::LOCKING_CLAUSE) { ROW_SHARE } else { ACCESS_SHARE };
+    for name in names(node).into_iter().filter(|it| !written.contains(it) && !given.contains(it)) {
         effects.lock(name, mode);
     }
 }
@@ -202,21 +222,19 @@ fn of_rows(statement: &Stmt, effects: &mut Effects) {
     let node = statement.syntax();
     match statement {
         Stmt::Lock(lock) => all(node, lock_mode(lock), effects),
-        Stmt::Insert(_) | Stmt::Update(_) | Stmt::Delete(_) | Stmt::Merge(_) => {
-            first_and_rest(node, ROW_EXCLUSIVE, ACCESS_SHARE, effects);
-        }
         Stmt::Copy(copy) => {
             let writes = matches!(copy.copy_direction(), Some(ast::CopyDirection::CopyFrom(_)));
             all(node, if writes { ROW_EXCLUSIVE } else { ACCESS_SHARE }, effects);
         }
-        Stmt::Select(_)
+        Stmt::Insert(_)
+        | Stmt::Update(_)
+        | Stmt::Delete(_)
+        | Stmt::Merge(_)
+        | Stmt::Select(_)
         | Stmt::CompoundSelect(_)
         | Stmt::ParenSelect(_)
         | Stmt::Table(_)
-        | Stmt::CreateMaterializedView(_) => {
-            let mode = if has(node, SyntaxKind::LOCKING_CLAUSE) { ROW_SHARE } else { ACCESS_SHARE };
-            all(node, mode, effects);
-        }
+        | Stmt::CreateMaterializedView(_) => written_and_read(node, effects),
         _ => {}
     }
 }

@@ -53,17 +53,18 @@ const MAXIMUM_NAME_LENGTH: usize = 100;
 /// `folder` is the one that has `migrations/` in it. The version is `now` in UTC as `YYYYMMDDHHMMSS`, or one
 /// above the newest that is there. Nothing is overwritten. The build refuses the files until SQL is in them.
 pub fn new_files(folder: &Path, name: &str, now: OffsetDateTime) -> Result<Vec<PathBuf>, NewFilesError> {
-    let text = |_, _| (MIGRATION_HEADER.to_owned(), UNDO_HEADER.to_owned());
+    let text = |_, _| (MIGRATION_HEADER.to_owned(), Some(UNDO_HEADER.to_owned()));
     write_files(folder, name, now, &Dialect::ALL, text)
 }
 
-/// Writes the migration and the undo file that `text` gives for the version and each of these dialects.
+/// Writes the migration and the undo file, where there is one, that `text` gives for the version and each of these
+/// dialects.
 pub(crate) fn write_files(
     folder: &Path,
     name: &str,
     now: OffsetDateTime,
     dialects: &[Dialect],
-    text: impl Fn(Version, Dialect) -> (String, String),
+    text: impl Fn(Version, Dialect) -> (String, Option<String>),
 ) -> Result<Vec<PathBuf>, NewFilesError> {
     let name = normalised(name)?;
     if !folder.join("migrations").is_dir() {
@@ -74,7 +75,8 @@ pub(crate) fn write_files(
     let mut written = Vec::new();
     for dialect in dialects {
         let (migration, undo) = text(version, *dialect);
-        for (kind, letter, text) in [("migrations", 'V', migration), ("undo", 'D', undo)] {
+        for (kind, letter, text) in [("migrations", 'V', Some(migration)), ("undo", 'D', undo)] {
+            let Some(text) = text else { continue };
             let parent = folder.join(kind).join(dialect.folder());
             let path = parent.join(format!("{letter}{version}__{name}.sql"));
             if let Err(source) = write_new(&parent, &path, &text) {

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::names::quote_name;
 use super::tokens::{normalised, tokens};
-use super::{Column, Index, Structure, Table};
+use super::{Column, Index, Structure, Table, sqlite};
 use crate::source::Dialect;
 
 /// Which partitions are compared.
@@ -43,7 +44,7 @@ struct Fact {
 /// Compares what is found with what is expected. Nothing when the two are the same.
 #[must_use]
 pub fn difference(found: &Structure, expected: &Structure, partitions: Partitions) -> Vec<Difference> {
-    let (found, expected) = (facts(found, partitions), facts(expected, partitions));
+    let (found, expected) = (facts(&found.called_as(expected), partitions), facts(expected, partitions));
     let by_object = |facts: &[Fact]| -> BTreeMap<String, usize> {
         facts.iter().enumerate().map(|(at, fact)| (fact.object.clone(), at)).collect()
     };
@@ -84,6 +85,8 @@ fn changed(found: &Fact, expected: &Fact) -> Option<Difference> {
 
 fn facts(structure: &Structure, partitions: Partitions) -> Vec<Fact> {
     let mut facts = Vec::new();
+    let names = sqlite::names(structure);
+    let form = &|sql: &str| one_form(sql, structure.dialect, &names);
     let mut add = |object: String, attributes: Vec<(&'static str, String)>| {
         facts.push(Fact { object, of: None, attributes });
     };
@@ -117,59 +120,93 @@ fn facts(structure: &Structure, partitions: Partitions) -> Vec<Fact> {
         add(object, vec![("its definition", or_none(routine.definition.as_ref()))]);
     }
     for (name, table) in &structure.tables {
-        table_facts(name, table, structure.dialect, partitions, &mut facts);
+        table_facts(name, table, form, partitions, &mut facts);
     }
     for (name, view) in &structure.views {
         let kind = if view.materialized { "materialized view" } else { "view" };
         let object = format!("{kind} {name}");
-        let definition = one_form(&view.definition, structure.dialect);
+        let definition = form(&view.definition);
         facts.push(Fact {
             object: object.clone(),
             of: None,
             attributes: vec![("its query", definition), ("its options", or_none(view.options.as_ref()))],
         });
         index_facts(name, &object, &view.indexes, &mut facts);
-        text_facts(name, &object, "trigger", &view.triggers, structure.dialect, &mut facts);
-        text_facts(name, &object, "rule", &view.rules, structure.dialect, &mut facts);
+        text_facts(name, &object, "trigger", &view.triggers, form, &mut facts);
+        text_facts(name, &object, "rule", &view.rules, form, &mut facts);
     }
     for grant in &structure.grants {
         let option = if grant.grantable { "and may pass it on" } else { "and may not pass it on" };
         let object = format!("grant of {} on {} to {}", grant.right, grant.on, grant.to);
-        let of = grant.on.split_once(' ').map(|(kind, name)| format!("{} {name}", kind.to_lowercase()));
+        let of = grant.on.split_once(' ').map(|(kind, name)| match kind {
+            "TYPE" if structure.enums.keys().any(|it| quote_name(it) == name) => format!("enum {name}"),
+            "TYPE" if structure.domains.keys().any(|it| quote_name(it) == name) => format!("domain {name}"),
+            _ => format!("{} {name}", kind.to_lowercase()),
+        });
         facts.push(Fact { object, of, attributes: vec![("it", option.to_owned())] });
     }
+    extra_facts(structure, &mut facts);
     facts
 }
 
-fn table_facts(name: &str, table: &Table, dialect: Dialect, partitions: Partitions, facts: &mut Vec<Fact>) {
+fn extra_facts(structure: &Structure, facts: &mut Vec<Fact>) {
+    for (name, extra) in &structure.extras {
+        let of = extra
+            .goes_with
+            .first()
+            .and_then(|it| it.strip_prefix("DROP "))
+            .and_then(|it| it.rsplit_once(' '));
+        let of = of.map(|(kind, name)| format!("{} {name}", kind.to_lowercase()));
+        facts.push(Fact { object: name.clone(), of, attributes: vec![("it", extra.set.clone())] });
+    }
+    let unknown = structure.unknown.iter();
+    facts.extend(unknown.map(|name| Fact { object: name.clone(), of: None, attributes: Vec::new() }));
+}
+
+fn table_facts(name: &str, table: &Table, form: Form<'_>, partitions: Partitions, facts: &mut Vec<Fact>) {
     let object = format!("table {name}");
-    let options: Vec<&str> = table.options.iter().map(String::as_str).collect();
     let mut attributes = vec![
         ("its partition key", or_none(table.partition_key.as_ref())),
-        ("its list of options", or_none((!options.is_empty()).then(|| options.join(", ")).as_ref())),
+        ("its list of options", options(table)),
     ];
     if let Some(verbatim) = &table.verbatim {
-        attributes.push(("its definition", one_form(verbatim, dialect)));
+        attributes.push(("its definition", form(verbatim)));
     }
     facts.push(Fact { object: object.clone(), of: None, attributes });
     let part = |text: String, attributes| Fact { object: text, of: Some(object.clone()), attributes };
     facts.extend(table.columns.iter().map(|it| part(format!("column {name}.{}", it.name), column_facts(it))));
-    for constraint in &table.constraints {
-        let called = constraint.name.as_deref().unwrap_or(&constraint.definition);
-        let definition = vec![("its definition", constraint.definition.clone())];
-        facts.push(part(format!("constraint {called} on {name}"), definition));
-    }
-    index_facts(name, &object, &table.indexes, facts);
-    text_facts(name, &object, "trigger", &table.triggers, dialect, facts);
-    text_facts(name, &object, "rule", &table.rules, dialect, facts);
-    text_facts(name, &object, "policy", &table.policies, dialect, facts);
+    part_facts(name, &object, table, form, facts);
     let come_and_go = table.partition_key.as_ref().is_some_and(|it| it.starts_with("RANGE"));
     if partitions == Partitions::All || !come_and_go {
         for (partition, it) in &table.partitions {
-            let definition = vec![("its definition", format!("of {} {}", it.of, it.definition))];
-            facts.push(part(format!("partition {partition} of {name}"), definition));
+            let called = format!("partition {partition} of {name}");
+            let attributes = vec![
+                ("its definition", format!("of {} {}", it.of, it.definition)),
+                ("its list of options", options(&it.own)),
+            ];
+            facts.push(Fact { object: called.clone(), of: Some(object.clone()), attributes });
+            part_facts(partition, &called, &it.own, form, facts);
         }
     }
+}
+
+/// What hangs on a table or a partition.
+fn part_facts(name: &str, object: &str, table: &Table, form: Form<'_>, facts: &mut Vec<Fact>) {
+    for constraint in &table.constraints {
+        let called = constraint.name.as_deref().unwrap_or(&constraint.definition);
+        let attributes = vec![("its definition", constraint.definition.clone())];
+        let of = Some(object.to_owned());
+        facts.push(Fact { object: format!("constraint {called} on {name}"), of, attributes });
+    }
+    index_facts(name, object, &table.indexes, facts);
+    text_facts(name, object, "trigger", &table.triggers, form, facts);
+    text_facts(name, object, "rule", &table.rules, form, facts);
+    text_facts(name, object, "policy", &table.policies, form, facts);
+}
+
+fn options(table: &Table) -> String {
+    let options: Vec<&str> = table.options.iter().map(String::as_str).collect();
+    or_none((!options.is_empty()).then(|| options.join(", ")).as_ref())
 }
 
 fn column_facts(column: &Column) -> Vec<(&'static str, String)> {
@@ -198,11 +235,11 @@ fn text_facts(
     object: &str,
     kind: &str,
     texts: &BTreeMap<String, String>,
-    dialect: Dialect,
+    form: Form<'_>,
     facts: &mut Vec<Fact>,
 ) {
     for (name, sql) in texts {
-        let attributes = vec![("its definition", one_form(sql, dialect))];
+        let attributes = vec![("its definition", form(sql))];
         facts.push(Fact {
             object: format!("{kind} {name} on {on}"),
             of: Some(object.to_owned()),
@@ -211,11 +248,15 @@ fn text_facts(
     }
 }
 
-/// SQLite keeps a statement as it was written; what is written otherwise and means the same is the same.
-pub(super) fn one_form(sql: &str, dialect: Dialect) -> String {
+/// Brings a statement into one form.
+type Form<'a> = &'a dyn Fn(&str) -> String;
+
+/// SQLite keeps a statement as it was written; what is written otherwise and means the same is the same. It also
+/// puts the names that it changes in a statement in quotes.
+pub(super) fn one_form(sql: &str, dialect: Dialect, names: &[String]) -> String {
     match dialect {
         Dialect::Postgres => sql.to_owned(),
-        Dialect::Sqlite => normalised(&tokens(sql, dialect), &[]),
+        Dialect::Sqlite => normalised(&tokens(sql, dialect), names),
     }
 }
 

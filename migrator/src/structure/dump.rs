@@ -1,4 +1,4 @@
-//! A schema as plain DDL: applied to an empty database, it makes the same schema.
+//! A schema as plain DDL: applied to an empty database, it makes the same schema, as far as SQL is written here.
 
 use super::mend::BODIES_UNCHECKED;
 use super::{Structure, mend};

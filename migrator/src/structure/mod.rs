@@ -53,6 +53,9 @@ pub struct Structure {
     /// Sequences, except for those of identity columns.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sequences: BTreeMap<String, Sequence>,
+    /// The sequences of identity columns, each with its table and its column. How they are called is not compared.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub identity_sequences: BTreeMap<String, (String, String)>,
     /// Functions and procedures by their name and the types of their arguments.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub routines: BTreeMap<String, Routine>,
@@ -64,6 +67,12 @@ pub struct Structure {
     /// What others than the owner may do.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub grants: BTreeSet<Grant>,
+    /// What stands beside these and is set by a statement of its own, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub extras: BTreeMap<String, Extra>,
+    /// The names of what is there and not known any further: range types and foreign tables.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unknown: BTreeSet<String>,
 }
 
 /// A table.
@@ -169,12 +178,15 @@ pub struct Index {
 }
 
 /// A partition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partition {
     /// What it is a part of: the table, or another partition.
     pub of: String,
     /// `FOR VALUES ...` or `DEFAULT`, and its own PARTITION BY.
     pub definition: String,
+    /// What it has beside what it is a part of; nothing is known of that where it is one by range.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    pub own: Table,
 }
 
 /// A view.
@@ -257,6 +269,25 @@ pub struct Grant {
     pub grantable: bool,
 }
 
+/// A comment, the identity of the rows of a table that is replicated, how a column is stored, the default of a
+/// view's column, what is gathered for the planner.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extra {
+    /// The statement that makes it so.
+    pub set: String,
+    /// The statement that brings back what is usual.
+    pub unset: String,
+    /// How the statements begin that take along what it is of, that which it belongs to as a whole first.
+    pub goes_with: Vec<String>,
+    /// How those begin that leave what it is of without it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost_with: Vec<String>,
+}
+
+fn is_nothing(table: &Table) -> bool {
+    *table == Table::default()
+}
+
 const fn yes() -> bool {
     true
 }
@@ -272,10 +303,35 @@ impl Structure {
             composites: BTreeMap::new(),
             domains: BTreeMap::new(),
             sequences: BTreeMap::new(),
+            identity_sequences: BTreeMap::new(),
             routines: BTreeMap::new(),
             tables: BTreeMap::new(),
             views: BTreeMap::new(),
             grants: BTreeSet::new(),
+            extras: BTreeMap::new(),
+            unknown: BTreeSet::new(),
+        }
+    }
+
+    /// Whether there is a table of this name; SQLite does not look at its case.
+    fn has_table(&self, name: &str) -> bool {
+        match self.dialect {
+            Dialect::Postgres => self.tables.contains_key(name),
+            Dialect::Sqlite => self.tables.keys().any(|it| it.eq_ignore_ascii_case(name)),
+        }
+    }
+
+    /// The table or the partition of this name.
+    fn relation(&self, name: &str) -> Option<&Table> {
+        let partition = || self.tables.values().find_map(|it| it.partitions.get(name));
+        self.tables.get(name).or_else(|| partition().map(|it| &it.own))
+    }
+
+    /// The schema with what is the same by the other name called so.
+    pub(crate) fn called_as(&self, other: &Self) -> Self {
+        match self.dialect {
+            Dialect::Postgres => self.clone(),
+            Dialect::Sqlite => sqlite::called_as(self, other),
         }
     }
 
@@ -288,6 +344,13 @@ impl Structure {
             Backend::Postgres => postgres::read(connection).await,
             Backend::Sqlite => sqlite::read(connection).await,
         }
+    }
+}
+
+impl Index {
+    /// Whether it takes no two rows with the same values.
+    fn is_unique(&self) -> bool {
+        self.definition.starts_with("CREATE UNIQUE")
     }
 }
 

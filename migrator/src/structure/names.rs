@@ -27,6 +27,12 @@ pub(crate) fn quote_name(name: &str) -> String {
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
+/// Whether a database that puts a name in quotes as seldom as it can writes this one so.
+pub(crate) fn is_written(text: &str, name: &str) -> bool {
+    text == name
+        || text.strip_prefix('"').is_some_and(|it| it.strip_suffix('"') == Some(&name.replace('"', "\"\"")))
+}
+
 /// A text as it stands in SQL.
 pub(crate) fn quote_text(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))

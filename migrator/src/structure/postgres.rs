@@ -3,6 +3,10 @@
 //! PostgreSQL itself writes every definition, with names that its search_path finds left without their
 //! schema, so that a schema of another name reads the same.
 
+#[macro_use]
+mod looked_at;
+
+mod extras;
 mod queries;
 mod written;
 
@@ -10,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Row};
 
+use super::names::quote_name;
 use super::{
     Column, Constraint, ConstraintKind, Domain, Grant, Index, Partition, Routine, Sequence, Structure, Table,
     View,
@@ -34,31 +39,58 @@ pub(super) async fn read(connection: &mut Connection) -> Result<Structure, Datab
             .sequences
             .insert(row.get("name")?, Sequence { definition: row.get("definition")?, owned_by });
     }
+    for row in connection.query(&queries::IDENTITY_SEQUENCES, &[]).await? {
+        let column = (row.get("owner_table")?, row.get("owner_column")?);
+        structure.identity_sequences.insert(row.get("name")?, column);
+    }
     for row in connection.query(&queries::ROUTINES, &[]).await? {
         let (kind, prefix): (String, String) = (row.get("kind")?, row.get("prefix")?);
         let definition: Option<String> = row.get("definition")?;
         let definition = definition
             .map(|it| it.replacen(&format!("{kind} {prefix}"), &format!("{kind} "), 1).trim_end().to_owned());
-        let views = serde_json::from_str(&row.get::<String>("views")?).map_err(|error| {
-            DatabaseError::new(DatabaseErrorKind::Conversion, "the views of a routine are no list")
-                .caused_by(error)
-        })?;
+        let views = list(&row.get::<String>("views")?)?.into_iter().collect();
         let routine = Routine { kind, definition, after_tables: row.get("after_tables")?, views };
-        structure.routines.insert(row.get("signature")?, routine);
+        structure.routines.insert(signature(&row)?, routine);
     }
     relations(connection, &mut structure).await?;
     columns(connection, &mut structure).await?;
     constraints(connection, &mut structure).await?;
     parts(connection, &mut structure).await?;
     for row in connection.query(&queries::GRANTS, &[]).await? {
-        structure.grants.insert(Grant {
-            on: row.get("object")?,
-            right: row.get("privilege")?,
-            to: row.get("grantee")?,
-            grantable: row.get("grantable")?,
-        });
+        structure.grants.insert(grant(&row)?);
     }
+    extras::read(connection, &mut structure).await?;
     Ok(structure)
+}
+
+/// An array of JSON.
+fn list(json: &str) -> Result<Vec<String>, DatabaseError> {
+    serde_json::from_str(json).map_err(|error| {
+        DatabaseError::new(DatabaseErrorKind::Conversion, "the names are no list").caused_by(error)
+    })
+}
+
+/// A routine as DROP and GRANT name it.
+fn signature(row: &Row) -> Result<String, DatabaseError> {
+    let (name, arguments): (String, String) = (row.get("name")?, row.get("arguments")?);
+    Ok(format!("{}({arguments})", quote_name(&name)))
+}
+
+fn grant(row: &Row) -> Result<Grant, DatabaseError> {
+    let (kind, right): (String, String) = (row.get("kind")?, row.get("privilege")?);
+    let name = match kind.as_str() {
+        "FUNCTION" | "PROCEDURE" => signature(row)?,
+        _ => quote_name(&row.get::<String>("name")?),
+    };
+    let column: Option<String> = row.get("attribute")?;
+    let column = column.map(|it| format!(" ({})", quote_name(&it))).unwrap_or_default();
+    let to: Option<String> = row.get("grantee")?;
+    Ok(Grant {
+        on: format!("{kind} {name}"),
+        right: format!("{right}{column}"),
+        to: to.map_or_else(|| "PUBLIC".to_owned(), |it| quote_name(&it)),
+        grantable: row.get("grantable")?,
+    })
 }
 
 async fn types(connection: &mut Connection, structure: &mut Structure) -> Result<(), DatabaseError> {
@@ -100,19 +132,11 @@ async fn relations(connection: &mut Connection, structure: &mut Structure) -> Re
             structure.views.insert(name, view);
             continue;
         }
-        let flags = [
-            ("unlogged", "UNLOGGED"),
-            ("row_security", "ROW LEVEL SECURITY"),
-            ("forced", "FORCE ROW LEVEL SECURITY"),
-        ];
-        let mut table = Table { partition_key: row.get("partition_key")?, ..Table::default() };
-        for (column, option) in flags {
-            if row.get(column)? {
-                table.options.insert(option.to_owned());
-            }
-        }
+        let partition_key = row.get("partition_key")?;
+        let mut table = Table { partition_key, options: flags(&row)?, ..Table::default() };
         if let Some(parents) = row.get::<Option<String>>("inherits")? {
-            table.options.insert(format!("INHERITS ({parents})"));
+            let parents: Vec<String> = list(&parents)?.iter().map(|it| quote_name(it)).collect();
+            table.options.insert(format!("INHERITS ({})", parents.join(", ")));
         }
         if let Some(options) = row.get::<Option<String>>("storage")? {
             table.options.insert(format!("WITH ({options})"));
@@ -126,11 +150,39 @@ async fn relations(connection: &mut Connection, structure: &mut Structure) -> Re
     }
     for row in connection.query(&queries::PARTITIONS, &[]).await? {
         if let Some(table) = structure.tables.get_mut(&row.get::<String>("root")?) {
-            let partition = Partition { of: row.get("parent")?, definition: row.get("definition")? };
+            let by_range = table.partition_key.as_ref().is_some_and(|it| it.starts_with("RANGE"));
+            let options = if by_range { BTreeSet::new() } else { flags(&row)? };
+            let own = Table { options, ..Table::default() };
+            let partition = Partition { of: row.get("parent")?, definition: row.get("definition")?, own };
             table.partitions.insert(row.get("name")?, partition);
         }
     }
     Ok(())
+}
+
+/// What is switched on for a table.
+fn flags(row: &Row) -> Result<BTreeSet<String>, DatabaseError> {
+    let flags = [
+        ("unlogged", "UNLOGGED"),
+        ("row_security", "ROW LEVEL SECURITY"),
+        ("forced", "FORCE ROW LEVEL SECURITY"),
+    ];
+    let mut options = BTreeSet::new();
+    for (column, option) in flags {
+        if row.get(column)? {
+            options.insert(option.to_owned());
+        }
+    }
+    Ok(options)
+}
+
+/// The table or the partition of this name.
+fn relation<'a>(structure: &'a mut Structure, name: &str) -> Option<&'a mut Table> {
+    if structure.tables.contains_key(name) {
+        return structure.tables.get_mut(name);
+    }
+    let mut partitions = structure.tables.values_mut().map(|it| &mut it.partitions);
+    partitions.find_map(|it| it.get_mut(name)).map(|it| &mut it.own)
 }
 
 async fn columns(connection: &mut Connection, structure: &mut Structure) -> Result<(), DatabaseError> {
@@ -173,7 +225,7 @@ fn column(row: &Row) -> Result<Column, DatabaseError> {
 
 async fn constraints(connection: &mut Connection, structure: &mut Structure) -> Result<(), DatabaseError> {
     for row in connection.query(&queries::CONSTRAINTS, &[]).await? {
-        let Some(table) = structure.tables.get_mut(&row.get::<String>("relation")?) else { continue };
+        let Some(table) = relation(structure, &row.get::<String>("relation")?) else { continue };
         let kind = match row.get::<String>("kind")?.as_str() {
             "p" => ConstraintKind::PrimaryKey,
             "u" => ConstraintKind::Unique,
@@ -188,10 +240,16 @@ async fn constraints(connection: &mut Connection, structure: &mut Structure) -> 
             references: row.get("references")?,
         });
     }
-    for table in structure.tables.values_mut() {
-        table.constraints.sort_by(|left, right| (left.kind, &left.name).cmp(&(right.kind, &right.name)));
+    let tables = structure.tables.values_mut();
+    for table in tables.flat_map(|it| it.partitions.values_mut().map(|it| &mut it.own)) {
+        sort(table);
     }
+    structure.tables.values_mut().for_each(sort);
     Ok(())
+}
+
+fn sort(table: &mut Table) {
+    table.constraints.sort_by(|left, right| (left.kind, &left.name).cmp(&(right.kind, &right.name)));
 }
 
 /// Indexes, triggers, rules and policies.
@@ -201,7 +259,7 @@ async fn parts(connection: &mut Connection, structure: &mut Structure) -> Result
         // PostgreSQL says ONLY of the index of a partitioned table, which would leave its partitions out.
         let definition = row.get::<String>("definition")?.replacen(" ON ONLY ", " ON ", 1);
         let index = Index { definition: one_form(definition), valid: row.get("valid")? };
-        if let Some(table) = structure.tables.get_mut(&on) {
+        if let Some(table) = relation(structure, &on) {
             table.indexes.insert(row.get("name")?, index);
         } else if let Some(view) = structure.views.get_mut(&on) {
             view.indexes.insert(row.get("name")?, index);
@@ -209,7 +267,7 @@ async fn parts(connection: &mut Connection, structure: &mut Structure) -> Result
     }
     for row in connection.query(&queries::TRIGGERS, &[]).await? {
         let on: String = row.get("relation")?;
-        if let Some(table) = structure.tables.get_mut(&on) {
+        if let Some(table) = relation(structure, &on) {
             table.triggers.insert(row.get("name")?, row.get("definition")?);
         } else if let Some(view) = structure.views.get_mut(&on) {
             view.triggers.insert(row.get("name")?, row.get("definition")?);
@@ -217,14 +275,14 @@ async fn parts(connection: &mut Connection, structure: &mut Structure) -> Result
     }
     for row in connection.query(&queries::RULES, &[]).await? {
         let (on, rule): (String, String) = (row.get("relation")?, row.get("definition")?);
-        if let Some(table) = structure.tables.get_mut(&on) {
+        if let Some(table) = relation(structure, &on) {
             table.rules.insert(row.get("name")?, rule);
         } else if let Some(view) = structure.views.get_mut(&on) {
             view.rules.insert(row.get("name")?, rule);
         }
     }
     for row in connection.query(&queries::POLICIES, &[]).await? {
-        if let Some(table) = structure.tables.get_mut(&row.get::<String>("relation")?) {
+        if let Some(table) = relation(structure, &row.get::<String>("relation")?) {
             table.policies.insert(row.get("name")?, one_form(row.get("definition")?));
         }
     }

@@ -87,7 +87,7 @@ impl Rename {
                 .tables
                 .get(table)
                 .is_some_and(|it| it.column(&self.from).is_some() && it.column(&self.to).is_none()),
-            None => structure.tables.contains_key(&self.from) && !structure.tables.contains_key(&self.to),
+            None => structure.tables.contains_key(&self.from) && !structure.has_table(&self.to),
         }
     }
 

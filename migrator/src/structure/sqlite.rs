@@ -1,19 +1,23 @@
 //! Reading a schema of SQLite: it keeps the statements that made it.
 
-use foundation::database::{Connection, DatabaseError, Row, Statement};
+use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Row, Statement};
 
 use super::names::quote_name;
-use super::tokens::{normalised, tokens};
+use super::tokens::{is_keyword, normalised, tokens};
 use super::{Index, Structure, Table, View, create_table};
 use crate::source::Dialect;
 
 /// Everything that was made by a statement, except for what tools for migrations keep and what SQLite and its
-/// virtual tables keep for themselves.
+/// virtual tables keep for themselves. A trigger keeps the name of its table as somebody wrote it, in whatever
+/// case.
 const OBJECTS: Statement = Statement::read(
     "sqlite_schema",
-    "SELECT s.type, s.name, s.tbl_name, s.sql,
-       coalesce((SELECT l.type FROM pragma_table_list AS l WHERE l.schema = 'main' AND l.name = s.tbl_name), '') AS kind
-     FROM sqlite_schema AS s
+    "SELECT s.type, s.name, s.tbl_name, s.sql, coalesce(l.type, '') AS kind,
+       (SELECT json_group_array(x.name) FROM pragma_table_xinfo(CASE WHEN s.type = 'table' AND l.type = 'table' THEN s.name END) AS x) AS columns
+     FROM (SELECT o.type, o.name, o.sql, coalesce((SELECT t.name FROM sqlite_schema AS t
+             WHERE t.type IN ('table', 'view') AND t.name = o.tbl_name COLLATE NOCASE), o.tbl_name) AS tbl_name
+           FROM sqlite_schema AS o) AS s
+     LEFT JOIN pragma_table_list AS l ON l.schema = 'main' AND l.name = s.tbl_name
      WHERE s.sql IS NOT NULL AND s.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
        AND s.tbl_name NOT IN ('refinery_schema_history', 'alembic_version', 'flyway_schema_history', 'schema_migrations',
          '_sqlx_migrations', 'goose_db_version')
@@ -37,8 +41,8 @@ fn add(structure: &mut Structure, row: &Row) -> Result<(), DatabaseError> {
     let sql: String = row.get("sql")?;
     match row.get::<String>("type")?.as_str() {
         "table" => {
-            let parsed =
-                if row.get::<String>("kind")? == "virtual" { None } else { create_table::parse(&sql) };
+            let columns: String = row.get("columns")?;
+            let parsed = create_table::parse(&sql).filter(|it| has_columns(it, &columns));
             let table = parsed.unwrap_or_else(|| Table { verbatim: Some(sql), ..Table::default() });
             structure.tables.insert(name, table);
         }
@@ -65,12 +69,43 @@ fn add(structure: &mut Structure, row: &Row) -> Result<(), DatabaseError> {
                 Some(table) => Some(&mut table.triggers),
                 None => structure.views.get_mut(&on).map(|view| &mut view.triggers),
             };
-            if let Some(triggers) = triggers {
-                triggers.insert(name, sql);
-            }
+            let Some(triggers) = triggers else {
+                let what = format!("the trigger {name} is on {on}, which is no table and no view");
+                return Err(DatabaseError::new(DatabaseErrorKind::Other, what));
+            };
+            triggers.insert(name, sql);
         }
     }
     Ok(())
+}
+
+/// Whether the columns are those that SQLite sees, which are an array of JSON: a name that is understood in
+/// another way than SQLite does would be a wrong one in what copies the rows. Virtual tables have none here.
+fn has_columns(table: &Table, seen: &str) -> bool {
+    let names: Vec<&str> = table.columns.iter().map(|it| it.name.as_str()).collect();
+    serde_json::from_str::<Vec<String>>(seen).is_ok_and(|it| it == names)
+}
+
+/// The schema with its tables called as in the other one: to SQLite they are the same in whatever case.
+pub(super) fn called_as(structure: &Structure, other: &Structure) -> Structure {
+    let mut renamed = structure.clone();
+    for new in other.tables.keys().filter(|it| !structure.tables.contains_key(*it)) {
+        let Some(old) = structure.tables.keys().find(|it| it.eq_ignore_ascii_case(new)) else { continue };
+        let Some(mut table) = renamed.tables.remove(old) else { continue };
+        let (on, on_new) = (format!(" ON {} ", quote_name(old)), format!(" ON {} ", quote_name(new)));
+        for index in table.indexes.values_mut() {
+            index.definition = index.definition.replacen(&on, &on_new, 1);
+        }
+        renamed.tables.insert(new.clone(), table);
+    }
+    renamed
+}
+
+/// The names that mean the same with quotes and without, in the texts of views and triggers.
+pub(super) fn names(structure: &Structure) -> Vec<String> {
+    let columns = structure.tables.values().flat_map(|it| it.columns.iter().map(|it| &it.name));
+    let names = structure.tables.keys().chain(structure.views.keys()).chain(columns);
+    names.filter(|it| !is_keyword(it)).cloned().collect()
 }
 
 /// The statement of an index in one form.

@@ -38,11 +38,12 @@ impl Token<'_> {
         self.kind == Kind::Symbol && self.text == symbol
     }
 
-    /// The name that it stands for.
+    /// The name that it stands for. SQLite takes a text for one where a name has to be.
     pub(crate) fn name(&self) -> String {
         match (self.kind, self.text.as_bytes().first()) {
             (Kind::Name, Some(b'[')) => self.text[1..self.text.len() - 1].to_owned(),
             (Kind::Name, Some(b'`')) => self.text[1..self.text.len() - 1].replace("``", "`"),
+            (Kind::Literal, Some(b'\'')) => self.text[1..self.text.len() - 1].replace("''", "'"),
             (Kind::Name, _) => self.text[1..self.text.len() - 1].replace("\"\"", "\""),
             _ => self.text.to_owned(),
         }
@@ -224,7 +225,7 @@ fn is_call(before: &Token<'_>, token: &Token<'_>) -> bool {
     token.is_symbol("(") && before.kind != Kind::Symbol && !is_keyword
 }
 
-fn is_keyword(word: &str) -> bool {
+pub(crate) fn is_keyword(word: &str) -> bool {
     KEYWORDS.split(' ').any(|it| it.eq_ignore_ascii_case(word))
 }
 

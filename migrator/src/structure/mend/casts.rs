@@ -39,13 +39,19 @@ pub(super) fn loses(old: &str, new: &str) -> bool {
         (Family::Numbers | Family::Texts, Family::Numbers) => rounds(old, new),
         (Family::Moments, Family::Moments) if base(old) == "date" => false,
         (Family::Moments, Family::Moments) if base(new) == "date" => true,
-        (Family::Times, Family::Times) if is_zoned(old) && !is_zoned(new) => true,
+        (Family::Moments, Family::Moments) | (Family::Times, Family::Times)
+            if is_zoned(old) && !is_zoned(new) =>
+        {
+            true
+        }
         (Family::Moments, Family::Moments)
         | (Family::Times, Family::Times)
         | (Family::Intervals, Family::Intervals) => precision(old) > precision(new),
         (Family::Texts, Family::Moments | Family::Times | Family::Intervals)
         | (Family::Moments, Family::Times) => true,
         (Family::Addresses, Family::Addresses) => base(new) == "cidr",
+        // Blanks, the order of the keys, and all but the last of those that are alike.
+        (Family::Documents | Family::Texts, Family::Documents) => base(new) == "jsonb",
         _ => false,
     }
 }
@@ -136,6 +142,10 @@ mod tests {
             ("timestamp with time zone", "timestamp(3) with time zone", None, true),
             ("timestamp(3) with time zone", "timestamp with time zone", None, false),
             ("time with time zone", "time without time zone", None, true),
+            ("timestamp with time zone", "timestamp without time zone", None, true),
+            ("timestamp without time zone", "timestamp with time zone", None, false),
+            ("json", "jsonb", None, true),
+            ("jsonb", "json", None, false),
             ("bit(8)", "bit(4)", None, false),
             ("inet", "cidr", None, true),
             ("boolean", "bigint", Some("c::integer"), false),

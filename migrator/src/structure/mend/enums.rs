@@ -1,7 +1,7 @@
 //! Enums: a value is added where that is enough; PostgreSQL drops none, so the type is made anew otherwise.
 
 use super::Mend;
-use crate::structure::names::{quote_name, quote_text};
+use crate::structure::names::{is_written, quote_name, quote_text};
 use crate::structure::{Structure, Table};
 
 /// The name that an enum has while its columns move to the new one.
@@ -11,7 +11,7 @@ pub(super) fn aside(name: &str) -> String {
 
 /// Whether a column of this type holds values of the enum.
 pub(super) fn is_of(type_name: &str, name: &str) -> bool {
-    type_name.trim_end_matches("[]") == quote_name(name)
+    is_written(type_name.trim_end_matches("[]"), name)
 }
 
 /// The enums that are in both with other values, and cannot be changed by adding some.

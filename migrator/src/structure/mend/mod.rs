@@ -2,6 +2,7 @@
 
 mod casts;
 mod enums;
+mod extras;
 mod grants;
 mod identity;
 mod postgres;
@@ -16,8 +17,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Structure;
+use super::{Constraint, ConstraintKind, Structure};
 use crate::source::Dialect;
+
+/// Where a unique index cannot be built.
+const SAME_VALUES: &str = "two rows have the same values";
 
 /// A text in a body is looked at when it is run: it may call what is made further down.
 pub(crate) const BODIES_UNCHECKED: &str = "SET LOCAL check_function_bodies = off";
@@ -41,6 +45,24 @@ impl Mend {
     #[must_use]
     pub fn sql(&self) -> String {
         self.statements.iter().map(|it| format!("{it};\n")).collect()
+    }
+
+    /// Says that a table, an index or a domain allows less than before.
+    fn tightens(&mut self, what: &str, where_it_fails: &str) {
+        self.breaking = true;
+        self.warnings.push(format!("{what} is demanded now: this fails where {where_it_fails}"));
+    }
+
+    /// The same of a constraint on a table that is there.
+    fn constrains(&mut self, table: &str, constraint: &Constraint) {
+        let called = constraint.name.as_deref().unwrap_or(&constraint.definition);
+        let what = format!("{called} on {table}");
+        match constraint.kind {
+            // The rows that are there are not looked at.
+            _ if constraint.definition.ends_with(" NOT VALID") => self.breaking = true,
+            ConstraintKind::PrimaryKey | ConstraintKind::Unique => self.tightens(&what, SAME_VALUES),
+            _ => self.tightens(&what, "a row does not meet it"),
+        }
     }
 
     fn run(&mut self, statement: impl Into<String>) {

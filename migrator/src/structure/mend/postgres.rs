@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::postgres_columns::{self, Touched};
 use super::routines::{self, Stage};
-use super::{Mend, enums, gone, grants, postgres_parts, renamed, types};
+use super::{Mend, enums, extras, gone, grants, postgres_parts, renamed, types};
+use crate::source::Dialect;
 use crate::structure::clauses::{self, in_order_of_foreign_keys, in_order_of_reading};
-use crate::structure::names::quote_name;
+use crate::structure::names::{mentions, quote_name};
 use crate::structure::{Constraint, ConstraintKind, Index, Structure, View};
 
 /// Both schemas, and what has to give way.
@@ -15,6 +16,8 @@ pub(super) struct Way<'a> {
     pub(super) to: &'a Structure,
     /// Enums that are made anew.
     pub(super) enums: Vec<&'a String>,
+    /// Routines that are dropped before the tables change, though they are there afterwards too.
+    pub(super) routines: BTreeSet<&'a str>,
     /// The columns of each table that change so much that nothing can hold on to them.
     pub(super) touched: BTreeMap<&'a str, Touched<'a>>,
 }
@@ -23,12 +26,14 @@ pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
     let mut out = Mend::default();
     let from = &renamed::rename(from, to, &mut out);
     let enums = enums::rebuilt(from, to);
-    let touched = postgres_columns::touched(from, to, &enums);
-    let way = Way { from, to, enums, touched };
-    let mut made_anew = BTreeSet::new();
+    let routines = routines::in_the_way(from, to, &enums);
+    let touched = postgres_columns::touched(from, to, &enums, &routines);
+    let way = Way { from, to, enums, routines, touched };
+    let mut made_anew: BTreeSet<String> =
+        way.enums.iter().map(|name| format!("TYPE {}", quote_name(name))).collect();
 
     let views = way.views_in_the_way();
-    let dropped = routines::drop_what_holds_views(&way, &views, &mut made_anew, &mut out);
+    let mut dropped = routines::drop_what_holds_views(&way, &views, &mut made_anew, &mut out);
     for name in in_order_of_reading(from, |it| views.contains(it)).into_iter().rev() {
         let kind = kind_of_view(&from.views[name]);
         out.breaking |= !to.views.contains_key(name);
@@ -36,13 +41,14 @@ pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
         made_anew.insert(format!("TABLE {}", quote_name(name)));
     }
     postgres_parts::drop_what_is_in_the_way(&way, &mut out);
+    routines::drop_what_is_in_the_way(&way, &mut dropped, &mut made_anew, &mut out);
     drop_tables(&way, &mut out);
 
     types::extensions(from, to, &mut out);
     enums::before_tables(from, to, &mut out);
     types::mend(from, to, &mut out);
     sequences(from, to, &mut out);
-    routines::make(&way, Stage::BeforeTables, &dropped, &mut made_anew, &mut out);
+    routines::make(&way, Stage::BeforeTables, &dropped, &mut out);
     types::late_checks(from, to, &mut out);
     let late = create_tables(&way, &mut out);
     for (name, table) in &to.tables {
@@ -60,7 +66,7 @@ pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
             out.run(format!("ALTER SEQUENCE {name} OWNED BY {table}.{column}"));
         }
     }
-    routines::make(&way, Stage::AfterTables, &dropped, &mut made_anew, &mut out);
+    routines::make(&way, Stage::AfterTables, &dropped, &mut out);
     for name in in_order_of_reading(to, |it| views.contains(it) || !from.views.contains_key(it)) {
         let view = &to.views[name];
         let query = view.definition.trim().trim_end_matches(';');
@@ -68,9 +74,10 @@ pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
         out.run(format!("CREATE {} {}{options} AS\n{query}", kind_of_view(view), quote_name(name)));
         view.indexes.values().for_each(|index| out.run(&index.definition));
     }
-    routines::make(&way, Stage::AfterViews, &dropped, &mut made_anew, &mut out);
+    routines::make(&way, Stage::AfterViews, &dropped, &mut out);
     postgres_parts::make_texts(&way, &views, &mut out);
     drop_the_rest(&way, &dropped, &mut out);
+    extras::mend(from, to, &mut out);
     grants::mend(from, to, &made_anew, &mut out);
     out
 }
@@ -96,9 +103,17 @@ impl<'a> Way<'a> {
                     || self.touched.get(it.as_str()).is_some_and(|it| !it.columns.is_empty())
                     || (self.from.tables.contains_key(it) && !self.to.tables.contains_key(it))
             };
+            // GROUP BY of a primary key lets every column be selected.
+            let grouped = |view: &View| {
+                mentions(&view.definition, "group", Dialect::Postgres)
+                    && view.reads.iter().any(|it| self.primary_key_goes(it))
+            };
             let views = self.from.views.iter();
             let more: Vec<&str> = views
-                .filter(|(name, view)| !found.contains(name.as_str()) && view.reads.iter().any(moves))
+                .filter(|(name, _)| !found.contains(name.as_str()))
+                .filter(|(_, view)| {
+                    view.reads.iter().any(moves) || grouped(view) || self.calls(&view.definition)
+                })
                 .map(|(name, _)| name.as_str())
                 .collect();
             if more.is_empty() {
@@ -145,7 +160,7 @@ fn sequences(from: &Structure, to: &Structure, out: &mut Mend) {
     }
 }
 
-/// Makes the new tables, each with its indexes, and says which of their foreign keys have to wait.
+/// Makes the new tables, each with its indexes, and says which of their constraints have to wait.
 fn create_tables<'a>(way: &Way<'a>, out: &mut Mend) -> Vec<(&'a str, &'a Constraint)> {
     let mut made: BTreeSet<&str> = BTreeSet::new();
     let mut late = Vec::new();
@@ -154,15 +169,14 @@ fn create_tables<'a>(way: &Way<'a>, out: &mut Mend) -> Vec<(&'a str, &'a Constra
         made.insert(name);
         let can_be_pointed_at = |it: &str| made.contains(it) || way.keys_stay(it);
         let now = |it: &Constraint| {
-            it.kind != ConstraintKind::ForeignKey || it.references.as_deref().is_none_or(can_be_pointed_at)
+            // CREATE TABLE takes every constraint for valid.
+            !it.definition.ends_with(" NOT VALID")
+                && (it.kind != ConstraintKind::ForeignKey
+                    || it.references.as_deref().is_none_or(can_be_pointed_at))
         };
         late.extend(table.constraints.iter().filter(|it| !now(it)).map(|it| (name.as_str(), it)));
         out.run(clauses::create_table(name, table, way.to.dialect, now));
-        for (flag, action) in postgres_columns::ROW_SECURITY {
-            if table.options.contains(flag) {
-                out.run(format!("ALTER TABLE {} {action}", quote_name(name)));
-            }
-        }
+        postgres_columns::row_security(&quote_name(name), &BTreeSet::new(), &table.options, out);
         postgres_parts::partitions(name, None, table, out);
         table.indexes.values().for_each(|index: &Index| out.run(&index.definition));
     }
@@ -177,12 +191,7 @@ fn drop_the_rest(way: &Way<'_>, dropped: &BTreeSet<&str>, out: &mut Mend) {
         // One that went with a column is gone by now.
         out.run(format!("DROP SEQUENCE IF EXISTS {}", quote_name(name)));
     }
-    for name in from.domains.keys().filter(|name| !to.domains.contains_key(*name)) {
-        out.run(format!("DROP DOMAIN {}", quote_name(name)));
-    }
-    for name in from.composites.keys().filter(|name| !to.composites.contains_key(*name)) {
-        out.run(format!("DROP TYPE {}", quote_name(name)));
-    }
+    types::drop_the_rest(from, to, out);
     enums::after_tables(from, to, &way.enums, out);
     for name in from.extensions.difference(&to.extensions) {
         out.run(format!("DROP EXTENSION {}", quote_name(name)));

@@ -3,17 +3,35 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::postgres::Way;
-use super::{Mend, casts, enums, identity, postgres_parts};
+use super::{Mend, casts, enums, identity, postgres_parts, routines};
 use crate::source::Dialect;
 use crate::structure::clauses;
 use crate::structure::names::{mentions, quote_name};
 use crate::structure::{Column, Structure, Table};
 
 /// What is switched on for a table that exists.
-pub(super) const ROW_SECURITY: [(&str, &str); 2] = [
+const ROW_SECURITY: [(&str, &str); 2] = [
     ("ROW LEVEL SECURITY", "ENABLE ROW LEVEL SECURITY"),
     ("FORCE ROW LEVEL SECURITY", "FORCE ROW LEVEL SECURITY"),
 ];
+
+/// Switches it on and off.
+pub(super) fn row_security(
+    quoted: &str,
+    before: &BTreeSet<String>,
+    after: &BTreeSet<String>,
+    out: &mut Mend,
+) {
+    for (flag, on) in ROW_SECURITY {
+        let action = match (before.contains(flag), after.contains(flag)) {
+            (false, true) => on,
+            (true, false) if flag.starts_with("FORCE") => "NO FORCE ROW LEVEL SECURITY",
+            (true, false) => "DISABLE ROW LEVEL SECURITY",
+            _ => continue,
+        };
+        out.run(format!("ALTER TABLE {quoted} {action}"));
+    }
+}
 
 /// The columns of a table that nothing can hold on to.
 #[derive(Debug, Default)]
@@ -36,12 +54,18 @@ pub(super) fn touched<'a>(
     from: &'a Structure,
     to: &'a Structure,
     rebuilt: &[&String],
+    routines: &BTreeSet<&str>,
 ) -> BTreeMap<&'a str, Touched<'a>> {
     let tables = from.tables.iter().filter_map(|(name, table)| Some((name, table, to.tables.get(name)?)));
-    tables.map(|(name, before, after)| (name.as_str(), of_table(before, after, rebuilt))).collect()
+    tables.map(|(name, before, after)| (name.as_str(), of_table(before, after, rebuilt, routines))).collect()
 }
 
-fn of_table<'a>(before: &'a Table, after: &'a Table, rebuilt: &[&String]) -> Touched<'a> {
+fn of_table<'a>(
+    before: &'a Table,
+    after: &'a Table,
+    rebuilt: &[&String],
+    gone: &BTreeSet<&str>,
+) -> Touched<'a> {
     let mut touched = Touched::default();
     for old in &before.columns {
         let name = old.name.as_str();
@@ -49,7 +73,8 @@ fn of_table<'a>(before: &'a Table, after: &'a Table, rebuilt: &[&String]) -> Tou
             touched.columns.insert(name);
             continue;
         };
-        let generated = old.generated != new.generated;
+        let called = old.generated.as_ref().is_some_and(|it| routines::calls(gone, it));
+        let generated = (called || old.generated != new.generated) && !keeps_values(old, new);
         if generated || retyped(old, new, rebuilt) {
             touched.columns.insert(name);
         }
@@ -61,7 +86,9 @@ fn of_table<'a>(before: &'a Table, after: &'a Table, rebuilt: &[&String]) -> Tou
     let computed: Vec<&str> = after
         .columns
         .iter()
-        .filter(|it| before.column(&it.name).is_some_and(|old| old.generated.is_some()))
+        .filter(|it| {
+            before.column(&it.name).is_some_and(|old| old.generated.is_some() && !keeps_values(old, it))
+        })
         .filter(|it| {
             let old = before.column(&it.name).and_then(|old| old.generated.as_deref()).unwrap_or_default();
             touched.holds(old) || touched.columns.contains(it.name.as_str())
@@ -71,6 +98,11 @@ fn of_table<'a>(before: &'a Table, after: &'a Table, rebuilt: &[&String]) -> Tou
     touched.columns.extend(&computed);
     touched.anew.extend(computed);
     touched
+}
+
+/// Whether a column that was computed keeps what it has: PostgreSQL can let it where it is stored.
+fn keeps_values(old: &Column, new: &Column) -> bool {
+    new.generated.is_none() && old.generated.as_ref().is_some_and(|it| it.ends_with(" STORED"))
 }
 
 fn retyped(old: &Column, new: &Column, rebuilt: &[&String]) -> bool {
@@ -83,12 +115,13 @@ fn retyped(old: &Column, new: &Column, rebuilt: &[&String]) -> bool {
 pub(super) fn alter(way: &Way<'_>, name: &str, before: &Table, after: &Table, out: &mut Mend) {
     let no_column_changes = Touched::default();
     let touched = way.touched.get(name).unwrap_or(&no_column_changes);
-    let mut alter = Alter { table: name, quoted: quote_name(name), out };
+    let mut alter = Alter { table: name, quoted: quote_name(name), routines: &way.routines, out };
     // What is computed goes first, because it holds on to the others.
     let (computed, plain): (Vec<_>, Vec<_>) = before
         .columns
         .iter()
         .filter(|it| after.column(&it.name).is_none() || touched.anew.contains(it.name.as_str()))
+        .filter(|it| !it.generated.as_ref().is_some_and(|it| way.calls(it)))
         .partition(|it| it.generated.is_some());
     for column in computed.iter().chain(&plain) {
         alter.drop_column(column, after.column(&column.name));
@@ -116,7 +149,32 @@ pub(super) fn alter(way: &Way<'_>, name: &str, before: &Table, after: &Table, ou
 struct Alter<'a> {
     table: &'a str,
     quoted: String,
+    routines: &'a BTreeSet<&'a str>,
     out: &'a mut Mend,
+}
+
+/// Columns that are computed no more let go of the others; those that are, and defaults, let go of the routines that
+/// are in the way.
+pub(super) fn let_go(way: &Way<'_>, out: &mut Mend) {
+    let calls = |it: &Option<String>| it.as_ref().is_some_and(|it| way.calls(it));
+    for (name, before) in &way.from.tables {
+        let Some(after) = way.to.tables.get(name) else { continue };
+        for old in &before.columns {
+            let column = quote_name(&old.name);
+            let action = if after.column(&old.name).is_some_and(|new| keeps_values(old, new)) {
+                out.breaking = true;
+                format!("ALTER COLUMN {column} DROP EXPRESSION")
+            } else if calls(&old.generated) {
+                out.breaking = true;
+                format!("DROP COLUMN {column}")
+            } else if calls(&old.default) {
+                format!("ALTER COLUMN {column} DROP DEFAULT")
+            } else {
+                continue;
+            };
+            out.run(format!("ALTER TABLE {} {action}", quote_name(name)));
+        }
+    }
 }
 
 impl Alter<'_> {
@@ -124,14 +182,19 @@ impl Alter<'_> {
         self.out.run(format!("ALTER TABLE {} {action}", self.quoted));
     }
 
+    fn has_lost_default(&self, old: &Column) -> bool {
+        old.default.as_ref().is_some_and(|it| routines::calls(self.routines, it))
+    }
+
     fn drop_column(&mut self, old: &Column, new: Option<&Column>) {
-        self.out.breaking |= new.is_none();
-        if old.generated.is_none() {
-            let what = if new.is_some() {
-                "is computed now, and loses what is in it"
-            } else {
-                "is dropped with what is in it"
-            };
+        self.out.breaking = true;
+        let what = match (&old.generated, new.map(|it| &it.generated)) {
+            (None, Some(_)) => Some("is computed now, and loses what is in it"),
+            (None, None) => Some("is dropped with what is in it"),
+            (Some(_), Some(None)) => Some("is computed no more, and begins without what it showed"),
+            (Some(_), _) => None,
+        };
+        if let Some(what) = what {
             self.out.warnings.push(format!("{}.{} {what}", self.table, old.name));
         }
         self.run(&format!("DROP COLUMN {}", quote_name(&old.name)));
@@ -153,7 +216,8 @@ impl Alter<'_> {
     /// What has to be taken away before, and the type.
     fn prepare(&mut self, old: &Column, new: &Column, retyped: bool) {
         let name = quote_name(&new.name);
-        if old.default.is_some() && (new.default.is_none() || retyped) {
+        if old.default.is_some() && !self.has_lost_default(old) && (new.default.is_none() || retyped) {
+            self.out.breaking |= new.default.is_none();
             self.run(&format!("ALTER COLUMN {name} DROP DEFAULT"));
         }
         if old.identity.is_some() && new.identity.is_none() {
@@ -177,6 +241,7 @@ impl Alter<'_> {
             self.run(&format!("ALTER COLUMN {name} TYPE {}{collation}{using}", new.type_name));
         }
         if old.not_null && !new.not_null {
+            self.out.breaking = true;
             self.run(&format!("ALTER COLUMN {name} DROP NOT NULL"));
         }
     }
@@ -184,7 +249,7 @@ impl Alter<'_> {
     fn finish(&mut self, old: &Column, new: &Column, retyped: bool) {
         let name = quote_name(&new.name);
         if let Some(default) = &new.default
-            && (retyped || old.default.as_ref() != Some(default))
+            && (retyped || self.has_lost_default(old) || old.default.as_ref() != Some(default))
         {
             self.run(&format!("ALTER COLUMN {name} SET DEFAULT {default}"));
         }
@@ -216,17 +281,7 @@ impl Alter<'_> {
                 self.table
             ));
         }
-        for (flag, on) in ROW_SECURITY {
-            match (before.options.contains(flag), after.options.contains(flag)) {
-                (false, true) => self.run(on),
-                (true, false) => self.run(&if flag.starts_with("FORCE") {
-                    "NO FORCE ROW LEVEL SECURITY".to_owned()
-                } else {
-                    format!("DISABLE {flag}")
-                }),
-                _ => {}
-            }
-        }
+        row_security(&self.quoted, &before.options, &after.options, self.out);
         match (before.options.contains("UNLOGGED"), after.options.contains("UNLOGGED")) {
             (false, true) => self.run("SET UNLOGGED"),
             (true, false) => self.run("SET LOGGED"),

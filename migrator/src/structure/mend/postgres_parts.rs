@@ -3,19 +3,28 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::postgres::Way;
-use super::{Mend, gone};
+use super::postgres_columns::{self, Touched};
+use super::{Mend, SAME_VALUES, gone};
+use crate::source::Dialect;
 use crate::structure::clauses;
-use crate::structure::names::quote_name;
+use crate::structure::names::{mentions, quote_name};
 use crate::structure::{Constraint, ConstraintKind, Index, Partition, Structure, Table};
 
 impl<'a> Way<'a> {
     fn is_touched(&self, table: &str, definition: &str) -> bool {
-        self.touched.get(table).is_some_and(|it| it.holds(definition))
+        self.calls(definition) || self.touched.get(table).is_some_and(|it| it.holds(definition))
+    }
+
+    /// Whether the primary key of a table is another one afterwards, or none, or dropped on the way.
+    pub(super) fn primary_key_goes(&self, table: &str) -> bool {
+        let constraints = self.from.tables.get(table).map(|it| &it.constraints);
+        let key = constraints.and_then(|it| it.iter().find(|it| it.kind == ConstraintKind::PrimaryKey));
+        key.is_some_and(|it| !self.stays(table, it))
     }
 
     /// Whether a constraint of a table that stays can stay itself.
     fn stays(&self, table: &str, constraint: &Constraint) -> bool {
-        let after = self.to.tables.get(table);
+        let after = self.to.relation(table);
         let same = after.is_some_and(|it| it.constraints.contains(constraint));
         // A foreign key of a table that keeps its rows cannot point at one that does not.
         let can_point = |it: &str| self.is_logged_as_before(table) && self.keys_stay(it);
@@ -32,37 +41,57 @@ impl<'a> Way<'a> {
             |it: &&Constraint| matches!(it.kind, ConstraintKind::PrimaryKey | ConstraintKind::Unique);
         let key = |it: &Constraint| after.constraints.contains(it) && !self.is_touched(table, &it.definition);
         let new = after.constraints.iter().filter(is_key).all(|it| before.constraints.contains(it));
-        let unique = |it: &Index| it.definition.starts_with("CREATE UNIQUE");
         self.is_logged_as_before(table)
             && new
             && before.constraints.iter().filter(is_key).all(key)
-            && before.indexes.iter().filter(|(_, it)| unique(it)).all(|(name, it)| {
+            && before.indexes.iter().filter(|(_, it)| it.is_unique()).all(|(name, it)| {
                 after.indexes.get(name) == Some(it) && !self.is_touched(table, &it.definition)
             })
             && after
                 .indexes
                 .iter()
-                .filter(|(_, it)| unique(it))
+                .filter(|(_, it)| it.is_unique())
                 .all(|(name, _)| before.indexes.contains_key(name))
     }
 
     fn is_logged_as_before(&self, table: &str) -> bool {
-        let unlogged = |it: &Structure| it.tables.get(table).map(|it| it.options.contains("UNLOGGED"));
+        let unlogged = |it: &Structure| it.relation(table).map(|it| it.options.contains("UNLOGGED"));
         unlogged(self.from) == unlogged(self.to)
     }
 
+    /// The tables and the partitions that are in both and stay where they are.
     fn in_both(&self) -> impl Iterator<Item = (&'a String, &'a Table, &'a Table)> {
         let to = self.to;
-        self.from.tables.iter().filter_map(move |(name, table)| Some((name, table, to.tables.get(name)?)))
+        let both = self
+            .from
+            .tables
+            .iter()
+            .filter_map(move |(name, table)| Some((name, table, to.tables.get(name)?)));
+        both.flat_map(|(name, before, after)| {
+            let going = going(before, after);
+            let partitions = before.partitions.iter().filter(move |(name, _)| !going.contains(name));
+            let own =
+                partitions.filter_map(|(name, it)| Some((name, &it.own, &after.partitions.get(name)?.own)));
+            std::iter::once((name, before, after)).chain(own)
+        })
+    }
+
+    /// The table or the partition as it was, when it stays where it is.
+    fn before(&self, name: &str) -> Option<&'a Table> {
+        self.in_both().find(|(it, ..)| *it == name).map(|(_, before, _)| before)
     }
 
     fn index_stays(&self, table: &str, name: &str, index: &Index) -> bool {
-        let after = self.to.tables.get(table).and_then(|it| it.indexes.get(name));
+        let after = self.to.relation(table).and_then(|it| it.indexes.get(name));
         after == Some(index) && !self.is_touched(table, &index.definition)
     }
 
+    /// Rules, and the conditions of policies, may read other tables.
     fn text_stays(&self, table: &str, after: Option<&String>, definition: &String) -> bool {
-        after == Some(definition) && !self.is_touched(table, definition)
+        let holds = |(other, touched): (&&str, &Touched<'_>)| {
+            (*other == table || mentions(definition, other, Dialect::Postgres)) && touched.holds(definition)
+        };
+        after == Some(definition) && !self.calls(definition) && !self.touched.iter().any(holds)
     }
 }
 
@@ -89,8 +118,9 @@ pub(super) fn drop_what_is_in_the_way(way: &Way<'_>, out: &mut Mend) {
     // Foreign keys first, because they hold on to the keys that they point at; those of tables that go too,
     // because such tables may point at each other.
     for foreign_keys in [true, false] {
-        for (name, before) in &way.from.tables {
-            let goes = !way.to.tables.contains_key(name);
+        let tables = way.from.tables.iter().filter(|(name, _)| !way.to.tables.contains_key(*name));
+        for (name, before) in tables.chain(way.in_both().map(|(name, before, _)| (name, before))) {
+            let goes = way.to.relation(name).is_none();
             for constraint in &before.constraints {
                 let is_foreign_key = constraint.kind == ConstraintKind::ForeignKey;
                 if is_foreign_key != foreign_keys || (goes && !is_foreign_key) || way.stays(name, constraint)
@@ -109,6 +139,7 @@ pub(super) fn drop_what_is_in_the_way(way: &Way<'_>, out: &mut Mend) {
             }
         }
     }
+    postgres_columns::let_go(way, out);
 }
 
 /// Makes what is new, changed or was in the way; foreign keys last, with those that new tables wait for.
@@ -119,11 +150,18 @@ pub(super) fn make_constraints_and_indexes(way: &Way<'_>, late: &[(&str, &Constr
             if before.constraints.contains(constraint) && way.stays(name, constraint) {
                 continue;
             }
-            out.breaking |= !before.constraints.contains(constraint);
+            if !before.constraints.contains(constraint) {
+                out.constrains(name, constraint);
+            }
             if constraint.kind == ConstraintKind::ForeignKey {
                 foreign_keys.push((name, constraint));
             } else {
                 add_constraint(name, constraint, out);
+            }
+        }
+        for (index, definition) in gone(&after.indexes, &before.indexes, Index::eq) {
+            if definition.is_unique() {
+                out.tightens(&format!("{index} on {name}"), SAME_VALUES);
             }
         }
         for (index, definition) in &after.indexes {
@@ -131,6 +169,12 @@ pub(super) fn make_constraints_and_indexes(way: &Way<'_>, late: &[(&str, &Constr
                 out.run(&definition.definition);
             }
         }
+    }
+    // After the indexes of its table, which would be taken for one of these otherwise.
+    let partitions = way.to.tables.values().flat_map(|it| &it.partitions);
+    for (name, partition) in partitions.filter(|(name, _)| way.before(name).is_none()) {
+        partition.own.constraints.iter().for_each(|it| add_constraint(name, it, out));
+        partition.own.indexes.values().for_each(|it| out.run(&it.definition));
     }
     for (name, constraint) in foreign_keys.iter().chain(late) {
         add_constraint(name, constraint, out);
@@ -144,8 +188,9 @@ fn add_constraint(table: &str, constraint: &Constraint, out: &mut Mend) {
 /// Triggers, rules and policies.
 pub(super) fn make_texts(way: &Way<'_>, views: &BTreeSet<&str>, out: &mut Mend) {
     let nothing = BTreeMap::new();
-    for (name, after) in &way.to.tables {
-        let before = way.from.tables.get(name);
+    let partitions = way.to.tables.values().flat_map(|it| &it.partitions).map(|(name, it)| (name, &it.own));
+    for (name, after) in way.to.tables.iter().chain(partitions) {
+        let before = way.before(name);
         let pairs = [
             (before.map_or(&nothing, |it| &it.triggers), &after.triggers),
             (before.map_or(&nothing, |it| &it.rules), &after.rules),
@@ -182,18 +227,48 @@ pub(super) fn partitions(name: &str, before: Option<&Table>, after: &Table, out:
     if after.partition_key.as_ref().is_none_or(|it| it.starts_with("RANGE")) {
         return;
     }
-    let nothing = BTreeMap::new();
-    let before = before.map_or(&nothing, |it| &it.partitions);
-    for (partition, _) in gone(before, &after.partitions, Partition::eq) {
+    let nothing = Table::default();
+    let before = before.unwrap_or(&nothing);
+    let going = going(before, after);
+    // One that is partitioned itself takes its own with it.
+    for partition in going.iter().filter(|it| !going.contains(&before.partitions[**it].of)) {
         out.breaking = true;
         out.warnings.push(format!("the partition {partition} of {name} is dropped with what is in it"));
         out.run(format!("DROP TABLE {}", quote_name(partition)));
     }
-    let mut new = gone(&after.partitions, before, Partition::eq);
-    // One that is partitioned itself comes before its own.
-    new.sort_by_key(|(partition, it)| (it.of != name, (*partition).clone()));
-    for (partition, it) in new {
-        let (partition, of) = (quote_name(partition), quote_name(&it.of));
-        out.run(format!("CREATE TABLE {partition} PARTITION OF {of} {}", it.definition));
+    let mut partitions: Vec<_> = after.partitions.iter().collect();
+    // And comes before them.
+    partitions.sort_by_key(|(_, it)| ancestors(&after.partitions, it).count());
+    for (partition, it) in partitions {
+        let stays = before.partitions.get(partition).filter(|_| !going.contains(partition));
+        let quoted = quote_name(partition);
+        if stays.is_none() {
+            out.run(format!("CREATE TABLE {quoted} PARTITION OF {} {}", quote_name(&it.of), it.definition));
+        }
+        let options = stays.map_or(&nothing.options, |it| &it.own.options);
+        postgres_columns::row_security(&quoted, options, &it.own.options, out);
     }
+}
+
+/// What a partition is a part of, from the nearest on.
+fn ancestors<'a>(
+    partitions: &'a BTreeMap<String, Partition>,
+    partition: &'a Partition,
+) -> impl Iterator<Item = &'a String> {
+    std::iter::successors(Some(&partition.of), |it| partitions.get(*it).map(|it| &it.of))
+}
+
+/// The partitions that go or are made anew, and those of their own. Those by range stay as they are.
+fn going<'a>(before: &'a Table, after: &Table) -> BTreeSet<&'a String> {
+    let partitions = &before.partitions;
+    if after.partition_key.as_ref().is_none_or(|it| it.starts_with("RANGE")) {
+        return BTreeSet::new();
+    }
+    let same =
+        |left: &Partition, right: &Partition| (&left.of, &left.definition) == (&right.of, &right.definition);
+    let going: BTreeSet<&String> =
+        gone(partitions, &after.partitions, same).into_iter().map(|(name, _)| name).collect();
+    let goes =
+        |name: &String, it| going.contains(name) || ancestors(partitions, it).any(|it| going.contains(it));
+    partitions.iter().filter(|(name, it)| goes(name, it)).map(|(name, _)| name).collect()
 }

@@ -28,6 +28,7 @@ fn relations(structure: &Structure) -> BTreeSet<String> {
     let mut names: BTreeSet<String> = structure.tables.keys().cloned().collect();
     names.extend(structure.views.keys().cloned());
     names.extend(structure.sequences.keys().cloned());
+    names.extend(structure.identity_sequences.keys().cloned());
     names.extend(structure.views.values().flat_map(|it| it.indexes.keys().cloned()));
     for table in structure.tables.values() {
         names.extend(table.indexes.keys().cloned());
@@ -56,13 +57,30 @@ fn sequences(structure: &mut Structure, to: &Structure, taken: &mut BTreeSet<Str
         for column in structure.tables.values_mut().flat_map(|it| &mut it.columns) {
             column.default = column.default.take().map(|it| it.replace(&nextval, &nextval_new));
         }
-        let on = format!("SEQUENCE {quoted}");
-        let moved: Vec<_> = structure.grants.iter().filter(|it| it.on == on).cloned().collect();
-        for mut grant in moved {
-            structure.grants.remove(&grant);
-            grant.on = format!("SEQUENCE {quoted_new}");
-            structure.grants.insert(grant);
+        move_grants(structure, &quoted, &quoted_new);
+    }
+    for (new, column) in &to.identity_sequences {
+        let old =
+            structure.identity_sequences.iter().find(|(_, it)| *it == column).map(|(old, _)| old.clone());
+        let Some(old) = old.filter(|it| it != new) else { continue };
+        if !taken.insert(new.clone()) {
+            continue;
         }
+        let (quoted, quoted_new) = (quote_name(&old), quote_name(new));
+        out.run(format!("ALTER SEQUENCE {quoted} RENAME TO {quoted_new}"));
+        structure.identity_sequences.remove(&old);
+        structure.identity_sequences.insert(new.clone(), column.clone());
+        move_grants(structure, &quoted, &quoted_new);
+    }
+}
+
+fn move_grants(structure: &mut Structure, quoted: &str, quoted_new: &str) {
+    let on = format!("SEQUENCE {quoted}");
+    let moved: Vec<_> = structure.grants.iter().filter(|it| it.on == on).cloned().collect();
+    for mut grant in moved {
+        structure.grants.remove(&grant);
+        grant.on = format!("SEQUENCE {quoted_new}");
+        structure.grants.insert(grant);
     }
 }
 

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 
 use super::postgres::Way;
 use super::{BODIES_UNCHECKED, Mend, grants};
-use crate::structure::Routine;
+use crate::source::Dialect;
+use crate::structure::names::mentions;
+use crate::structure::tokens::{Token, tokens};
+use crate::structure::{Routine, Structure};
 
 /// When a routine is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,15 +46,66 @@ pub(super) fn drop_what_holds_views<'a>(
     dropped
 }
 
-/// Makes what is new, changed or dropped on the way, as far as it is its time.
-pub(super) fn make(
-    way: &Way<'_>,
-    now: Stage,
-    dropped: &BTreeSet<&str>,
+/// Those that are there afterwards too and cannot stay meanwhile: with another head, or with a type in it that is
+/// made anew. Those that name a table which may go have to go before it, if they go at all.
+pub(super) fn in_the_way<'a>(from: &'a Structure, to: &Structure, enums: &[&String]) -> BTreeSet<&'a str> {
+    let goes = |signature: &str, before: &Routine| {
+        let Some(definition) = &before.definition else { return false };
+        let is_made_anew = enums.iter().any(|it| mentions(&head(definition), it, Dialect::Postgres));
+        match to.routines.get(signature) {
+            Some(after) => {
+                let same_head = after.definition.as_ref().is_some_and(|it| head(it) == head(definition));
+                is_made_anew || !same_head || before.kind != after.kind
+            }
+            None => is_made_anew || before.after_tables,
+        }
+    };
+    let found = from.routines.iter().filter(|(signature, it)| goes(signature, it));
+    found.map(|(signature, _)| signature.as_str()).collect()
+}
+
+/// The name, the arguments and the result.
+fn head(definition: &str) -> String {
+    definition.lines().take(2).collect::<Vec<_>>().join("\n")
+}
+
+impl Way<'_> {
+    /// Whether a definition may call a routine that is in the way.
+    pub(super) fn calls(&self, definition: &str) -> bool {
+        calls(&self.routines, definition)
+    }
+}
+
+/// Whether a definition may call one of these.
+pub(super) fn calls(signatures: &BTreeSet<&str>, definition: &str) -> bool {
+    signatures.iter().any(|it| mentions(definition, &name(it), Dialect::Postgres))
+}
+
+/// How a routine is called, without quotes.
+pub(super) fn name(signature: &str) -> String {
+    let tokens = tokens(signature, Dialect::Postgres);
+    tokens.first().map(Token::name).unwrap_or_default()
+}
+
+/// Drops those, when nothing holds on to them any more.
+pub(super) fn drop_what_is_in_the_way<'a>(
+    way: &Way<'a>,
+    dropped: &mut BTreeSet<&'a str>,
     made_anew: &mut BTreeSet<String>,
     out: &mut Mend,
 ) {
-    let head = |definition: &str| definition.lines().take(2).map(str::to_owned).collect::<Vec<_>>();
+    for signature in &way.routines {
+        if dropped.insert(signature) {
+            let routine = &way.from.routines[*signature];
+            out.breaking = true;
+            out.run(format!("DROP {} {signature}", routine.kind));
+            made_anew.insert(grants::routine_on(&routine.kind, signature));
+        }
+    }
+}
+
+/// Makes what is new, changed or dropped on the way, as far as it is its time.
+pub(super) fn make(way: &Way<'_>, now: Stage, dropped: &BTreeSet<&str>, out: &mut Mend) {
     for (signature, routine) in way.to.routines.iter().filter(|(_, it)| stage(it) == now) {
         let before = way.from.routines.get(signature).filter(|_| !dropped.contains(signature.as_str()));
         if before.is_some_and(|it| it.definition == routine.definition && it.kind == routine.kind) {
@@ -61,13 +115,6 @@ pub(super) fn make(
             out.unsaid.push(format!("the aggregate {signature} is to be made by hand"));
             continue;
         };
-        if let Some(before) = before
-            && before.definition.as_ref().is_none_or(|it| head(it) != head(definition))
-        {
-            out.breaking = true;
-            out.run(format!("DROP {} {signature}", before.kind));
-            made_anew.insert(grants::routine_on(&routine.kind, signature));
-        }
         if !out.statements.iter().any(|it| it == BODIES_UNCHECKED) {
             out.statements.insert(0, BODIES_UNCHECKED.to_owned());
         }

@@ -4,12 +4,13 @@
 
 use std::collections::BTreeSet;
 
-use super::{Mend, gone};
+use super::{Mend, SAME_VALUES, gone};
 use crate::source::Dialect;
 use crate::structure::clauses::{self, in_order_of_foreign_keys, in_order_of_reading};
 use crate::structure::difference::one_form;
 use crate::structure::names::{quote_name, quote_text};
-use crate::structure::{Column, Index, Structure, Table, View};
+use crate::structure::sqlite::names;
+use crate::structure::{Column, Index, Structure, Table};
 
 const DIALECT: Dialect = Dialect::Sqlite;
 
@@ -23,6 +24,7 @@ enum Change<'a> {
 
 pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
     let mut out = Mend::default();
+    let from = &from.called_as(to);
     let kept: Vec<(&String, &Table, &Table)> =
         to.tables.iter().filter_map(|(name, table)| Some((name, from.tables.get(name)?, table))).collect();
     let rebuilt: BTreeSet<&String> = kept
@@ -63,6 +65,11 @@ pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
             Change::Rebuild => rebuild(name, before, after, &mut out),
         }
         let all = rebuilt.contains(name);
+        for (index, definition) in gone(&after.indexes, &before.indexes, Index::eq) {
+            if definition.is_unique() {
+                out.tightens(&format!("{index} on {name}"), SAME_VALUES);
+            }
+        }
         for (index, definition) in &after.indexes {
             if all || before.indexes.get(index) != Some(definition) {
                 out.run(&definition.definition);
@@ -76,7 +83,7 @@ pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
 fn change<'a>(before: &Table, after: &'a Table) -> Change<'a> {
     if before.verbatim.is_some() || after.verbatim.is_some() {
         let same = match (&before.verbatim, &after.verbatim) {
-            (Some(left), Some(right)) => one_form(left, DIALECT) == one_form(right, DIALECT),
+            (Some(left), Some(right)) => one_form(left, DIALECT, &[]) == one_form(right, DIALECT, &[]),
             _ => false,
         };
         return if same { Change::Nothing } else { Change::Rebuild };
@@ -119,7 +126,9 @@ fn rebuild(name: &str, before: &Table, after: &Table, out: &mut Mend) {
     let (quoted, quoted_aside) = (quote_name(name), quote_name(&aside));
     out.run(clauses::create_table(&aside, after, DIALECT, |_| true));
     let (mut targets, mut sources) = carried_over(name, before, after, out);
-    out.breaking |= after.constraints.iter().any(|it| !before.constraints.contains(it));
+    for constraint in after.constraints.iter().filter(|it| !before.constraints.contains(it)) {
+        out.constrains(name, constraint);
+    }
     if targets.is_empty()
         && !after.options.contains("WITHOUT ROWID")
         && !before.options.contains("WITHOUT ROWID")
@@ -150,6 +159,11 @@ fn rebuild(name: &str, before: &Table, after: &Table, out: &mut Mend) {
 /// The columns whose values stay, and where each value comes from.
 fn carried_over(name: &str, before: &Table, after: &Table, out: &mut Mend) -> (Vec<String>, Vec<String>) {
     let (mut targets, mut sources) = (Vec::new(), Vec::new());
+    let loses = |column: &&Column| before.column(&column.name).is_some_and(|it| it.generated.is_none());
+    for column in after.columns.iter().filter(|it| it.generated.is_some()).filter(loses) {
+        out.breaking = true;
+        out.warnings.push(format!("{name}.{} is computed now, and loses what is in it", column.name));
+    }
     for column in after.columns.iter().filter(|it| it.generated.is_none()) {
         let Some(old) = before.column(&column.name) else {
             if column.not_null && column.default.is_none() && column.inline.is_none() {
@@ -168,10 +182,11 @@ fn carried_over(name: &str, before: &Table, after: &Table, out: &mut Mend) -> (V
         };
         if column.not_null && !old.not_null {
             out.breaking = true;
-            if column.default.is_none() {
-                out.warnings
-                    .push(format!("{name}.{} refuses NULL now: this fails where there is one", column.name));
-            }
+            let what = match &column.default {
+                Some(default) => format!("each NULL in it becomes {default}"),
+                None => "this fails where there is one".to_owned(),
+            };
+            out.warnings.push(format!("{name}.{} refuses NULL now: {what}", column.name));
         }
         if column.type_name != old.type_name {
             out.breaking = true;
@@ -190,21 +205,26 @@ fn carried_over(name: &str, before: &Table, after: &Table, out: &mut Mend) -> (V
     (targets, sources)
 }
 
-fn same_text(left: &str, right: &str) -> bool {
-    one_form(left, DIALECT) == one_form(right, DIALECT)
+/// Whether a text of one schema means the same as one of the other.
+fn same_text(from: &Structure, to: &Structure) -> impl Fn(&str, &str) -> bool {
+    let names = [names(from), names(to)].concat();
+    move |left, right| one_form(left, DIALECT, &names) == one_form(right, DIALECT, &names)
 }
 
-fn same_view(left: Option<&View>, right: Option<&View>) -> bool {
-    left.zip(right).is_some_and(|(left, right)| same_text(&left.definition, &right.definition))
+/// Whether a view is gone, new, or another one.
+fn changes(from: &Structure, to: &Structure, name: &str, same: impl Fn(&str, &str) -> bool) -> bool {
+    let both = from.views.get(name).zip(to.views.get(name));
+    !both.is_some_and(|(left, right)| same(&left.definition, &right.definition))
 }
 
 /// Drops the views and triggers that are gone or changed, or all of them.
 fn drop_texts(from: &Structure, to: &Structure, all: bool, out: &mut Mend) {
-    let changed = |name: &str| all || !same_view(from.views.get(name), to.views.get(name));
+    let same = same_text(from, to);
+    let changed = |name: &str| all || changes(from, to, name, &same);
     for (name, triggers) in triggers(from) {
         let after = triggers_of(to, name);
         for (trigger, sql) in triggers {
-            let stays = after.and_then(|it| it.get(trigger)).is_some_and(|it| same_text(it, sql));
+            let stays = after.and_then(|it| it.get(trigger)).is_some_and(|it| same(it, sql));
             // One on a view goes with it.
             if (all || !stays) && !from.views.contains_key(name) || (!stays && !changed(name)) {
                 out.run(format!("DROP TRIGGER {}", quote_name(trigger)));
@@ -218,14 +238,15 @@ fn drop_texts(from: &Structure, to: &Structure, all: bool, out: &mut Mend) {
 }
 
 fn make_texts(from: &Structure, to: &Structure, all: bool, out: &mut Mend) {
-    let changed = |name: &str| all || !same_view(from.views.get(name), to.views.get(name));
+    let same = same_text(from, to);
+    let changed = |name: &str| all || changes(from, to, name, &same);
     for name in in_order_of_reading(to, changed) {
         out.run(to.views[name].definition.clone());
     }
     for (name, triggers) in triggers(to) {
         let before = triggers_of(from, name);
         for (trigger, sql) in triggers {
-            let stayed = before.and_then(|it| it.get(trigger)).is_some_and(|it| same_text(it, sql));
+            let stayed = before.and_then(|it| it.get(trigger)).is_some_and(|it| same(it, sql));
             if all || !stayed || (to.views.contains_key(name) && changed(name)) {
                 out.run(sql.clone());
             }

@@ -1,6 +1,6 @@
 //! Extensions, composite types and domains of PostgreSQL.
 
-use super::{Mend, gone};
+use super::{Mend, gone, routines};
 use crate::source::Dialect;
 use crate::structure::names::{mentions, quote_name};
 use crate::structure::{Domain, Structure};
@@ -47,12 +47,20 @@ pub(super) fn late_checks(from: &Structure, to: &Structure, out: &mut Mend) {
 }
 
 fn calls(definition: &str, to: &Structure) -> bool {
-    let name = |signature: &str| signature.split('(').next().unwrap_or_default().replace('"', "");
-    to.routines.keys().any(|it| mentions(definition, &name(it), Dialect::Postgres))
+    to.routines.keys().any(|it| mentions(definition, &routines::name(it), Dialect::Postgres))
 }
 
 fn add_check(quoted: &str, check: &str, definition: &str, out: &mut Mend) {
     out.run(format!("ALTER DOMAIN {quoted} ADD CONSTRAINT {} {definition}", quote_name(check)));
+}
+
+/// Drops those that are gone, each before those that it names.
+pub(super) fn drop_the_rest(from: &Structure, to: &Structure, out: &mut Mend) {
+    for name in new_in_order(to, from).into_iter().rev() {
+        let kind = if from.domains.contains_key(name) { "DOMAIN" } else { "TYPE" };
+        out.breaking = true;
+        out.run(format!("DROP {kind} {}", quote_name(name)));
+    }
 }
 
 /// The new types, each after those that it names.
@@ -93,7 +101,7 @@ fn alter_domain(name: &str, before: &Domain, domain: &Domain, to: &Structure, ou
         out.run(format!("ALTER DOMAIN {quoted} DROP CONSTRAINT {}", quote_name(check)));
     }
     for (check, definition) in gone(&domain.checks, &before.checks, String::eq) {
-        out.breaking = true;
+        out.tightens(&format!("{check} on the domain {name}"), "a value does not meet it");
         if !calls(definition, to) {
             add_check(&quoted, check, definition, out);
         }
@@ -104,7 +112,9 @@ fn alter_domain(name: &str, before: &Domain, domain: &Domain, to: &Structure, ou
         out.run(format!("ALTER DOMAIN {quoted} {action}"));
     }
     if before.not_null != domain.not_null {
-        out.breaking |= domain.not_null;
+        if domain.not_null {
+            out.tightens(&format!("NOT NULL on the domain {name}"), "there is a NULL");
+        }
         let action = if domain.not_null { "SET" } else { "DROP" };
         out.run(format!("ALTER DOMAIN {quoted} {action} NOT NULL"));
     }

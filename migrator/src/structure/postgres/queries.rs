@@ -1,50 +1,6 @@
-//! What is asked of PostgreSQL's catalogs. Only what a migration could have made: nothing of an extension,
-//! nothing that a tool for migrations keeps, no partition, and no partition that is on its way out.
+//! What is asked of PostgreSQL's catalogs.
 
 use foundation::database::Statement;
-
-/// The schema that is looked at.
-macro_rules! schema {
-    () => {
-        "(SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
-    };
-}
-
-/// The tables in which tools for migrations remember what they did, beside ours.
-macro_rules! of_tools {
-    () => {
-        "('refinery_schema_history', 'alembic_version', 'flyway_schema_history', 'schema_migrations', '_sqlx_migrations', 'goose_db_version')"
-    };
-}
-
-/// Whether the relation `c` is one that is looked at.
-macro_rules! is_ours {
-    () => {
-        concat!(
-            "c.relnamespace = ",
-            schema!(),
-            " AND NOT c.relispartition AND c.relname NOT IN ",
-            of_tools!(),
-            " AND c.relname !~ '^migrator_'
-              AND c.relname !~ '^metrics_snapshot_detached_[0-9]+$'
-              AND NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.classid = 'pg_class'::regclass AND e.objid = c.oid
-                AND e.deptype = 'e')"
-        )
-    };
-}
-
-/// Whether what has this id in this catalog is no extension's.
-macro_rules! of_no_extension {
-    ($catalog:literal, $id:literal) => {
-        concat!(
-            "NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.classid = '",
-            $catalog,
-            "'::regclass AND e.objid = ",
-            $id,
-            " AND e.deptype = 'e')"
-        )
-    };
-}
 
 /// How tables lie on machines is no part of the schema, and neither is what distributes them.
 pub(super) const EXTENSIONS: Statement = Statement::read(
@@ -115,11 +71,13 @@ pub(super) const SEQUENCES: Statement = Statement::read(
     ),
 );
 
-/// The definition has the name of the schema in its head. The functions that make values of a range are its type's.
+/// The definition has the name of the schema in its head.
 pub(super) const ROUTINES: Statement = Statement::read(
     "pg_proc",
     concat!(
-        "SELECT quote_ident(p.proname) || '(' || pg_get_function_identity_arguments(p.oid) || ')' AS signature,
+        "SELECT p.proname::text AS name, ",
+        arguments!(),
+        " AS arguments,
            CASE p.prokind WHEN 'p' THEN 'PROCEDURE' WHEN 'a' THEN 'AGGREGATE' ELSE 'FUNCTION' END AS kind,
            CASE WHEN p.prokind <> 'a' THEN pg_get_functiondef(p.oid) END AS definition,
            quote_ident(current_schema()) || '.' AS prefix,
@@ -133,12 +91,8 @@ pub(super) const ROUTINES: Statement = Statement::read(
               JOIN pg_class v ON v.relkind IN ('v', 'm') AND v.relnamespace = p.pronamespace
                 AND (d.refclassid = 'pg_class'::regclass AND v.oid = d.refobjid OR v.oid IN (t.typrelid, e.typrelid))
             WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid)::text AS views
-         FROM pg_proc p WHERE NOT EXISTS (SELECT 1 FROM pg_depend i WHERE i.classid = 'pg_proc'::regclass
-             AND i.objid = p.oid AND i.refclassid = 'pg_type'::regclass AND i.deptype = 'i')
-           AND p.pronamespace = ",
-        schema!(),
-        " AND ",
-        of_no_extension!("pg_proc", "p.oid")
+         FROM pg_proc p WHERE ",
+        is_our_routine!()
     ),
 );
 
@@ -149,8 +103,8 @@ pub(super) const RELATIONS: Statement = Statement::read(
            c.relrowsecurity AS row_security, c.relforcerowsecurity AS forced,
            CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END AS partition_key,
            CASE WHEN c.relkind IN ('v', 'm') THEN pg_get_viewdef(c.oid, true) END AS view,
-           (SELECT string_agg(quote_ident(p.relname), ', ' ORDER BY i.inhseqno) FROM pg_inherits i
-            JOIN pg_class p ON p.oid = i.inhparent WHERE i.inhrelid = c.oid) AS inherits,
+           (SELECT json_agg(p.relname::text ORDER BY i.inhseqno) FROM pg_inherits i
+            JOIN pg_class p ON p.oid = i.inhparent WHERE i.inhrelid = c.oid)::text AS inherits,
            array_to_string(c.reloptions, ', ') AS storage
          FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm') AND ",
         is_ours!()
@@ -174,7 +128,8 @@ pub(super) const PARTITIONS: Statement = Statement::read(
     concat!(
         "SELECT root.relname::text AS root, parent.relname::text AS parent, c.relname::text AS name,
            pg_get_expr(c.relpartbound, c.oid) || coalesce(' PARTITION BY ' || CASE WHEN c.relkind = 'p'
-             THEN pg_get_partkeydef(c.oid) END, '') AS definition
+             THEN pg_get_partkeydef(c.oid) END, '') AS definition,
+           c.relrowsecurity AS row_security, c.relforcerowsecurity AS forced, false AS unlogged
          FROM pg_class c JOIN pg_inherits i ON i.inhrelid = c.oid JOIN pg_class parent ON parent.oid = i.inhparent
          JOIN pg_class root ON root.oid = pg_partition_root(c.oid)
          WHERE c.relispartition AND c.relkind IN ('r', 'p') AND root.relnamespace = ",
@@ -216,8 +171,8 @@ pub(super) const CONSTRAINTS: Statement = Statement::read(
         "SELECT c.relname::text AS relation, k.conname::text AS name, k.contype::text AS kind,
            pg_get_constraintdef(k.oid, true) AS definition, f.relname::text AS references
          FROM pg_class c JOIN pg_constraint k ON k.conrelid = c.oid LEFT JOIN pg_class f ON f.oid = k.confrelid
-         WHERE k.contype IN ('p', 'u', 'c', 'x', 'f') AND k.conislocal AND ",
-        is_ours!()
+         WHERE k.contype IN ('p', 'u', 'c', 'x', 'f') AND k.conislocal AND (k.coninhcount = 0 OR NOT c.relispartition) AND ",
+        is_ours_or_partition!()
     ),
 );
 
@@ -227,8 +182,9 @@ pub(super) const INDEXES: Statement = Statement::read(
         "SELECT c.relname::text AS relation, n.relname::text AS name, pg_get_indexdef(n.oid, 0, true) AS definition,
            i.indisvalid AS valid
          FROM pg_class c JOIN pg_index i ON i.indrelid = c.oid JOIN pg_class n ON n.oid = i.indexrelid
-         WHERE NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = n.oid AND k.contype IN ('p', 'u', 'x')) AND ",
-        is_ours!()
+         WHERE NOT EXISTS (SELECT 1 FROM pg_constraint k WHERE k.conindid = n.oid AND k.contype IN ('p', 'u', 'x'))
+           AND NOT (c.relispartition AND n.relispartition) AND ",
+        is_ours_or_partition!()
     ),
 );
 
@@ -240,8 +196,8 @@ pub(super) const TRIGGERS: Statement = Statement::read(
            || coalesce(E';\nALTER TABLE ' || quote_ident(c.relname) || CASE t.tgenabled WHEN 'D' THEN ' DISABLE'
              WHEN 'R' THEN ' ENABLE REPLICA' WHEN 'A' THEN ' ENABLE ALWAYS' END || ' TRIGGER ' || quote_ident(t.tgname), '')
            AS definition
-         FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid WHERE NOT t.tgisinternal AND ",
-        is_ours!()
+         FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid WHERE NOT t.tgisinternal AND t.tgparentid = 0 AND ",
+        is_ours_or_partition!()
     ),
 );
 
@@ -254,7 +210,7 @@ pub(super) const RULES: Statement = Statement::read(
              WHEN 'R' THEN ' ENABLE REPLICA' WHEN 'A' THEN ' ENABLE ALWAYS' END || ' RULE ' || quote_ident(r.rulename), '')
            AS definition
          FROM pg_class c JOIN pg_rewrite r ON r.ev_class = c.oid WHERE r.rulename <> '_RETURN' AND ",
-        is_ours!()
+        is_ours_or_partition!()
     ),
 );
 
@@ -271,6 +227,20 @@ pub(super) const POLICIES: Statement = Statement::read(
              || coalesce(' USING (' || pg_get_expr(p.polqual, p.polrelid, true) || ')', '')
              || coalesce(' WITH CHECK (' || pg_get_expr(p.polwithcheck, p.polrelid, true) || ')', '') AS definition
          FROM pg_class c JOIN pg_policy p ON p.polrelid = c.oid WHERE ",
+        is_ours_or_partition!()
+    ),
+);
+
+/// Those of identity columns, with their columns.
+pub(super) const IDENTITY_SEQUENCES: Statement = Statement::read(
+    "pg_depend",
+    concat!(
+        "SELECT c.relname::text AS name, o.relname::text AS owner_table, a.attname::text AS owner_column
+         FROM pg_class c JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'i'
+           AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0
+         JOIN pg_class o ON o.oid = d.refobjid
+         JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+         WHERE c.relkind = 'S' AND ",
         is_ours!()
     ),
 );
@@ -279,27 +249,32 @@ pub(super) const POLICIES: Statement = Statement::read(
 pub(super) const GRANTS: Statement = Statement::read(
     "pg_class",
     concat!(
-        "SELECT g.object, a.privilege_type || coalesce(' (' || g.attribute || ')', '') AS privilege, a.is_grantable AS grantable,
-           CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS grantee
+        "SELECT g.kind, g.name, g.arguments, g.attribute, a.privilege_type AS privilege, a.is_grantable AS grantable,
+           CASE WHEN a.grantee <> 0 THEN pg_get_userbyid(a.grantee)::text END AS grantee
          FROM (
-           SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || quote_ident(c.relname) AS object,
-             c.relacl AS acl, c.relowner AS owner, NULL::text AS attribute
+           SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind, c.relname::text AS name,
+             NULL::text AS arguments, c.relacl AS acl, c.relowner AS owner, NULL::text AS attribute
            FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') AND NOT EXISTS (SELECT 1 FROM pg_depend d
              JOIN pg_class o ON o.oid = d.refobjid WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
                AND d.deptype IN ('a', 'i') AND (o.relname ~ '^migrator_' OR o.relname IN ",
         of_tools!(),
         ")) AND ",
-        is_ours!(),
+        is_ours_or_partition!(),
         " UNION ALL
-           SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE ' ELSE 'FUNCTION ' END || quote_ident(p.proname) || '('
-               || pg_get_function_identity_arguments(p.oid) || ')',
-             coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner, NULL
-           FROM pg_proc p WHERE p.pronamespace = ",
+           SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END, p.proname::text, ",
+        arguments!(),
+        ", coalesce(p.proacl, acldefault('f', p.proowner)), p.proowner, NULL
+           FROM pg_proc p WHERE ",
+        is_our_routine!(),
+        " UNION ALL
+           SELECT 'TYPE', t.typname::text, NULL, coalesce(t.typacl, acldefault('T', t.typowner)), t.typowner, NULL
+           FROM pg_type t LEFT JOIN pg_class r ON r.oid = t.typrelid
+           WHERE (t.typtype IN ('e', 'd') OR r.relkind = 'c') AND t.typnamespace = ",
         schema!(),
         " AND ",
-        of_no_extension!("pg_proc", "p.oid"),
+        of_no_extension!("pg_type", "t.oid"),
         " UNION ALL
-           SELECT 'TABLE ' || quote_ident(c.relname), t.attacl, c.relowner, quote_ident(t.attname)
+           SELECT 'TABLE', c.relname::text, NULL, t.attacl, c.relowner, t.attname::text
            FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid AND t.attacl IS NOT NULL AND NOT t.attisdropped
            WHERE c.relkind IN ('r', 'p', 'v', 'm') AND ",
         is_ours!(),

@@ -40,7 +40,7 @@ fn list<'a>(words: &[Token<'a>], start: usize) -> Option<(Vec<&'a str>, usize)> 
     }
     let (mut values, mut cast_each, mut at) = (Vec::new(), None, start + 2);
     loop {
-        values.push(words.get(at).filter(|it| it.kind == Kind::Literal)?.text);
+        values.push(words.get(at).filter(|it| it.kind == Kind::Literal || it.is("null"))?.text);
         if !all(at + 1, &["::", "character", "varying"]) {
             return None;
         }
@@ -79,6 +79,11 @@ mod tests {
         ] {
             assert_eq!(one_form(written.to_owned()), one);
         }
+        let one = "ARRAY['a'::text, NULL::text]";
+        assert_eq!(
+            one_form("ARRAY['a'::character varying, NULL::character varying]::text[]".to_owned()),
+            one
+        );
         let other = "ARRAY['x'::character varying, b]::text[]";
         assert_eq!(one_form(other.to_owned()), other);
     }
