@@ -45,6 +45,7 @@ impl Migrator {
         let mut session = Session::open(&self.context, false).await?;
         // Where nothing was ever done, which may be the wrong database, nothing is made either.
         let past = Past::read_whole(session.connection()).await?;
+        self.not_elsewhere(session.connection(), &past.applied).await?;
         if past.applied.is_empty() && past.begun.is_empty() && self.undone(&past, down)?.is_empty() {
             return Ok(DownReport::new(&self.context.url));
         }

@@ -25,11 +25,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foundation::clock::Clock;
-use foundation::database::{Backend, DatabaseUrl};
+use foundation::database::{Backend, Connection, DatabaseUrl};
 use foundation::entropy::Entropy;
 
+use crate::elsewhere;
 use crate::error::MigratorError;
-use crate::history::{self, JournalEntry};
+use crate::history::{self, Applied, JournalEntry};
 use crate::past::Past;
 use crate::plan::Plan;
 use crate::progress::Begun;
@@ -127,7 +128,7 @@ impl Migrator {
     /// When the database cannot be read.
     pub async fn status(&self) -> Result<StatusReport, MigratorError> {
         let mut connection = self.existing().await?;
-        let past = Past::read(&mut connection, &self.catalog).await?;
+        let past = self.read_past(&mut connection).await?;
         let plan = self.plan_of(&past);
         Ok(StatusReport::new(&self.context.url, &self.catalog, &past, &plan).with_begun(&past.begun))
     }
@@ -142,7 +143,7 @@ impl Migrator {
 
     /// A connection for reading. What is missing is not made by looking at it, and not taken for an empty one: it
     /// was perhaps misspelt.
-    async fn existing(&self) -> Result<foundation::database::Connection, MigratorError> {
+    async fn existing(&self) -> Result<Connection, MigratorError> {
         self.context.require_file()?;
         let mut connection = self.context.connect(Duration::ZERO).await?;
         require_schema(&self.context, &mut connection).await?;
@@ -157,9 +158,25 @@ impl Migrator {
 
     /// What is applied and begun, or why what is applied does not go together with the migrations.
     async fn past(&self, session: &mut Session) -> Result<Past, MigratorError> {
-        let past = Past::read(session.connection(), &self.catalog).await?;
+        let past = self.read_past(session.connection()).await?;
         self.compatible(&past)?;
         Ok(past)
+    }
+
+    /// What is applied and begun.
+    async fn read_past(&self, connection: &mut Connection) -> Result<Past, MigratorError> {
+        let past = Past::read(connection, &self.catalog).await?;
+        self.not_elsewhere(connection, &past.applied).await?;
+        Ok(past)
+    }
+
+    /// Refuses where nothing is applied, because the history was left behind in another schema.
+    async fn not_elsewhere(
+        &self,
+        connection: &mut Connection,
+        applied: &[Applied],
+    ) -> Result<(), MigratorError> {
+        if applied.is_empty() { elsewhere::refuse(connection, &self.catalog).await } else { Ok(()) }
     }
 
     /// What is pending, or why what is applied does not go together with the migrations.

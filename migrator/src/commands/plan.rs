@@ -161,6 +161,8 @@ impl Migrator {
             }
             Err(error) => return Err(error),
         };
-        Ok(Past::read_whole(&mut connection).await?)
+        let past = Past::read_whole(&mut connection).await?;
+        self.not_elsewhere(&mut connection, &past.applied).await?;
+        Ok(past)
     }
 }

@@ -23,6 +23,9 @@ impl Migrator {
         let mut session = Session::open(&self.context, true).await?;
         // Nothing is deleted by a run that could not bring it back.
         self.check_settings(&mut session).await?;
+        // Before the tables of the migrator are made.
+        let records = Records::read(session.connection()).await?;
+        self.not_elsewhere(session.connection(), &records.applied).await?;
         session.lock().await?;
         let records = Records::read(session.connection()).await?;
         let beyond = drops_beyond_schema(&mut session, &records, &self.catalog).await?;
