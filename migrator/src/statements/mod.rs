@@ -41,19 +41,28 @@ impl Part<'_> {
 
     /// Whether its database is known to refuse it in a transaction. What is missing here is found out by trying.
     pub(crate) fn is_refused_in_transaction(&self, dialect: Dialect) -> bool {
-        let [first, second] = self.first_words();
+        let [first, second, third] = self.first_words();
         // A word alone: a name may have it in it.
-        let is_concurrent = || tokens(self.sql, dialect).iter().any(|token| token.is("CONCURRENTLY"));
+        let has = |words: &[&str]| {
+            tokens(self.sql, dialect).iter().any(|token| words.iter().any(|word| token.is(word)))
+        };
         match (dialect, first.as_str(), second.as_str()) {
             (_, "VACUUM", _)
             | (Dialect::Sqlite, "ATTACH" | "DETACH", _)
             | (Dialect::Sqlite, "PRAGMA", "JOURNAL_MODE" | "SYNCHRONOUS" | "LOCKING_MODE" | "TEMP_STORE")
             | (Dialect::Postgres, "CREATE" | "DROP", "DATABASE" | "TABLESPACE")
+            | (Dialect::Postgres, "DROP", "SUBSCRIPTION")
             | (Dialect::Postgres, "ALTER", "SYSTEM") => true,
+            // With a slot that is there, or none for now, it may.
+            (Dialect::Postgres, "CREATE", "SUBSCRIPTION") => !has(&["CREATE_SLOT", "CONNECT"]),
+            (Dialect::Postgres, "ALTER", "SUBSCRIPTION") => has(&["PUBLICATION"]),
+            (Dialect::Postgres, "ALTER", "DATABASE") => has(&["TABLESPACE"]),
+            // Of all tables; of one it may.
+            (Dialect::Postgres, "CLUSTER", "" | "VERBOSE") => third.is_empty(),
+            (Dialect::Postgres, "REINDEX", _) => has(&["CONCURRENTLY", "SCHEMA", "DATABASE", "SYSTEM"]),
             (Dialect::Postgres, "CREATE", "INDEX" | "UNIQUE")
             | (Dialect::Postgres, "DROP", "INDEX")
-            | (Dialect::Postgres, "ALTER", "TABLE")
-            | (Dialect::Postgres, "REINDEX", _) => is_concurrent(),
+            | (Dialect::Postgres, "ALTER", "TABLE") => has(&["CONCURRENTLY"]),
             _ => false,
         }
     }
@@ -62,7 +71,7 @@ impl Part<'_> {
 /// Whether one of the statements is known to be refused in a transaction, so that they have to run one by one.
 #[must_use]
 pub(crate) fn have_to_run_in_parts(dialect: Dialect, file: &str) -> bool {
-    const WORDS: [&str; 9] = [
+    const WORDS: [&str; 11] = [
         "CONCURRENTLY",
         "VACUUM",
         "ATTACH",
@@ -72,6 +81,8 @@ pub(crate) fn have_to_run_in_parts(dialect: Dialect, file: &str) -> bool {
         "TABLESPACE",
         "SYSTEM",
         "REINDEX",
+        "CLUSTER",
+        "SUBSCRIPTION",
     ];
     let upper = file.to_ascii_uppercase();
     WORDS.iter().any(|word| upper.contains(word))
