@@ -72,3 +72,53 @@ async fn a_partition_in_another_schema_is_detached_to_the_end() {
     assert_eq!(count(&mut connection, "pg_inherits WHERE inhparent = 's.p'::regclass").await, 0);
     assert_eq!(versions(&mut connection).await, ["1", "2"]);
 }
+
+/// It would take the migrator's lock away, which looks as if a pooler were in between.
+#[tokio::test]
+async fn nobody_discards_the_session() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let discards = (
+        "V2__discards",
+        "-- migrator: no-transaction\nCREATE TABLE more (id bigint);\nDISCARD ALL;\nVACUUM s.d;",
+    );
+    let error = library(&database, &[TABLES, discards]).up(None).await.expect_err("it is refused");
+    assert_eq!(error.exit(), Exit::Schema, "{error}");
+    assert!(error.to_string().contains("V2__discards: line 3 discards all"), "{error}");
+    assert_eq!(count(&mut database.connect().await, "pg_class WHERE relname = 'more'").await, 0);
+}
+
+/// Several statements between BEGIN and COMMIT run in a transaction, so one that is refused there never ran, and the
+/// file may be mended.
+#[tokio::test]
+async fn a_block_that_cannot_run_may_be_mended() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let bad = "-- migrator: no-transaction\nINSERT INTO s.d VALUES (2);\nBEGIN;\nINSERT INTO s.d VALUES (3);\nCREATE INDEX CONCURRENTLY i ON s.d (a);\nCOMMIT;";
+    let error = library(&database, &[TABLES, ("V2__block", bad)]).up(None).await.expect_err("it is refused");
+    assert_eq!(error.exit(), Exit::Migration, "{error}");
+    assert!(error.to_string().contains("25001") && error.to_string().contains("at line 5"), "{error}");
+    let mut connection = database.connect().await;
+    let journal = "SELECT statement::text || outcome AS it FROM migrator_journal WHERE version = 2 AND statement IS NOT NULL";
+    assert_eq!(texts(&mut connection, journal).await.unwrap(), ["1applied"]);
+    let mended = "-- migrator: no-transaction\nINSERT INTO s.d VALUES (2);\nINSERT INTO s.d VALUES (3);\nCREATE INDEX CONCURRENTLY i ON s.d (a);";
+    library(&database, &[TABLES, ("V2__block", mended)]).up(None).await.unwrap();
+    assert_eq!(count(&mut connection, "s.d WHERE a > 1").await, 2);
+}
+
+/// The way out of what is begun is told where its file is another one now.
+#[tokio::test]
+async fn what_is_begun_can_be_forgotten() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let begun = "-- migrator: no-transaction\nINSERT INTO s.d VALUES (2);\nSELECT 1 / 0;";
+    library(&database, &[TABLES, ("V2__begun", begun)])
+        .up(None)
+        .await
+        .expect_err("nothing is divided by zero");
+    let other = ("V2__begun", "-- migrator: no-transaction\nINSERT INTO s.d VALUES (4);");
+    let said =
+        library(&database, &[TABLES, other]).up(None).await.expect_err("it is another one").to_string();
+    let way_out = said.split("is done of it: ").nth(1).unwrap();
+    let mut connection = database.connect().await;
+    connection.batch(&format!("DELETE FROM s.d WHERE a = 2; {way_out}")).await.unwrap();
+    library(&database, &[TABLES, other]).up(None).await.unwrap();
+    assert_eq!(count(&mut connection, "s.d WHERE a > 1").await, 1);
+}

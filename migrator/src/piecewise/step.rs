@@ -4,14 +4,10 @@ use foundation::database::{Backend, Connection, DatabaseError};
 
 use super::effect::{Effect, Trace};
 use super::units::{Mode, Unit};
-use crate::error::MigratorError;
+use crate::error::{MigratorError, is_refused_in_transaction};
 use crate::locks;
 use crate::progress::{Known, Piece};
 use crate::session::{Change, Guard, Session, Work};
-
-/// PostgreSQL's words for a statement that refuses to run in a transaction, and for one that ends the
-/// transaction in which it runs.
-const NOT_IN_A_TRANSACTION: [&str; 2] = ["25001", "2D000"];
 
 /// Why a statement outside of a transaction did not end well.
 struct Failed {
@@ -72,11 +68,11 @@ impl Step<'_> {
         if known.is_some() {
             return Box::pin(self.resume(session)).await;
         }
-        if self.unit.mode == Mode::Transaction {
+        if matches!(self.unit.mode, Mode::Transaction | Mode::Block) {
             let sql = format!("{}{}", self.settings, self.unit.part.sql);
             match self.record(session, vec![Work::File { sql }, Work::Finish(self.piece.clone())]).await {
                 Err(MigratorError::Failed { source, .. })
-                    if source.sqlstate().is_some_and(|state| NOT_IN_A_TRANSACTION.contains(&state)) => {}
+                    if self.unit.mode == Mode::Transaction && is_refused_in_transaction(&source) => {}
                 performed => return performed,
             }
         }
