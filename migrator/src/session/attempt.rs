@@ -267,11 +267,21 @@ async fn run_file(connection: &mut Connection, sql: &str, one_by_one: bool) -> R
             if is_contention(&error) {
                 return Failure::Database(error);
             }
-            let line = error.position().map(|position| part.line - 1 + line_at(part.sql, position));
+            let line = line_of(part.sql, &error).map(|line| part.line - 1 + line);
             Failure::File(error, line)
         })?;
     }
     Ok(rows)
+}
+
+/// The line of these statements, from 1, at which they failed.
+fn line_of(sql: &str, error: &DatabaseError) -> Option<usize> {
+    match (error.position(), error.statement()) {
+        (Some(position), _) => Some(line_at(sql, position)),
+        // What PostgreSQL understood and could not do.
+        (None, Some(number)) => split(Dialect::Postgres, sql).get(number).map(|part| part.line),
+        (None, None) => None,
+    }
 }
 
 #[cfg(test)]
