@@ -20,6 +20,12 @@ impl Migrator {
     /// [`MigratorError::Schema`], with nothing dropped, where a migration made what is not its database's alone;
     /// and every other [`MigratorError`].
     pub async fn reset(&self) -> Result<UpReport, MigratorError> {
+        let mut report = UpReport::new(&self.context.url);
+        self.reset_telling(&mut report).await.map(|()| report)
+    }
+
+    /// Does it, and tells in the report what was done, also when that is not all.
+    pub(crate) async fn reset_telling(&self, report: &mut UpReport) -> Result<(), MigratorError> {
         let mut session = Session::open(&self.context, true).await?;
         // Nothing is deleted by a run that could not bring it back.
         self.check_settings(&mut session).await?;
@@ -52,11 +58,12 @@ impl Migrator {
         }
         drop(session);
         // There is nothing to come back to any more.
-        let mut report = self.without_restore_points().up(None).await?;
+        let applied = self.without_restore_points().up_telling(None, report).await;
         report.restore_point = restore_point;
+        applied?;
         if report.restore_point.is_some() {
             self.forget_oldest_copies(None);
         }
-        Ok(report)
+        Ok(())
     }
 }
