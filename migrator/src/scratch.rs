@@ -18,7 +18,8 @@ const QUIETLY: &str = "SET client_min_messages = warning";
 
 const HOME: Statement = Statement::read(
     "pg_database",
-    "SELECT coalesce(current_schema(), 'public')::text AS schema, pg_encoding_to_char(encoding)::text AS encoding,
+    "SELECT coalesce(current_schema(), 'public')::text AS schema, current_setting('search_path') AS search_path,
+       pg_encoding_to_char(encoding)::text AS encoding,
        datcollate::text AS collate, datctype::text AS ctype
      FROM pg_database WHERE datname = current_database()",
 );
@@ -98,7 +99,7 @@ async fn create(context: &Context, home: &mut Connection) -> Result<(String, Str
         name.pop();
     }
     name.push_str(&suffix);
-    let mut like = String::new();
+    let (mut like, mut path) = (String::new(), None);
     // The named one may be missing from the real database still.
     let named = context.database.schema.clone();
     let mut schema = named.clone().unwrap_or_else(|| "public".to_owned());
@@ -112,11 +113,20 @@ async fn create(context: &Context, home: &mut Connection) -> Result<(String, Str
         );
         if named.is_none() {
             schema = row.get("schema")?;
+            // As the server writes it, which is as it is read.
+            path = Some(row.get::<String>("search_path")?).filter(|it| !it.trim().is_empty());
         }
     }
     let sql = format!("CREATE DATABASE {} TEMPLATE template0{like}", quote_name(&name));
     match home.batch(&sql).await {
-        Ok(()) => Ok((name, schema)),
+        Ok(()) => {
+            if let Some(path) = path {
+                // The real one's may be a setting of that database, and what a file has set ends with it.
+                let sql = format!("ALTER DATABASE {} SET search_path = {path}", quote_name(&name));
+                home.batch(&sql).await?;
+            }
+            Ok((name, schema))
+        }
         Err(error) if error.kind() == DatabaseErrorKind::InsufficientPrivilege => {
             Err(MigratorError::Settings(format!(
                 "a scratch database is needed beside {} and the role may not make one ({error}); give it the right (ALTER ROLE ... CREATEDB), or let DATABASE_URL name a role that has it",
@@ -166,8 +176,10 @@ async fn in_parts(
     sql: &str,
     after: &mut impl AsyncFnMut(&mut Connection, &str) -> Result<(), DatabaseError>,
 ) -> Result<(), MigratorError> {
+    let dialect = connection.backend().into();
+    let parts = tried(dialect, title, sql)?;
     trial::begin_parts(connection).await?;
-    for part in split(connection.backend().into(), sql) {
+    for part in parts {
         connection.batch(part.sql).await.map_err(|source| MigratorError::FailedInPart {
             line: Some(line_of(&part, &source)),
             migration: title.to_owned(),
@@ -210,9 +222,10 @@ async fn run(
     sql: &str,
     after: &mut impl AsyncFnMut(&mut Connection, &str) -> Result<(), DatabaseError>,
 ) -> Result<(), MigratorError> {
+    let parts = tried(connection.backend().into(), title, sql)?;
     trial::begin(connection).await?;
     let ran = match connection.backend() {
-        Backend::Postgres => one_by_one(connection, title, sql, after).await,
+        Backend::Postgres => one_by_one(connection, title, parts, after).await,
         Backend::Sqlite => connection.batch(sql).await.map_err(|source| MigratorError::Failed {
             migration: title.to_owned(),
             line: source.position().map(|position| line_at(sql, position)),
@@ -234,10 +247,10 @@ async fn run(
 async fn one_by_one(
     connection: &mut Connection,
     title: &str,
-    sql: &str,
+    parts: Vec<Part<'_>>,
     after: &mut impl AsyncFnMut(&mut Connection, &str) -> Result<(), DatabaseError>,
 ) -> Result<(), MigratorError> {
-    for part in split(Dialect::Postgres, sql) {
+    for part in parts {
         connection.batch(part.sql).await.map_err(|source| MigratorError::Failed {
             migration: title.to_owned(),
             line: Some(line_of(&part, &source)),
@@ -246,6 +259,33 @@ async fn one_by_one(
         after(connection, part.sql).await?;
     }
     Ok(())
+}
+
+/// The statements that can be tried without changing anything but the scratch database. Roles and the settings of
+/// databases are the server's: they are left out, which makes no difference to a schema.
+///
+/// # Errors
+/// [`MigratorError::Schema`] where the rest cannot be tried without them: another file of SQLite's.
+fn tried<'a>(dialect: Dialect, title: &str, sql: &'a str) -> Result<Vec<Part<'a>>, MigratorError> {
+    let mut tried = Vec::new();
+    for part in split(dialect, sql) {
+        if part.opens_a_file(dialect) {
+            return Err(MigratorError::Schema(vec![format!(
+                "{title}: line {} opens another file, which a trial would change: it cannot be tried in a scratch database",
+                part.line
+            )]));
+        }
+        if part.is_of_server(dialect) {
+            let [first, second] = part.first_words();
+            tracing::warn!(
+                migration = title, line = part.line, statement = %format_args!("{first} {second}"),
+                "left out of the trial, because it changes the whole server, or another database"
+            );
+        } else {
+            tried.push(part);
+        }
+    }
+    Ok(tried)
 }
 
 /// The line of the file at which one of its statements failed.
