@@ -12,7 +12,7 @@ const SECTIONS_OF_DBMATE: &str = "-- migrate:up\nCREATE TABLE two (id integer PR
 const SECTIONS_OF_GOOSE: &str = "-- +goose Up\n-- +goose StatementBegin\nCREATE TABLE two (id integer PRIMARY KEY, name text)\n-- +goose StatementEnd\nCREATE INDEX two_name ON two (name);\n\n-- +goose Down\nDROP TABLE two;\n";
 
 /// Two migrations with their undo in each style: the folder's name, its files, and the two versions.
-const STYLES: [(&str, Contents<'_>, [&str; 2]); 9] = [
+const STYLES: [(&str, Contents<'_>, [&str; 2]); 10] = [
     (
         "ours",
         &[
@@ -30,6 +30,16 @@ const STYLES: [(&str, Contents<'_>, [&str; 2]); 9] = [
             ("undo/D1__one.sql", "DROP TABLE one;"),
             ("migrations/V2__two.sql", TWO),
             ("undo/D2__two.sql", "DROP TABLE two;"),
+        ],
+        ["1", "2"],
+    ),
+    (
+        "undo_below",
+        &[
+            ("V1__one.sql", ONE),
+            ("undo/D1__one.sql", "DROP TABLE one;"),
+            ("V2__two.SQL", TWO),
+            ("undo/D2__two.SQL", "DROP TABLE two;"),
         ],
         ["1", "2"],
     ),

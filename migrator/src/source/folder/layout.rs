@@ -40,13 +40,17 @@ impl Layout {
             Err(error) => return Err(unreadable(folder, &error)),
         }
         let root = of_dialect(folder, dialect);
-        let (mut migrations, mut undo) = (root.clone(), None);
         let mut above = vec![folder.to_owned(), root.clone()];
+        let mut migrations = root.clone();
         if root.join("migrations").is_dir() {
-            let folders = [root.join("migrations"), root.join("undo")];
-            migrations = of_dialect(&folders[0], dialect);
-            undo = Some(of_dialect(&folders[1], dialect)).filter(|it| it.is_dir());
-            above.extend(folders);
+            migrations = of_dialect(&root.join("migrations"), dialect);
+            above.push(root.join("migrations"));
+        }
+        // Beside the folder of the migrations, or beside the files themselves.
+        let mut undo = [root.join("undo"), folder.join("undo")].into_iter().find(|it| it.is_dir());
+        if let Some(folder) = &mut undo {
+            above.push(folder.clone());
+            *folder = of_dialect(folder, dialect);
         }
         above.retain(|it| it.is_dir() && *it != migrations && undo.as_ref() != Some(it));
         above.dedup();
@@ -79,7 +83,7 @@ impl Layout {
         names.sort();
         for name in names {
             // What is named otherwise, such as the schema.sql of dbmate, is no migration.
-            if name.ends_with(".sql") && name::parse(&name).is_ok() && !folder.join(&name).is_dir() {
+            if name::stem(&name).is_some() && name::parse(&name).is_ok() && !folder.join(&name).is_dir() {
                 let reason = format!(
                     "is not read, because {} has the migrations: move it there, or out of the folder",
                     self.migrations.display()
@@ -150,7 +154,7 @@ fn files_in(folder: &Path, dialect: Dialect, problems: &mut Vec<Problem>) -> Res
         if name::is_program(&name) {
             let reason = "is a migration written as a program, which cannot be run here: write it as SQL; or let its own tool run it, and say so with `migrator stamp`";
             problems.push(Problem::new(path.display().to_string(), reason));
-        } else if name.ends_with(".sql") {
+        } else if name::stem(&name).is_some() {
             let content = fs::read(&path).map_err(|error| unreadable(&path, &error))?;
             files.push(File { path: path.display().to_string(), name, content });
         }
@@ -165,7 +169,7 @@ fn tell_of_subfolder(path: &Path, dialect: Dialect) {
     let is_known = path.file_name().is_some_and(|name| others.iter().any(|other| name == *other));
     let has_sql = || {
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
-        entries.map(|it| it.path()).any(|it| it.extension().is_some_and(|it| it == "sql"))
+        entries.map(|it| it.file_name()).any(|it| it.to_str().and_then(name::stem).is_some())
     };
     if !is_known && has_sql() {
         tracing::warn!(
