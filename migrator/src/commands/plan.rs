@@ -55,6 +55,7 @@ impl Migrator {
         let mut pending = self.compatible(&past)?;
         pending.retain(|it| to.is_none_or(|to| it.version() <= to));
         self.whole(&past.begun, pending.is_empty())?;
+        self.written(&pending)?;
         let migrations: Vec<PlannedMigration> = pending
             .into_iter()
             .map(|migration| {

@@ -79,7 +79,9 @@ impl Migrator {
             past = self.past(session).await?;
             self.whole(&past.begun, true)?;
         }
-        let nothing_pending = self.pending(&past, to).is_empty();
+        let pending = self.pending(&past, to);
+        let nothing_pending = pending.is_empty();
+        self.written(&pending)?;
         let admin = self.missing_admin(session, to).await?;
         let grants = grants::missing(session).await?;
         report.current_version = past.newest();
