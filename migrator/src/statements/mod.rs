@@ -44,7 +44,10 @@ impl Part<'_> {
         if dialect == Dialect::Sqlite {
             return false;
         }
-        let [first, second, third] = self.first_words();
+        // Without the remarks between them.
+        let words = tokens(self.sql, dialect);
+        let [first, second, third] =
+            [0, 1, 2].map(|at| words.get(at).map(|it| it.text.to_uppercase()).unwrap_or_default());
         let is_shared = |word: &str| {
             matches!(word, "ROLE" | "USER" | "GROUP" | "DATABASE" | "TABLESPACE" | "SUBSCRIPTION" | "SYSTEM")
         };
@@ -55,7 +58,6 @@ impl Part<'_> {
             "COMMENT" => second == "ON" && is_shared(&third),
             "GRANT" | "REVOKE" => {
                 // Rights are given on something, and a role is given as it is.
-                let words = tokens(self.sql, dialect);
                 let on = words.iter().position(|token| token.is("ON"));
                 on.and_then(|on| words.get(on + 1))
                     .is_none_or(|it| ["DATABASE", "TABLESPACE", "PARAMETER"].iter().any(|word| it.is(word)))
