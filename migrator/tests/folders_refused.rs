@@ -115,6 +115,10 @@ on_both_databases! {
             let is_found = |it: &serde_json::Value| it["rule"] == "unwritten" && it["file"] == written;
             assert!(lint["findings"].as_array().unwrap().iter().any(is_found), "{lint}");
             assert!(!has_table(&mut database.connect().await, "one").await, "nothing was begun");
+            // Nothing is dropped that would not be made again.
+            with(&database, &folder, &["up", "--to", "1"]).await.ends(0);
+            with(&database, &folder, &["reset", "--yes"]).await.ends(65).says(&[written, "is not written yet"]);
+            assert!(has_table(&mut database.connect().await, "one").await, "nothing was dropped");
             // One with another behind it is empty on purpose, and what is applied is left in peace.
             let last = file.replace('1', "99990101000000");
             std::fs::write(folder.join(&last), text.replace("one", "last")).unwrap();

@@ -19,7 +19,7 @@ impl Migrator {
     ///
     /// # Errors
     /// [`MigratorError::Schema`], with nothing dropped, where a migration made what is not its database's alone, or
-    /// what somebody else's depends on; and every other [`MigratorError`].
+    /// what somebody else's depends on, or where one is not written yet; and every other [`MigratorError`].
     pub async fn reset(&self) -> Result<UpReport, MigratorError> {
         let mut report = UpReport::new(&self.context.url);
         Box::pin(self.reset_telling(&mut report)).await.map(|()| report)
@@ -30,6 +30,7 @@ impl Migrator {
         let mut session = Session::open(&self.context, true).await?;
         // Nothing is deleted by a run that could not bring it back.
         self.check_settings(&mut session).await?;
+        self.written(&self.catalog.iter().collect::<Vec<_>>())?;
         // Before the tables of the migrator are made.
         let records = Records::read(session.connection()).await?;
         self.not_elsewhere(session.connection(), &records.applied).await?;
