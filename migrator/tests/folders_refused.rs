@@ -51,6 +51,9 @@ on_both_databases! {
                 refused(&format!("{name}_{what}"), &[("1_a.sql", &text)], 65, &[said]).await;
             }
         }
+        refused("orphan_below", &[("V1__a.sql", ONE), ("undo/D2__b.sql", TWO)], 65, &["undo/D2__b.sql: undoes nothing"]).await;
+        let among_undos = &[("migrations/1_a.sql", ONE), ("undo/2_a.sql", "DROP TABLE one;")];
+        refused("among_undos", among_undos, 65, &["undo/2_a.sql: lies among the undo files and is not named as one"]).await;
         let own = if backend(&database) == Backend::Postgres { "postgres" } else { "sqlite" };
         let in_own = format!("{own}/1_a.sql");
         refused("above_own", &[(&in_own, ONE), ("2_b.sql", TWO)], 65, &["2_b.sql: is not read, because", own]).await;

@@ -12,6 +12,8 @@ pub(super) struct Layout {
     pub(super) migrations: PathBuf,
     /// The folder of the undo files, where they have one of their own.
     pub(super) undo: Option<PathBuf>,
+    /// Whether the migrations have a folder of their own too, beside that one.
+    is_apart: bool,
     /// The folders above these, in which no migration is looked for.
     above: Vec<PathBuf>,
 }
@@ -42,7 +44,8 @@ impl Layout {
         let root = of_dialect(folder, dialect);
         let mut above = vec![folder.to_owned(), root.clone()];
         let mut migrations = root.clone();
-        if root.join("migrations").is_dir() {
+        let is_apart = root.join("migrations").is_dir();
+        if is_apart {
             migrations = of_dialect(&root.join("migrations"), dialect);
             above.push(root.join("migrations"));
         }
@@ -54,7 +57,7 @@ impl Layout {
         }
         above.retain(|it| it.is_dir() && *it != migrations && undo.as_ref() != Some(it));
         above.dedup();
-        Ok(Self { migrations, undo, above })
+        Ok(Self { migrations, undo, is_apart, above })
     }
 
     /// Every file that may be a migration.
@@ -65,7 +68,14 @@ impl Layout {
     ) -> Result<Vec<File>, FolderError> {
         let mut files = files_in(&self.migrations, dialect, problems)?;
         if let Some(undo) = &self.undo {
-            files.extend(files_in(undo, dialect, problems)?);
+            let (undos, others) = undos_in(undo, dialect)?;
+            files.extend(undos);
+            if self.is_apart {
+                problems.extend(others);
+            } else {
+                // Beside the files themselves it may be somebody's own, for a person to run.
+                others.iter().for_each(|it| tracing::warn!(file = it.file, "not read: {}", it.reason));
+            }
         }
         for folder in &self.above {
             self.refuse_those_above(folder, problems)?;
@@ -161,6 +171,16 @@ fn files_in(folder: &Path, dialect: Dialect, problems: &mut Vec<Problem>) -> Res
     }
     files.sort_by(|left, right| left.name.cmp(&right.name));
     Ok(files)
+}
+
+/// The undo files there, and what is no undo: it would be taken for a migration, and what it drops would be dropped.
+fn undos_in(folder: &Path, dialect: Dialect) -> Result<(Vec<File>, Vec<Problem>), FolderError> {
+    let mut others = Vec::new();
+    let (undos, named_otherwise): (Vec<File>, Vec<File>) =
+        files_in(folder, dialect, &mut others)?.into_iter().partition(|it| name::is_undo(&it.name));
+    let reason = "lies among the undo files and is not named as one (D1__name.sql, 1_name.down.sql): rename it, or move it out of the folder";
+    others.extend(named_otherwise.into_iter().map(|it| Problem::new(it.path, reason)));
+    Ok((undos, others))
 }
 
 /// No tool but Flyway looks into these, so they are passed over, but never silently.

@@ -103,6 +103,11 @@ fn worded(name: &str) -> String {
     name.chars().map(|it| if is_kept(it) { it } else { '_' }).collect()
 }
 
+/// Whether the name is that of a file that undoes another one.
+pub(super) fn is_undo(file_name: &str) -> bool {
+    parse(file_name).is_ok_and(|it| matches!(it.shape, Shape::Undo | Shape::Down))
+}
+
 /// Whether the name is that of a migration written in Go, Rust, Java or Kotlin.
 pub(super) fn is_program(file_name: &str) -> bool {
     let Some((stem, extension)) = file_name.rsplit_once('.') else { return false };
