@@ -3,8 +3,11 @@
 
 mod support;
 
+use std::time::Duration;
+
 use foundation::database::Backend;
 use foundation::on_both_databases;
+use foundation::testing::TestDatabase;
 use serde_json::Value;
 use support::folders::{ONE, TWO, folder, with};
 use support::{backend, library, versions};
@@ -59,4 +62,32 @@ on_both_databases! {
         }
         assert_eq!(versions(&mut database.connect().await).await, ["1"]);
     }
+}
+
+/// Whoever holds a table whose default is to be worded keeps the run from its migration, and not from its end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_gives_up_ends_while_the_table_is_held() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let one = "CREATE TABLE one (id bigint DEFAULT 1 + 2);";
+    let files = folder(
+        &database,
+        "held",
+        &[
+            ("V1__one.sql", one),
+            ("V2__two.sql", TWO),
+            ("V3__one.sql", "ALTER TABLE one ADD COLUMN note text;"),
+        ],
+    );
+    with(&database, &files, &["up", "--to", "1"]).await.ends(0);
+    let mut blocker = database.connect().await;
+    blocker.batch("BEGIN; LOCK TABLE one").await.unwrap();
+    let up = with(
+        &database,
+        &files,
+        &["up", "--lock-timeout", "100ms", "--deadline", "300ms", "--format", "json"],
+    );
+    let up = tokio::time::timeout(Duration::from_secs(60), up).await.expect("it ends").ends(75);
+    assert_eq!(of(&up.json(), "applied"), [2], "{up}");
+    up.says(&["could not be recorded"]);
+    blocker.batch("ROLLBACK").await.unwrap();
 }
