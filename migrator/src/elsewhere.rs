@@ -1,7 +1,8 @@
 //! A history that was left behind: one that this role wrote, further on in the search path.
 //!
 //! Only the first schema counts. Where that is another one than it was, because somebody made a schema or changed the
-//! path, nothing seems to be applied, and everything would be applied once more.
+//! path, nothing seems to be applied, and everything would be applied once more. A path that the address itself names
+//! (`?options=-c search_path=tenant_a,public`) is as deliberate as DATABASE_SCHEMA.
 
 use foundation::database::{Backend, Connection, DatabaseError, Statement};
 
@@ -18,6 +19,7 @@ const BEHIND: Statement = Statement::read(
        JOIN pg_namespace n ON n.nspname = path.name JOIN pg_class c ON c.relnamespace = n.oid
      WHERE path.place > 1 AND c.relname = 'refinery_schema_history' AND c.relkind = 'r'
        AND pg_has_role(c.relowner, 'USAGE')
+       AND (SELECT source FROM pg_settings WHERE name = 'search_path') <> 'client'
      ORDER BY path.place",
 );
 

@@ -7,7 +7,7 @@ use foundation::database::Backend;
 use foundation::exit::Exit;
 use foundation::testing::TestDatabase;
 use support::folders::{folder, with};
-use support::{count, has_table, library, library_with, versions};
+use support::{count, has_table, library, library_at, library_with, versions};
 
 const TWO: (&str, &str) = ("V2__two", "CREATE TABLE two (id bigint);");
 
@@ -95,4 +95,21 @@ async fn a_history_that_was_left_behind_is_told() {
     let anew = [("DATABASE_SCHEMA", "app9")];
     let other = [("V1__path", "CREATE TABLE one (id bigint);"), TWO];
     assert_eq!(library_with(&database, &other, &anew).up(None).await.unwrap().applied.len(), 2);
+}
+
+/// Each tenant has a schema of its own before one that all of them share, and its address names both.
+#[tokio::test]
+async fn a_path_that_the_address_names_is_deliberate() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let files = [("V1__one", "CREATE TABLE one (id bigint);"), TWO];
+    library(&database, &files).up(None).await.unwrap();
+    database.connect().await.batch("CREATE SCHEMA tenant_a").await.unwrap();
+    let separator = if database.address.contains('?') { '&' } else { '?' };
+    let tenant = format!("{}{separator}options=-c%20search_path%3Dtenant_a,public", database.address);
+    let release = library_at(&tenant, Backend::Postgres, &files, &[]);
+    assert_eq!(release.status().await.unwrap().current_version, None);
+    assert_eq!(release.up(None).await.unwrap().applied.len(), 2);
+    assert!(release.up(None).await.unwrap().nothing_done());
+    assert!(has_table(&mut database.connect().await, "tenant_a.two").await);
+    assert_eq!(tables_of_the_migrator(&database).await, 2);
 }
