@@ -85,12 +85,18 @@ pub(crate) async fn missing(session: &mut Session) -> Result<Option<Change>, Mig
 }
 
 /// Gives the role what it lacks on what this transaction has made: the service, which goes on meanwhile, is never
-/// without its rights. Whether it lacked anything.
-pub(crate) async fn give(connection: &mut Connection, role: &str) -> Result<bool, DatabaseError> {
+/// without its rights. Where the transaction has no file in it, because its statements ran in parts before, on
+/// everything. Whether it lacked anything.
+pub(crate) async fn give(
+    connection: &mut Connection,
+    role: &str,
+    has_file: bool,
+) -> Result<bool, DatabaseError> {
     if connection.backend() == Backend::Sqlite {
         return Ok(false);
     }
-    let sql = lacking(connection, &LACKING_NOW, role).await?;
+    let statement = if has_file { &LACKING_NOW } else { &LACKING };
+    let sql = lacking(connection, statement, role).await?;
     if !sql.is_empty() {
         connection.batch(&sql).await?;
     }

@@ -233,3 +233,30 @@ async fn a_table_that_is_made_anew_has_its_rights_at_once() {
     drop(connection);
     deployment.clean().await;
 }
+
+/// The rights come with the record of the migration, and not only at the end of the run.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_in_parts_has_its_rights_before_the_next_migration() {
+    let deployment = Deployment::new().await;
+    let owner = deployment.owner_address();
+    let grant = [("MIGRATOR_GRANT_TO", deployment.service.as_str())];
+    let has_rights = |table: &str| {
+        format!(
+            "DO $$ BEGIN ASSERT has_table_privilege('{}', '{table}', 'INSERT'); END $$;",
+            deployment.service
+        )
+    };
+    let back = "CREATE TABLE v (id bigint);\nVACUUM u;";
+    let (after, after_undo) = (has_rights("u"), has_rights("v"));
+    let files = [
+        ("V1__first", "SELECT 1;"),
+        ("D1__first", after_undo.as_str()),
+        ("V2__parts", "-- migrator: no-transaction\nCREATE TABLE u (id bigint);"),
+        ("D2__parts", back),
+        ("V3__next", after.as_str()),
+    ];
+    let release = library_at(&owner, Backend::Postgres, &files, &grant);
+    release.up(None).await.unwrap();
+    release.down_steps(3).await.unwrap();
+    deployment.clean().await;
+}

@@ -155,7 +155,7 @@ async fn transaction(
     };
     let mut written = Written::default();
     for work in work {
-        match perform_one(context, connection, work, started_at, begun.one_by_one).await {
+        match perform_one(context, connection, change, work, started_at, begun.one_by_one).await {
             Ok(one) => {
                 written.rows += one.rows;
                 written.granted |= one.granted;
@@ -242,6 +242,7 @@ async fn holds(connection: &mut Connection, guard: Guard) -> Result<bool, Databa
 async fn perform_one(
     context: &Context,
     connection: &mut Connection,
+    change: &Change,
     work: &Work,
     started_at: OffsetDateTime,
     one_by_one: bool,
@@ -252,7 +253,7 @@ async fn perform_one(
             let rows = run_file(connection, sql, one_by_one).await?;
             return Ok(Written { rows, granted: false });
         }
-        Work::Grant(role) => match Box::pin(grants::give(connection, role)).await {
+        Work::Grant(role) => match Box::pin(grants::give(connection, role, change.file().is_some())).await {
             Ok(granted) => return Ok(Written { rows: 0, granted }),
             Err(error) if error.kind() == DatabaseErrorKind::InsufficientPrivilege => {
                 Err(grants::not_allowed(&error).into())
