@@ -6,7 +6,7 @@ mod support;
 use foundation::database::Backend;
 use foundation::exit::Exit;
 use foundation::testing::{TestDatabase, maintenance, unique_name};
-use support::folders::{folder, with};
+use support::folders::{ONE, folder, with};
 use support::{Files, count, library};
 
 /// Roles and the settings of databases are the server's.
@@ -43,6 +43,30 @@ async fn a_trial_leaves_the_server_alone() {
     assert_eq!(count(&mut connection, &settings("6MB")).await, 1);
     with(&database, &files, &["down"]).await.ends(0);
     assert_eq!(count(&mut connection, &roles).await, 0);
+}
+
+/// What names a role that is not there cannot be tried, and is right all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_names_a_role_that_was_left_out_is_left_out_too() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let role = unique_name("reader");
+    let one = format!("CREATE TABLE one (id bigint);\nCREATE ROLE {role};\nGRANT SELECT ON one TO {role};");
+    let undo = format!("REVOKE ALL ON one FROM {role};\nDROP ROLE {role};\nDROP TABLE one;");
+    let two = format!("GRANT INSERT ON one TO {role};");
+    let back = format!("-- migrator: no-transaction\nREVOKE INSERT ON one FROM {role};");
+    let files = folder(
+        &database,
+        "reader",
+        &[("V1__one.sql", &one), ("D1__one.sql", &undo), ("V2__two.sql", &two), ("D2__two.sql", &back)],
+    );
+    let run = with(&database, &files, &["rehearse"]).await.ends(0);
+    run.says(&["CREATE ROLE", "GRANT SELECT", "GRANT INSERT", "REVOKE INSERT", "names a role"]);
+    with(&database, &files, &["up"]).await.ends(0);
+    with(&database, &files, &["check", "--against-scratch"]).await.ends(0);
+    with(&database, &files, &["down", "--to", "0"]).await.ends(0);
+    // One that no file makes is missing where the file is applied, too.
+    let files = folder(&database, "nobody", &[("V1__one.sql", ONE), ("V2__two.sql", &two)]);
+    with(&database, &files, &["rehearse"]).await.ends(70).says(&["does not exist"]);
 }
 
 #[tokio::test]

@@ -66,6 +66,14 @@ impl Part<'_> {
         }
     }
 
+    /// The role that it makes.
+    pub(crate) fn made_role(&self) -> Option<String> {
+        let words = tokens(self.sql, Dialect::Postgres);
+        let [create, kind, name] = words.get(..3)? else { return None };
+        let is_role = create.is("CREATE") && ["ROLE", "USER", "GROUP"].iter().any(|word| kind.is(word));
+        is_role.then(|| name.name())
+    }
+
     /// Whether it opens another file of SQLite's; one in memory is nobody's.
     pub(crate) fn opens_a_file(&self, dialect: Dialect) -> bool {
         let words = if dialect == Dialect::Sqlite { sqlite_words(self.sql) } else { Vec::new() };
