@@ -9,6 +9,28 @@ use foundation::exit::Exit;
 
 use crate::source::{FolderError, NewFilesError};
 
+/// PostgreSQL's codes for a statement that refuses to run in a transaction, and for one that ends the transaction in
+/// which it runs.
+const NOT_IN_A_TRANSACTION: [&str; 2] = ["25001", "2D000"];
+
+/// Whether PostgreSQL refused a statement because it ran in a transaction.
+pub(crate) fn is_refused_in_transaction(error: &DatabaseError) -> bool {
+    error.sqlstate().is_some_and(|state| NOT_IN_A_TRANSACTION.contains(&state))
+}
+
+/// What is to be done about that. The words of SQL are the same in all of the server's languages.
+fn way_out_of_transaction(error: &DatabaseError) -> Option<&'static str> {
+    if !is_refused_in_transaction(error) {
+        None
+    } else if error.to_string().contains("SET TRANSACTION") {
+        Some(
+            "the migrator has begun the transaction and read in it by then: take the line out, and where the level matters let DATABASE_URL say it (?options=-c default_transaction_isolation=serializable)",
+        )
+    } else {
+        Some("a file whose head says `-- migrator: no-transaction` runs statement by statement instead")
+    }
+}
+
 /// Why a command of the migrator did not do what it was asked for. `Display` says what to do about it.
 #[derive(Debug)]
 pub enum MigratorError {
@@ -116,7 +138,8 @@ impl fmt::Display for MigratorError {
                     write!(formatter, ", at line {line}")?;
                 }
                 write!(formatter, ": {source}")?;
-                source.hint().map_or(Ok(()), |hint| write!(formatter, " (hint: {hint})"))
+                let hint = source.hint().or_else(|| way_out_of_transaction(source));
+                hint.map_or(Ok(()), |hint| write!(formatter, " (hint: {hint})"))
             }
             Self::FailedInPart { migration, line, source } => {
                 write!(formatter, "{migration} failed")?;

@@ -12,6 +12,7 @@ pub mod cli;
 mod commands;
 pub mod conflict;
 mod correction;
+mod elsewhere;
 pub mod error;
 mod foreign;
 mod grants;

@@ -108,15 +108,24 @@ impl Begun {
     pub(crate) fn reason(&self) -> String {
         let Self { version, name, done, begun, .. } = self;
         let (what, command, action) = if self.is_undo {
-            ("taken back in part", "migrator down", "down")
+            ("taken back in part", "migrator down", Action::Down)
         } else {
-            ("applied in part", "migrator up", "up")
+            ("applied in part", "migrator up", Action::Up)
         };
         format!(
-            "V{version}__{name} was {what}: of its file {done} statements are done, {} may be, and the rest is not; mend what failed and finish it with `{command}`; or put the schema right by hand and then forget them: DELETE FROM migrator_journal WHERE version = {version} AND action = '{action}' AND statement IS NOT NULL",
-            begun - done
+            "V{version}__{name} was {what}: of its file {done} statements are done, {} may be, and the rest is not; mend what failed and finish it with `{command}`; or put the schema right by hand and then forget them: {}",
+            begun - done,
+            forgetting(*version, action)
         )
     }
+}
+
+/// What a person runs so that a file counts as never begun.
+pub(crate) fn forgetting(version: Version, action: Action) -> String {
+    let action = action.word();
+    format!(
+        "DELETE FROM migrator_journal WHERE version = {version} AND action = '{action}' AND statement IS NOT NULL"
+    )
 }
 
 pub(crate) async fn is_finished(

@@ -1,6 +1,8 @@
 //! What the schema looked like after the last run, kept in the database, so that drift is seen without
 //! building the schema anew elsewhere.
 
+use std::time::Duration;
+
 use foundation::database::{Backend, Connection, DatabaseError, DatabaseErrorKind, Statement, Value};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -76,8 +78,9 @@ pub(crate) fn forget() -> (Statement, Vec<Value>) {
 /// it, because `check` builds the schema anew where nothing fits.
 pub(crate) async fn record(session: &mut Session) {
     let now = session.context().clock.now();
+    let lock_timeout = session.context().settings.lock_timeout;
     let connection = session.connection();
-    if let Err(error) = replace(connection, now).await {
+    if let Err(error) = replace(connection, now, lock_timeout).await {
         tracing::warn!(error = %error, "the structure of the schema could not be recorded for `migrator check`");
         if let Err(error) = connection.rollback().await {
             tracing::debug!(error = %error, "nothing was rolled back");
@@ -94,9 +97,17 @@ async fn server(connection: &mut Connection) -> Result<Option<i64>, DatabaseErro
     row.map(|row| row.get("version")).transpose()
 }
 
-/// In one transaction, so that on SQLite nobody changes the schema between reading and writing.
-async fn replace(connection: &mut Connection, now: OffsetDateTime) -> Result<(), DatabaseError> {
+/// In one transaction, so that on SQLite nobody changes the schema between reading and writing. PostgreSQL locks a
+/// table to word its defaults and views: whoever holds it keeps no run from its end.
+async fn replace(
+    connection: &mut Connection,
+    now: OffsetDateTime,
+    lock_timeout: Duration,
+) -> Result<(), DatabaseError> {
     connection.begin().await?;
+    if connection.backend() == Backend::Postgres {
+        connection.batch(&format!("SET LOCAL lock_timeout = {}", lock_timeout.as_millis())).await?;
+    }
     let applied = history::read(connection).await?.unwrap_or_default();
     let structure = Structure::read(connection).await?;
     let kept = Kept { server: server(connection).await?, beside_tables: true, structure };

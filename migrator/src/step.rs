@@ -61,6 +61,7 @@ impl Step<'_> {
         let mut work: Vec<Work> = Vec::new();
         if let Some((record, files)) = files.split_last() {
             work.extend(files.iter().map(|sql| Work::File { sql: sql.clone() }));
+            work.extend(self.session.context().grant());
             work.push(Work::Journal(Entry::of(self.migration, Action::Up)));
             work.push(Work::Record { sql: record.clone() });
         }

@@ -46,7 +46,7 @@ on_both_databases! {
     /// Also what fails only when it runs.
     async fn a_broken_constraint_is_a_failure(database: TestDatabase) {
         let bad = ("V2__two", "INSERT INTO one VALUES (1);\nINSERT INTO one VALUES (1);");
-        up_fails(&database, &[ONE, bad], Exit::Migration, &["V2__two", "rolled back"]).await;
+        up_fails(&database, &[ONE, bad], Exit::Migration, &["V2__two", "rolled back, at line 2"]).await;
         assert_eq!(count(&mut database.connect().await, "one").await, 0);
     }
 
@@ -276,4 +276,39 @@ async fn what_is_not_understood_is_rolled_back() {
     let bad = ("V2__two", "CREATE TABLE two (id bigint);\nCOMMIT;\nCOPY one TO STDOUT;");
     up_fails(&database, &[ONE, bad], Exit::Schema, &["ends the transaction"]).await;
     assert!(has_table(&mut connection, "two").await);
+}
+
+/// What only that database says when a statement runs has no place in the text.
+#[tokio::test]
+async fn the_line_of_what_fails_when_it_runs_is_told_on_postgresql() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let bad = "-- Makes;\nINSERT INTO one VALUES (0); /* ; */\nCREATE FUNCTION f() RETURNS int LANGUAGE plpgsql AS $$\nBEGIN RETURN 1; END $$;\n\nUPDATE one\n  SET id = 1 / id;\nSELECT 1;";
+    up_fails(&database, &[ONE, ("V2__two", bad)], Exit::Migration, &["22012", "at line 6"]).await;
+    let undo = "DROP TABLE one;\nDO $$ BEGIN\nRAISE 'no'; END $$;";
+    let release = library(&database, &[ONE, ("D1__one", undo)]);
+    release.up(None).await.unwrap();
+    let error = release.down_steps(1).await.expect_err("it raises an error");
+    assert!(error.to_string().contains("at line 2"), "{error}");
+    // Outside of a transaction too, where a block has several statements.
+    let parts = "-- migrator: no-transaction\nSELECT 1;\nBEGIN;\nSELECT 2;\nSELECT 1 / 0;\nCOMMIT;";
+    up_fails(&database, &[ONE, ("V2__parts", parts)], Exit::Migration, &["22012", "at line 5"]).await;
+}
+
+/// The way out is told with what the server refuses in a transaction.
+#[tokio::test]
+async fn what_is_refused_in_a_transaction_is_told_the_way_out() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let index = ("V2__index", "CREATE INDEX CONCURRENTLY i ON one (id);");
+    up_fails(&database, &[ONE, index], Exit::Migration, &["25001", "`-- migrator: no-transaction`"]).await;
+    let procedure =
+        ("V2__call", "CREATE PROCEDURE p() LANGUAGE plpgsql AS $$ BEGIN COMMIT; END $$;\nCALL p();");
+    up_fails(
+        &database,
+        &[ONE, procedure],
+        Exit::Migration,
+        &["2D000", "at line 2", "`-- migrator: no-transaction`"],
+    )
+    .await;
+    let level = ("V2__level", "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE;\nSELECT 1;");
+    up_fails(&database, &[ONE, level], Exit::Migration, &["25001", "default_transaction_isolation"]).await;
 }

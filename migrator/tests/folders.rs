@@ -5,6 +5,7 @@ mod support;
 
 use foundation::database::Backend;
 use foundation::on_both_databases;
+use foundation::testing::TestDatabase;
 use support::folders::{Contents, ONE, TWO, folder, with};
 use support::{backend, count, has_table, journal, migrator_with, number, versions};
 
@@ -12,7 +13,7 @@ const SECTIONS_OF_DBMATE: &str = "-- migrate:up\nCREATE TABLE two (id integer PR
 const SECTIONS_OF_GOOSE: &str = "-- +goose Up\n-- +goose StatementBegin\nCREATE TABLE two (id integer PRIMARY KEY, name text)\n-- +goose StatementEnd\nCREATE INDEX two_name ON two (name);\n\n-- +goose Down\nDROP TABLE two;\n";
 
 /// Two migrations with their undo in each style: the folder's name, its files, and the two versions.
-const STYLES: [(&str, Contents<'_>, [&str; 2]); 9] = [
+const STYLES: [(&str, Contents<'_>, [&str; 2]); 10] = [
     (
         "ours",
         &[
@@ -30,6 +31,16 @@ const STYLES: [(&str, Contents<'_>, [&str; 2]); 9] = [
             ("undo/D1__one.sql", "DROP TABLE one;"),
             ("migrations/V2__two.sql", TWO),
             ("undo/D2__two.sql", "DROP TABLE two;"),
+        ],
+        ["1", "2"],
+    ),
+    (
+        "undo_below",
+        &[
+            ("V1__one.sql", ONE),
+            ("undo/D1__one.sql", "DROP TABLE one;"),
+            ("V2__two.SQL", TWO),
+            ("undo/D2__two.SQL", "DROP TABLE two;"),
         ],
         ["1", "2"],
     ),
@@ -175,6 +186,23 @@ on_both_databases! {
         migrator_with(&database, &variable, &none).await.ends(78).says(&["there is no folder nowhere"]);
         let changed = folder(&database, "plain", &[("2_two.sql", "CREATE TABLE two (id integer);\n")]);
         with(&database, &changed, &["up"]).await.ends(65).says(&["V2__two was changed after it was applied"]);
+    }
+
+    /// What a person keeps in `undo/` beside the files is no migration, whatever it is numbered.
+    async fn what_is_not_named_as_an_undo_is_not_run(database: TestDatabase) {
+        for (name, contents) in [
+            ("same", &[("001_a.sql", ONE), ("undo/001_a.sql", "DROP TABLE one;")]),
+            ("times", &[("20240101120000_a.sql", ONE), ("undo/20240101120001_a.sql", "DROP TABLE one;")]),
+            ("sections", &[("1_a.sql", "-- migrate:up\nCREATE TABLE one (id integer);"), ("undo/2_a.sql", "-- migrate:up\nDROP TABLE one;")]),
+            ("programs", &[("1_a.sql", ONE), ("undo/2_a.go", "package a")]),
+        ] {
+            let database = TestDatabase::new(backend(&database)).await;
+            let folder = folder(&database, name, contents);
+            with(&database, &folder, &["up"]).await.ends(0).says(&["not read", contents[1].0]);
+            let mut connection = database.connect().await;
+            assert_eq!(versions(&mut connection).await.len(), 1, "{name}");
+            assert!(has_table(&mut connection, "one").await, "{name}");
+        }
     }
 
     /// An undo without SQL is what a tool made for its author to fill.

@@ -51,6 +51,9 @@ on_both_databases! {
                 refused(&format!("{name}_{what}"), &[("1_a.sql", &text)], 65, &[said]).await;
             }
         }
+        refused("orphan_below", &[("V1__a.sql", ONE), ("undo/D2__b.sql", TWO)], 65, &["undo/D2__b.sql: undoes nothing"]).await;
+        let among_undos = &[("migrations/1_a.sql", ONE), ("undo/2_a.sql", "DROP TABLE one;")];
+        refused("among_undos", among_undos, 65, &["undo/2_a.sql: lies among the undo files and is not named as one"]).await;
         let own = if backend(&database) == Backend::Postgres { "postgres" } else { "sqlite" };
         let in_own = format!("{own}/1_a.sql");
         refused("above_own", &[(&in_own, ONE), ("2_b.sql", TWO)], 65, &["2_b.sql: is not read, because", own]).await;
@@ -94,6 +97,39 @@ on_both_databases! {
         let written = with(&database, &fresh, &["new", "first"]).await.ends(0);
         assert!(written.stdout.contains("V20") && written.stdout.contains("D20"), "{written}");
         with(&database, &fresh, &["new", "first", "--autogenerate"]).await.ends(2).says(&["leave --migrations out"]);
+    }
+
+    /// What `new` writes is no migration before somebody has written it.
+    async fn what_nobody_has_written_yet_is_not_applied(database: TestDatabase) {
+        for (name, file, text) in [
+            ("lettered", "V1__a.sql", ONE.to_owned()),
+            ("pair", "1_a.up.sql", ONE.to_owned()),
+            ("dbmate", "1_a.sql", format!("-- migrate:up\n{ONE}")),
+            ("goose", "1_a.sql", format!("-- +goose Up\n{ONE}")),
+        ] {
+            let database = TestDatabase::new(backend(&database)).await;
+            let folder = folder(&database, name, &[(file, &text)]);
+            let new = with(&database, &folder, &["new", "b", "--format", "json"]).await.ends(0).json();
+            let written = new["files"][0].as_str().unwrap();
+            for command in [&["up"][..], &["plan"]] {
+                with(&database, &folder, command).await.ends(65).says(&[written, "is not written yet"]);
+            }
+            let lint = with(&database, &folder, &["lint", "--format", "json"]).await.json();
+            let is_found = |it: &serde_json::Value| it["rule"] == "unwritten" && it["file"] == written;
+            assert!(lint["findings"].as_array().unwrap().iter().any(is_found), "{lint}");
+            assert!(!has_table(&mut database.connect().await, "one").await, "nothing was begun");
+            // Nothing is dropped that would not be made again.
+            with(&database, &folder, &["up", "--to", "1"]).await.ends(0);
+            with(&database, &folder, &["reset", "--yes"]).await.ends(65).says(&[written, "is not written yet"]);
+            assert!(has_table(&mut database.connect().await, "one").await, "nothing was dropped");
+            // One with another behind it is empty on purpose, and what is applied is left in peace.
+            let last = file.replace('1', "99990101000000");
+            std::fs::write(folder.join(&last), text.replace("one", "last")).unwrap();
+            with(&database, &folder, &["up"]).await.ends(0);
+            std::fs::remove_file(folder.join(&last)).unwrap();
+            with(&database, &folder, &["repair", "--forget", "99990101000000", "--yes"]).await.ends(0);
+            with(&database, &folder, &["up"]).await.ends(0);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ mod tools;
 use foundation::database::Backend;
 use foundation::exit::Exit;
 use foundation::testing::{TestDatabase, unique_name};
-use support::{Files, has_table, library, number, texts, versions, write_files};
+use support::{Files, has_table, library, library_with, number, texts, versions, write_files};
 use tools::with_tools;
 
 /// One of each kind that a schema can have, each of them made by one migration only.
@@ -70,6 +70,78 @@ async fn a_schema_that_others_may_use_is_left_alone() {
     connection.batch("DROP SCHEMA shared CASCADE").await.unwrap();
     release.reset().await.unwrap();
     assert!(has_table(&mut connection, "shared.item").await);
+}
+
+/// What was there before the migrations would be in their way afterwards.
+#[tokio::test]
+async fn a_schema_that_no_migration_made_is_told_first() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let mut connection = database.connect().await;
+    connection.batch("CREATE SCHEMA audit").await.unwrap();
+    let log = (
+        "V1__log",
+        "CREATE TABLE k (id bigint);\nCREATE TABLE audit.log (id bigint);\nCREATE INDEX ON audit.log (id);",
+    );
+    let undo = ("D1__log", "DROP TABLE k, audit.log;");
+    let own = (
+        "V2__own",
+        "CREATE SCHEMA own;\nCREATE TABLE own.one (id bigint);\nCREATE TABLE public.two (id bigint);",
+    );
+    let release =
+        library(&database, &[log, undo, own, ("D2__own", "DROP SCHEMA own CASCADE;\nDROP TABLE two;")]);
+    release.up(None).await.unwrap();
+    let error = release.reset().await.expect_err("the table would be there already");
+    assert_eq!(error.exit(), Exit::Schema);
+    let said = error.to_string();
+    assert!(
+        said.contains("V1__log line 2 works in the schema audit") && said.contains("down --to 0"),
+        "{said}"
+    );
+    assert!(!said.contains("line 3") && !said.contains("V2__own"), "it is told once: {said}");
+    assert!(has_table(&mut connection, "k").await, "nothing was dropped");
+    connection.batch("DROP TABLE audit.log").await.unwrap();
+    release.reset().await.unwrap();
+    assert_eq!(versions(&mut connection).await, ["1", "2"]);
+}
+
+/// Two services share a database, each in its schema.
+#[tokio::test]
+async fn what_another_service_has_is_not_deleted_along() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let first = (
+        "V1__first",
+        "CREATE EXTENSION citext SCHEMA public;
+         CREATE TABLE u (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name public.citext, parent bigint REFERENCES u);
+         CREATE VIEW named AS SELECT name FROM u;
+         CREATE TYPE pair AS (a bigint, b bigint);
+         CREATE FUNCTION show(pair) RETURNS text IMMUTABLE LANGUAGE sql RETURN $1.a::text;
+         CREATE CAST (pair AS text) WITH FUNCTION show(pair);
+         CREATE SCHEMA first_more;
+         CREATE TABLE first_more.v (id bigint DEFAULT nextval('u_id_seq') REFERENCES u);",
+    );
+    let second = (
+        "V1__second",
+        "CREATE TABLE t (id bigint PRIMARY KEY, name public.citext);
+         INSERT INTO t VALUES (1, 'kept');
+         CREATE VIEW seen AS SELECT id FROM a.u;",
+    );
+    let a = library_with(&database, &[first], &[("DATABASE_SCHEMA", "a")]);
+    let b = library_with(&database, &[second], &[("DATABASE_SCHEMA", "b")]);
+    a.up(None).await.unwrap();
+    b.up(None).await.unwrap();
+    let error = a.reset().await.expect_err("the other one needs it");
+    assert_eq!(error.exit(), Exit::Schema);
+    let said = error.to_string();
+    assert!(said.contains("b.t.name") && said.contains("b.seen"), "{said}");
+    assert!(!said.contains("a.") && !said.contains("first_more"), "what is its own is not named: {said}");
+    let mut connection = database.connect().await;
+    assert_eq!(texts(&mut connection, "SELECT name::text AS it FROM b.t").await.unwrap(), ["kept"]);
+    assert!(has_table(&mut connection, "b.seen").await && has_table(&mut connection, "a.u").await);
+
+    connection.batch("DROP VIEW b.seen; ALTER TABLE b.t ALTER COLUMN name TYPE text").await.unwrap();
+    a.reset().await.unwrap();
+    assert_eq!(texts(&mut connection, "SELECT name::text AS it FROM b.t").await.unwrap(), ["kept"]);
+    assert!(has_table(&mut connection, "first_more.v").await);
 }
 
 #[tokio::test]

@@ -203,3 +203,60 @@ async fn a_service_role_that_owns_nothing_cannot_migrate() {
     deployment.migrator(&deployment.service_address(), &["up"]).await.ends(78).says(&["permission denied"]);
     deployment.clean().await;
 }
+
+/// The service goes on while migrations run, and may be older than the one that fails.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_made_anew_has_its_rights_at_once() {
+    let deployment = Deployment::new().await;
+    let (owner, service) = (deployment.owner_address(), deployment.service_address());
+    let grant = [("MIGRATOR_GRANT_TO", deployment.service.as_str())];
+    let anew = "CREATE TABLE v (id bigint, note text);\nINSERT INTO v SELECT id FROM u;\nDROP TABLE u;\nALTER TABLE v RENAME TO u;";
+    let back = "CREATE TABLE v (id bigint);\nINSERT INTO v SELECT id FROM u;\nDROP TABLE u;\nALTER TABLE v RENAME TO u;";
+    let parts = "-- migrator: no-transaction\nCREATE TABLE w (id bigint);\nSELECT 1 / 0;";
+    let files = [
+        ("V1__u", "CREATE TABLE u (id bigint);"),
+        ("V2__anew", anew),
+        ("D2__anew", back),
+        ("V3__fails", "SELECT 1 / 0;"),
+    ];
+    let release = |files: support::Files<'_>| library_at(&owner, Backend::Postgres, files, &grant);
+    release(&files[..1]).up(None).await.unwrap();
+    let mut connection = deployment.connect(&service).await;
+    release(&files).up(None).await.expect_err("nothing is divided by zero");
+    connection.batch("INSERT INTO u VALUES (1, 'new')").await.unwrap();
+    release(&files[..3]).down_steps(1).await.unwrap();
+    connection.batch("INSERT INTO u VALUES (2); SELECT * FROM refinery_schema_history").await.unwrap();
+
+    // Of what runs in parts some is done, and stays.
+    release(&[files[0], ("V2__parts", parts)]).up(None).await.expect_err("nothing is divided by zero");
+    connection.batch("INSERT INTO w VALUES (1)").await.unwrap();
+    drop(connection);
+    deployment.clean().await;
+}
+
+/// The rights come with the record of the migration, and not only at the end of the run.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_in_parts_has_its_rights_before_the_next_migration() {
+    let deployment = Deployment::new().await;
+    let owner = deployment.owner_address();
+    let grant = [("MIGRATOR_GRANT_TO", deployment.service.as_str())];
+    let has_rights = |table: &str| {
+        format!(
+            "DO $$ BEGIN ASSERT has_table_privilege('{}', '{table}', 'INSERT'); END $$;",
+            deployment.service
+        )
+    };
+    let back = "CREATE TABLE v (id bigint);\nVACUUM u;";
+    let (after, after_undo) = (has_rights("u"), has_rights("v"));
+    let files = [
+        ("V1__first", "SELECT 1;"),
+        ("D1__first", after_undo.as_str()),
+        ("V2__parts", "-- migrator: no-transaction\nCREATE TABLE u (id bigint);"),
+        ("D2__parts", back),
+        ("V3__next", after.as_str()),
+    ];
+    let release = library_at(&owner, Backend::Postgres, &files, &grant);
+    release.up(None).await.unwrap();
+    release.down_steps(3).await.unwrap();
+    deployment.clean().await;
+}

@@ -69,6 +69,7 @@ struct Details {
     position: Option<usize>,
     hint: Option<String>,
     row: Option<u64>,
+    statement: Option<usize>,
 }
 
 impl DatabaseError {
@@ -110,6 +111,12 @@ impl DatabaseError {
         self
     }
 
+    /// The same error, met in this one of the statements that were sent together, from 0.
+    pub(super) fn in_statement(mut self, statement: usize) -> Self {
+        self.details.statement = Some(statement);
+        self
+    }
+
     pub(super) fn set_kind(&mut self, kind: DatabaseErrorKind) {
         self.kind = kind;
     }
@@ -142,6 +149,12 @@ impl DatabaseError {
     #[must_use]
     pub fn row(&self) -> Option<u64> {
         self.details.row
+    }
+
+    /// Which of the statements that [`batch_rows`](super::Connection::batch_rows) sent together, from 0, on PostgreSQL.
+    #[must_use]
+    pub fn statement(&self) -> Option<usize> {
+        self.details.statement
     }
 
     /// What PostgreSQL suggests.
@@ -261,6 +274,7 @@ impl From<tokio_postgres::Error> for DatabaseError {
                 hint: said.hint().map(str::to_owned),
                 sqlstate: Some(code.clone()),
                 row: said.where_().and_then(copied_row),
+                statement: None,
             };
             let message = format!("{} (SQLSTATE {code})", without_value(&code, said.message()));
             // A pooler in between has one code for everything.

@@ -7,14 +7,15 @@ use std::time::Duration;
 use foundation::clock::Clock;
 use foundation::entropy::Entropy;
 use foundation::exit::Exit;
-use serde_json::json;
+use serde::Serialize;
+use serde_json::{Value, json};
 use tracing::Instrument;
 
 use super::Command;
 use super::output::{Output, show};
-use crate::commands::{Awaited, Migrator};
+use crate::commands::{Awaited, Down, Migrator};
 use crate::error::MigratorError;
-use crate::report::journal_table;
+use crate::report::{DownReport, UpReport, journal_table};
 use crate::settings::Settings;
 use crate::stop::Stop;
 use crate::structure::Renames;
@@ -52,7 +53,7 @@ impl Output {
             performed = performing => performed,
             // What changes something stops by itself and in order; what only waits for an answer is left.
             () = async { stop.requested().await; tokio::time::sleep(STOP_TIMEOUT).await } => {
-                Err(MigratorError::Stopped)
+                Err(MigratorError::Stopped.into())
             }
         };
         if performed.is_err() {
@@ -60,22 +61,32 @@ impl Output {
         }
         match performed {
             Ok(exit) => exit,
-            Err(error) => self.failure(name, &error),
+            Err(Unfinished { error, report }) => self.refusal(name, &error, &report),
         }
     }
 
-    async fn perform(&self, command: Command, migrator: &Migrator) -> Result<Exit, MigratorError> {
+    async fn down(&self, migrator: &Migrator, down: Down) -> Result<Exit, Unfinished> {
+        let mut report = DownReport::new(migrator.url());
+        let done = Box::pin(migrator.down(down, &mut report)).await;
+        let report = told(done, report)?;
+        let text = format!("took {} back; at version {}", report.undone.len(), show(report.current_version));
+        Ok(self.result("down", &report, &text))
+    }
+
+    async fn perform(&self, command: Command, migrator: &Migrator) -> Result<Exit, Unfinished> {
         Ok(match command {
-            Command::Up(arguments) => self.up("up", &migrator.up(arguments.to).await?),
-            Command::Reset { .. } => self.up("reset", &migrator.reset().await?),
+            Command::Up(arguments) => {
+                let mut report = UpReport::new(migrator.url());
+                let done = Box::pin(migrator.up_telling(arguments.to, &mut report)).await;
+                self.up("up", &told(done, report)?)
+            }
+            Command::Reset { .. } => {
+                let mut report = UpReport::new(migrator.url());
+                let done = Box::pin(migrator.reset_telling(&mut report)).await;
+                self.up("reset", &told(done, report)?)
+            }
             Command::Down { to, steps } => {
-                let report = match to {
-                    Some(version) => migrator.down_to(version).await?,
-                    None => migrator.down_steps(steps).await?,
-                };
-                let count = report.undone.len();
-                let text = format!("took {count} back; at version {}", show(report.current_version));
-                self.result("down", &report, &text)
+                self.down(migrator, to.map_or(Down::Steps(steps), Down::To)).await?
             }
             Command::Plan(arguments) => self.plan(&arguments, migrator).await?,
             Command::Lint(arguments) => self.lint(&arguments, migrator)?,
@@ -130,6 +141,28 @@ impl Output {
                 unreachable!("it was answered before anything was connected")
             }
         })
+    }
+}
+
+/// The report of what was done, or of what was done before it failed.
+fn told<R: Serialize>(done: Result<(), MigratorError>, report: R) -> Result<R, Unfinished> {
+    match done {
+        Ok(()) => Ok(report),
+        Err(error) => {
+            Err(Unfinished { report: serde_json::to_value(report).unwrap_or_default(), ..error.into() })
+        }
+    }
+}
+
+/// Why a command did not do what it was asked for, and what it had done by then.
+struct Unfinished {
+    error: Box<MigratorError>,
+    report: Value,
+}
+
+impl From<MigratorError> for Unfinished {
+    fn from(error: MigratorError) -> Self {
+        Self { error: Box::new(error), report: json!({}) }
     }
 }
 

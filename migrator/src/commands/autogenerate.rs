@@ -7,7 +7,7 @@ use foundation::database::{Connection, DatabaseUrl};
 use super::Migrator;
 use crate::error::MigratorError;
 use crate::lint::{self, Rules, Source};
-use crate::scratch;
+use crate::scratch::{self, Scratch};
 use crate::session::Context;
 use crate::source::{Catalog, Dialect, Version, write_files};
 use crate::structure::{
@@ -206,7 +206,7 @@ async fn draft(
 
 /// Does the renames that fit here, and reads what the schema is then.
 async fn rename(
-    connection: &mut Connection,
+    connection: &mut Scratch,
     from: Structure,
     to: &Structure,
     renames: &Renames,
@@ -228,7 +228,7 @@ async fn rename(
 
 /// Runs it, and says what it leaves undone and what is to be looked at.
 async fn tried(
-    connection: &mut Connection,
+    connection: &mut Scratch,
     title: &str,
     way: &Mend,
     to: &Structure,

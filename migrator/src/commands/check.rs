@@ -6,7 +6,6 @@ use time::OffsetDateTime;
 use super::Migrator;
 use crate::error::MigratorError;
 use crate::history::Applied;
-use crate::past::Past;
 use crate::scratch;
 use crate::snapshot;
 use crate::source::{Migration, Version};
@@ -75,7 +74,7 @@ impl Migrator {
     /// Every [`MigratorError`]; drift and what is pending is told in the report.
     pub async fn check(&self, against_scratch: bool) -> Result<CheckReport, MigratorError> {
         let mut connection = self.existing().await?;
-        let past = Past::read(&mut connection, &self.catalog).await?;
+        let past = self.read_past(&mut connection).await?;
         let (plan, applied) = (self.plan_of(&past), &past.applied);
         if !plan.conflicts.is_empty() {
             return Err(MigratorError::Schema(plan.reasons()));

@@ -15,7 +15,7 @@ use crate::source::Version;
 
 /// How far `down` goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Down {
+pub(crate) enum Down {
     /// Takes back that many.
     Steps(usize),
     /// Takes back everything above the version; 0 is back to the base.
@@ -29,7 +29,8 @@ impl Migrator {
     /// Every [`MigratorError`]. A migration that says it is irreversible stops the run before anything is
     /// taken back.
     pub async fn down_steps(&self, steps: usize) -> Result<DownReport, MigratorError> {
-        self.down(Down::Steps(steps)).await
+        let mut report = DownReport::new(&self.context.url);
+        Box::pin(self.down(Down::Steps(steps), &mut report)).await.map(|()| report)
     }
 
     /// Takes back every migration above the version, each in one transaction with its row of the history. What a
@@ -38,15 +39,18 @@ impl Migrator {
     /// # Errors
     /// As [`down_steps`](Self::down_steps); [`MigratorError::Usage`] when the version is not applied.
     pub async fn down_to(&self, version: Version) -> Result<DownReport, MigratorError> {
-        self.down(Down::To(version)).await
+        let mut report = DownReport::new(&self.context.url);
+        Box::pin(self.down(Down::To(version), &mut report)).await.map(|()| report)
     }
 
-    async fn down(&self, down: Down) -> Result<DownReport, MigratorError> {
+    /// Does it, and tells in the report what was done, also when that is not all.
+    pub(crate) async fn down(&self, down: Down, report: &mut DownReport) -> Result<(), MigratorError> {
         let mut session = Session::open(&self.context, false).await?;
         // Where nothing was ever done, which may be the wrong database, nothing is made either.
         let past = Past::read_whole(session.connection()).await?;
+        self.not_elsewhere(session.connection(), &past.applied).await?;
         if past.applied.is_empty() && past.begun.is_empty() && self.undone(&past, down)?.is_empty() {
-            return Ok(DownReport::new(&self.context.url));
+            return Ok(());
         }
         session.lock().await?;
         let past = Past::read_whole(session.connection()).await?;
@@ -55,7 +59,7 @@ impl Migrator {
         let changes: Result<Vec<_>, String> =
             undone.iter().rev().map(|it| self.undo(it, &past.journal)).collect();
         let changes = changes.map_err(|reason| MigratorError::Schema(vec![reason]))?;
-        let mut report = DownReport::new(&self.context.url);
+        report.current_version = past.newest();
         let progress = Progress::new(changes.len());
         for (change, applied) in changes.iter().zip(undone.iter().rev()) {
             let started = Instant::now();
@@ -70,18 +74,26 @@ impl Migrator {
             let performed =
                 Box::pin(piecewise::take_back(&mut session, change, applied)).instrument(span.clone()).await;
             session.take_tally().record(&span);
-            let performed = performed?;
+            let performed = match performed {
+                Ok(performed) => performed,
+                Err(error) => {
+                    Box::pin(self.keep_what_is_done(&mut session, !report.undone.is_empty(), &error)).await;
+                    return Err(error);
+                }
+            };
             let milliseconds = started.elapsed().as_secs_f64() * 1000.0;
             progress.end(&change.title, milliseconds, performed == Performed::Done);
             if performed == Performed::Done {
                 let name = applied.name.clone();
                 report.undone.push(AppliedNow { version: applied.version, name, milliseconds });
+                let is_left = |it: &&Applied| report.undone.iter().all(|gone| gone.version != it.version);
+                report.current_version = past.applied.iter().rfind(is_left).map(|it| it.version);
             }
         }
         snapshot::record(&mut session).await;
         let left = history::read(session.connection()).await?.unwrap_or_default();
         report.current_version = left.last().map(|it| it.version);
-        Ok(report)
+        Ok(())
     }
 
     /// Those that are taken back, oldest first.
@@ -125,7 +137,9 @@ impl Migrator {
                 })?,
         };
         let entry = Entry::gone(applied, Action::Down);
-        let work = vec![Work::File { sql }, Work::Forget(applied.version), Work::Journal(entry)];
+        let mut work = vec![Work::File { sql }];
+        work.extend(self.context.grant());
+        work.extend([Work::Forget(applied.version), Work::Journal(entry)]);
         Ok(Change { title: format!("the undo of {title}"), guard: Guard::Applied(applied.version), work })
     }
 }

@@ -1,9 +1,9 @@
 //! What drops everything that migrations have made.
 
-use foundation::database::{Backend, Connection, DatabaseError, Statement};
-use squawk_syntax::ast::{AstNode, CreateSchemaTarget, Stmt};
-use squawk_syntax::{SourceFile, SyntaxNode};
+use std::collections::BTreeSet;
 
+use super::dependents;
+use super::made::{Made, Thing, made};
 use crate::correction;
 use crate::error::MigratorError;
 use crate::progress::Begun;
@@ -11,6 +11,7 @@ use crate::records::Records;
 use crate::session::Session;
 use crate::source::{Catalog, Dialect};
 use crate::statements::split;
+use foundation::database::{Backend, Connection, DatabaseError, Statement};
 
 /// Everything of the current schema and what drops it: what hangs on a schema, as DROP SCHEMA finds it. What
 /// belongs to an extension stays, and what belongs to another object goes with that (a column's sequence). CASCADE
@@ -47,36 +48,32 @@ pub(super) async fn drop_everything(connection: &mut Connection) -> Result<Strin
     Ok(drops.join(";\n"))
 }
 
+/// Whether something is in a schema, other than the current one, that belongs to no extension.
 const HAS_OBJECTS: Statement = Statement::read(
-    "pg_class",
-    "SELECT 1 AS it FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE n.nspname = (parse_ident($1))[1] AND n.nspname <> current_schema() LIMIT 1",
+    "pg_depend",
+    "SELECT 1 AS it FROM pg_depend d JOIN pg_namespace n ON n.oid = d.refobjid
+     WHERE n.nspname = (parse_ident($1))[1] AND n.nspname <> current_schema()
+       AND d.refclassid = 'pg_namespace'::regclass AND d.deptype = 'n'
+       AND d.classid NOT IN ('pg_extension'::regclass, 'pg_default_acl'::regclass)
+       AND NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.classid = d.classid AND e.objid = d.objid AND e.deptype = 'e')
+     LIMIT 1",
 );
 
-/// What a statement makes that lies in no schema.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Made {
-    /// Anew, or it would have failed: this drops it.
-    Anew(String),
-    /// A schema of this name, where it was missing.
-    SchemaWhereMissing(String),
-    /// Something that other databases of the server have too.
-    OfServer,
-}
-
-/// The statements that drop what the applied migrations have made beside the current schema.
+/// What the applied migrations have made that lies in no schema, to be dropped with it.
 ///
 /// # Errors
 /// [`MigratorError::Schema`] with what nobody but a person can decide on.
-pub(super) async fn drops_beyond_schema(
+pub(super) async fn beyond_schema(
     session: &mut Session,
     records: &Records,
     catalog: &Catalog,
-) -> Result<Vec<String>, MigratorError> {
-    let (mut drops, mut problems) = (Vec::new(), Vec::new());
+) -> Result<Vec<Thing>, MigratorError> {
+    let (mut things, mut problems): (Vec<Thing>, Vec<String>) = (Vec::new(), Vec::new());
     if session.backend() == Backend::Sqlite {
-        return Ok(drops);
+        return Ok(things);
     }
+    // Each schema is decided on where it comes first: who makes it works in it afterwards.
+    let mut schemas = BTreeSet::new();
     for migration in &records.applied {
         let kept = correction::applied_sql(session.connection(), migration).await?;
         let file = catalog.get(migration.version).map(|it| it.sql().to_owned());
@@ -85,13 +82,20 @@ pub(super) async fn drops_beyond_schema(
             let place = format!("{} line {}", migration.display(), part.line);
             problems.push(match made(part.sql) {
                 None => continue,
-                Some(Made::Anew(drop)) => {
-                    drops.push(drop);
+                Some(Made::Anew(thing)) => {
+                    if thing.kind == "SCHEMA" {
+                        schemas.insert(plain(&thing.name));
+                    }
+                    things.push(thing);
                     continue;
                 }
-                Some(Made::SchemaWhereMissing(name)) if !has_objects(session.connection(), &name).await? => continue,
+                Some(Made::SchemaWhereMissing(name) | Made::InSchema(name))
+                    if !schemas.insert(plain(&name)) || !has_objects(session.connection(), &name).await? => continue,
                 Some(Made::SchemaWhereMissing(name)) => format!(
                     "{place} works in the schema {name}, which others may have made and use: when nobody does, drop it (DROP SCHEMA {name} CASCADE) and reset again"
+                ),
+                Some(Made::InSchema(name)) => format!(
+                    "{place} works in the schema {name}, which no migration has made, so what is in it would be in the way of the next run: take the migrations back (`migrator down --to 0`) and apply them again instead, or drop what they have made there and reset again"
                 ),
                 Some(Made::OfServer) => format!(
                     "{place} makes what belongs to the whole server and cannot be made twice: take the migrations back (`migrator down --to 0`) and apply them again instead"
@@ -102,76 +106,26 @@ pub(super) async fn drops_beyond_schema(
     // Of what is applied in part a person has to see which of its statements are done.
     let in_part = records.begun.iter().filter(|it| !it.is_undo && makes_beyond_schema(catalog, it));
     problems.extend(in_part.map(Begun::reason));
-    if problems.is_empty() { Ok(drops) } else { Err(MigratorError::Schema(problems)) }
+    if problems.is_empty() {
+        problems = dependents::outside(session.connection(), &things).await?;
+    }
+    if problems.is_empty() { Ok(things) } else { Err(MigratorError::Schema(problems)) }
+}
+
+/// The name without its quotes, as the catalog has it.
+fn plain(name: &str) -> String {
+    match name.strip_prefix('"') {
+        Some(quoted) => quoted.trim_end_matches('"').replace("\"\"", "\""),
+        None => name.to_lowercase(),
+    }
 }
 
 fn makes_beyond_schema(catalog: &Catalog, begun: &Begun) -> bool {
     let file = catalog.get(begun.version).map(|it| it.sql()).unwrap_or_default();
-    split(Dialect::Postgres, file).iter().any(|part| made(part.sql).is_some())
+    let is_beyond = |it: Made| !matches!(it, Made::InSchema(_));
+    split(Dialect::Postgres, file).iter().any(|part| made(part.sql).is_some_and(is_beyond))
 }
 
 async fn has_objects(connection: &mut Connection, schema: &str) -> Result<bool, DatabaseError> {
     Ok(connection.query_optional(&HAS_OBJECTS, &[schema.into()]).await?.is_some())
-}
-
-fn made(sql: &str) -> Option<Made> {
-    let text = |node: &SyntaxNode| node.text().to_string().trim().to_owned();
-    let anew = |kind: &str, name: Option<SyntaxNode>| {
-        name.map(|name| Made::Anew(format!("DROP {kind} IF EXISTS {} CASCADE", text(&name))))
-    };
-    let statement = SourceFile::parse(sql).tree().stmts().next()?;
-    match &statement {
-        Stmt::CreateSchema(schema) => {
-            let name = match schema.create_schema_target()? {
-                CreateSchemaTarget::NamedSchema(named) => named.schema()?.syntax().clone(),
-                CreateSchemaTarget::AuthorizationSchema(of_role) => of_role.role()?.syntax().clone(),
-            };
-            match schema.if_not_exists() {
-                Some(_) => Some(Made::SchemaWhereMissing(text(&name))),
-                None => anew("SCHEMA", Some(name)),
-            }
-        }
-        Stmt::CreateExtension(it) if it.if_not_exists().is_none() => {
-            anew("EXTENSION", it.extension().map(|it| it.syntax().clone()))
-        }
-        Stmt::CreateServer(it) if it.if_not_exists().is_none() => {
-            anew("SERVER", it.server().map(|it| it.syntax().clone()))
-        }
-        Stmt::CreateForeignDataWrapper(it) => {
-            anew("FOREIGN DATA WRAPPER", it.foreign_data_wrapper().map(|it| it.syntax().clone()))
-        }
-        Stmt::CreatePublication(it) => anew("PUBLICATION", it.publication().map(|it| it.syntax().clone())),
-        Stmt::CreateEventTrigger(it) => {
-            anew("EVENT TRIGGER", it.event_trigger().map(|it| it.syntax().clone()))
-        }
-        Stmt::CreateRole(_)
-        | Stmt::CreateUser(_)
-        | Stmt::CreateGroup(_)
-        | Stmt::CreateDatabase(_)
-        | Stmt::CreateTablespace(_)
-        | Stmt::CreateSubscription(_) => Some(Made::OfServer),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_lies_in_no_schema_is_found() {
-        let anew = |drop: &str| Some(Made::Anew(drop.to_owned()));
-        for (sql, expected) in [
-            ("CREATE SCHEMA \"My s\"", anew("DROP SCHEMA IF EXISTS \"My s\" CASCADE")),
-            ("create schema authorization joe", anew("DROP SCHEMA IF EXISTS joe CASCADE")),
-            ("CREATE SCHEMA IF NOT EXISTS s", Some(Made::SchemaWhereMissing("s".to_owned()))),
-            ("CREATE EXTENSION pgcrypto WITH SCHEMA s", anew("DROP EXTENSION IF EXISTS pgcrypto CASCADE")),
-            ("CREATE EXTENSION IF NOT EXISTS pgcrypto", None),
-            ("CREATE PUBLICATION p FOR ALL TABLES", anew("DROP PUBLICATION IF EXISTS p CASCADE")),
-            ("CREATE ROLE reader NOLOGIN", Some(Made::OfServer)),
-            ("CREATE TABLE s.t (id bigint)", None),
-        ] {
-            assert_eq!(made(sql), expected, "{sql}");
-        }
-    }
 }

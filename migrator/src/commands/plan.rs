@@ -55,6 +55,7 @@ impl Migrator {
         let mut pending = self.compatible(&past)?;
         pending.retain(|it| to.is_none_or(|to| it.version() <= to));
         self.whole(&past.begun, pending.is_empty())?;
+        self.written(&pending)?;
         let migrations: Vec<PlannedMigration> = pending
             .into_iter()
             .map(|migration| {
@@ -161,6 +162,8 @@ impl Migrator {
             }
             Err(error) => return Err(error),
         };
-        Ok(Past::read_whole(&mut connection).await?)
+        let past = Past::read_whole(&mut connection).await?;
+        self.not_elsewhere(&mut connection, &past.applied).await?;
+        Ok(past)
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::Migrator;
 use crate::error::MigratorError;
 use crate::history;
-use crate::scratch;
+use crate::scratch::{self, Scratch};
 use crate::source::{Migration, Version};
 use crate::structure::{Difference, Partitions, Structure, difference};
 
@@ -131,7 +131,7 @@ impl Migrator {
     /// next cannot be tried.
     async fn rehearse_from(
         &self,
-        connection: &mut Connection,
+        connection: &mut Scratch,
         applied: &BTreeSet<Version>,
         rehearsed: &mut Vec<RehearsedMigration>,
     ) -> Result<(), MigratorError> {
@@ -155,7 +155,7 @@ impl Migrator {
 }
 
 async fn rehearse_one(
-    connection: &mut Connection,
+    connection: &mut Scratch,
     migration: &Migration,
     skip: bool,
 ) -> Result<RehearsedMigration, MigratorError> {
@@ -219,7 +219,7 @@ fn in_words(error: MigratorError) -> Result<String, MigratorError> {
 
 /// Applies it; on PostgreSQL, asks after each statement for the locks.
 async fn apply(
-    connection: &mut Connection,
+    connection: &mut Scratch,
     migration: &Migration,
 ) -> Result<Vec<RehearsedStatement>, MigratorError> {
     let mut statements = Vec::new();

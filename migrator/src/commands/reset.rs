@@ -3,7 +3,8 @@
 use foundation::database::Backend;
 
 use super::Migrator;
-use super::emptying::{drop_everything, drops_beyond_schema};
+use super::emptying::{beyond_schema, drop_everything};
+use super::made::Thing;
 use super::restore_point::Before;
 use crate::error::MigratorError;
 use crate::records::Records;
@@ -17,21 +18,32 @@ impl Migrator {
     /// see the same file.
     ///
     /// # Errors
-    /// [`MigratorError::Schema`], with nothing dropped, where a migration made what is not its database's alone;
-    /// and every other [`MigratorError`].
+    /// [`MigratorError::Schema`], with nothing dropped, where a migration made what is not its database's alone, or
+    /// what somebody else's depends on, or where one is not written yet; and every other [`MigratorError`].
     pub async fn reset(&self) -> Result<UpReport, MigratorError> {
+        let mut report = UpReport::new(&self.context.url);
+        Box::pin(self.reset_telling(&mut report)).await.map(|()| report)
+    }
+
+    /// Does it, and tells in the report what was done, also when that is not all.
+    pub(crate) async fn reset_telling(&self, report: &mut UpReport) -> Result<(), MigratorError> {
         let mut session = Session::open(&self.context, true).await?;
         // Nothing is deleted by a run that could not bring it back.
         self.check_settings(&mut session).await?;
+        self.written(&self.catalog.iter().collect::<Vec<_>>())?;
+        // Before the tables of the migrator are made.
+        let records = Records::read(session.connection()).await?;
+        self.not_elsewhere(session.connection(), &records.applied).await?;
         session.lock().await?;
         let records = Records::read(session.connection()).await?;
-        let beyond = drops_beyond_schema(&mut session, &records, &self.catalog).await?;
+        let beyond = Box::pin(beyond_schema(&mut session, &records, &self.catalog)).await?;
         let applied = records.applied;
         let before = Before::new(&applied, None, "reset");
         let restore_point = self.restore_point(&mut session, before).await?;
         let mut sql = drop_everything(session.connection()).await?;
-        for drop in beyond {
-            sql.push_str(&format!("{}{drop}", if sql.is_empty() { "" } else { ";\n" }));
+        for Thing { kind, name } in beyond {
+            let before = if sql.is_empty() { "" } else { ";\n" };
+            sql.push_str(&format!("{before}DROP {kind} IF EXISTS {name} CASCADE"));
         }
         if !sql.is_empty() {
             let title = "the reset".to_owned();
@@ -49,11 +61,13 @@ impl Migrator {
         }
         drop(session);
         // There is nothing to come back to any more.
-        let mut report = self.without_restore_points().up(None).await?;
+        // On the heap, as in `step`: without optimisation these frames are large.
+        let applied = Box::pin(self.without_restore_points().up_telling(None, report)).await;
         report.restore_point = restore_point;
+        applied?;
         if report.restore_point.is_some() {
             self.forget_oldest_copies(None);
         }
-        Ok(report)
+        Ok(())
     }
 }

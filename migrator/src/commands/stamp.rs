@@ -23,6 +23,8 @@ impl Migrator {
             )));
         }
         let mut session = Session::open(&self.context, false).await?;
+        let applied = history::read(session.connection()).await?.unwrap_or_default();
+        self.not_elsewhere(session.connection(), &applied).await?;
         session.lock().await?;
         let applied = history::read(session.connection()).await?.unwrap_or_default();
         let mut work = Vec::new();

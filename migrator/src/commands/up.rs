@@ -31,13 +31,24 @@ impl Migrator {
     /// # Errors
     /// Every [`MigratorError`]. What was under way is rolled back, what was finished before stays.
     pub async fn up(&self, to: Option<Version>) -> Result<UpReport, MigratorError> {
+        let mut report = UpReport::new(&self.context.url);
+        Box::pin(self.up_telling(to, &mut report)).await.map(|()| report)
+    }
+
+    /// Does it, and tells in the report what was done, also when that is not all.
+    pub(crate) async fn up_telling(
+        &self,
+        to: Option<Version>,
+        report: &mut UpReport,
+    ) -> Result<(), MigratorError> {
         self.require_known(to)?;
         let mut give_up = None;
         loop {
             let mut has_begun = false;
+            *report = UpReport::new(&self.context.url);
             let mut session = Session::open(&self.context, true).await?;
             // On the heap, as in `step`: without optimisation these frames are large.
-            match Box::pin(self.up_on(&mut session, to, &mut has_begun)).await {
+            match Box::pin(self.up_on(&mut session, to, &mut has_begun, report)).await {
                 // With several hosts in its address, another one is the primary by now or soon.
                 Err(error)
                     if error.is_lost_connection()
@@ -59,7 +70,8 @@ impl Migrator {
         session: &mut Session,
         to: Option<Version>,
         has_begun: &mut bool,
-    ) -> Result<UpReport, MigratorError> {
+        report: &mut UpReport,
+    ) -> Result<(), MigratorError> {
         let mut past = self.past(session).await?;
         if self.whole(&past.begun, true).is_err() {
             // Whoever takes it back may be about to finish.
@@ -67,10 +79,11 @@ impl Migrator {
             past = self.past(session).await?;
             self.whole(&past.begun, true)?;
         }
-        let nothing_pending = self.pending(&past, to).is_empty();
+        let pending = self.pending(&past, to);
+        let nothing_pending = pending.is_empty();
+        self.written(&pending)?;
         let admin = self.missing_admin(session, to).await?;
         let grants = grants::missing(session).await?;
-        let mut report = UpReport::new(&self.context.url);
         report.current_version = past.newest();
         if !(nothing_pending && admin.is_none() && grants.is_none()) {
             session.lock().await?;
@@ -87,7 +100,10 @@ impl Migrator {
                 report.restore_point = self.restore_point(session, point).await?;
             }
             *has_begun = !pending.is_empty();
-            self.apply(session, &pending, &mut report).await?;
+            if let Err(error) = self.apply(session, &pending, report).await {
+                Box::pin(self.keep_what_is_done(session, !report.applied.is_empty(), &error)).await;
+                return Err(error);
+            }
             if let Some(change) = grants::missing(session).await? {
                 session.perform(&change).await.map_err(grants::explain)?;
                 report.granted_to.clone_from(&self.context.settings.grant_to);
@@ -102,9 +118,36 @@ impl Migrator {
         if let Some(admin) = admin {
             // Whether one whose answer is lost was made is not known, and its password would be another one.
             *has_begun = true;
-            self.make_admin(session, &admin, &mut report).await?;
+            self.make_admin(session, &admin, report).await?;
         }
-        Ok(report)
+        Ok(())
+    }
+
+    /// Where a migration or an undo failed, those before it are there to stay, and so are the statements that are
+    /// done of one that runs outside of a transaction. `check` is to know the schema as they left it, and the service
+    /// is to have its rights on it. What failed is told in any case.
+    pub(super) async fn keep_what_is_done(
+        &self,
+        session: &mut Session,
+        has_changed: bool,
+        error: &MigratorError,
+    ) {
+        let is_in_part = matches!(error, MigratorError::FailedInPart { .. });
+        // The connection of a run that is stopped may not answer any more.
+        if matches!(error, MigratorError::Stopped)
+            || error.is_lost_connection()
+            || !(has_changed || is_in_part)
+        {
+            return;
+        }
+        let granted = match grants::missing(session).await {
+            Ok(Some(change)) => session.perform(&change).await.map(drop),
+            nothing => nothing.map(drop),
+        };
+        if let Err(error) = granted {
+            tracing::warn!(error = %error, "the role of MIGRATOR_GRANT_TO may lack rights until the next run");
+        }
+        snapshot::record(session).await;
     }
 
     fn pending<'a>(&'a self, past: &Past, to: Option<Version>) -> Vec<&'a Migration> {
@@ -131,7 +174,8 @@ impl Migrator {
             );
             session.take_tally();
             let applied = step::apply(session, migration).instrument(span.clone()).await;
-            session.take_tally().record(&span);
+            let tally = session.take_tally();
+            tally.record(&span);
             let performed = match applied {
                 Ok(performed) => performed,
                 Err(error) => {
@@ -146,6 +190,10 @@ impl Migrator {
             if performed == Performed::Done {
                 let name = migration.name().to_owned();
                 report.applied.push(AppliedNow { version: migration.version(), name, milliseconds });
+                report.current_version = report.current_version.max(Some(migration.version()));
+                if tally.granted {
+                    report.granted_to.clone_from(&self.context.settings.grant_to);
+                }
             }
         }
         Ok(())

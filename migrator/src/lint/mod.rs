@@ -11,6 +11,7 @@
 //!   does not say `no-transaction`.
 //! - `transaction-nesting`: BEGIN, COMMIT or ROLLBACK in a file that runs in a transaction.
 //! - `unnamed-index`: an index made concurrently without a name, by which an interrupted run could be taken up.
+//! - `unwritten`: a migration as `new` makes it, into which nobody has written anything.
 //! - `adding-required-field`, `serial-type`: what SQLite refuses, or takes for something else.
 
 mod postgres;
@@ -22,7 +23,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::source::{Catalog, Dialect, Instructions, Migration, Problem};
+use crate::source::{Catalog, Dialect, Instructions, Migration, Problem, is_unwritten};
 use crate::statements::undo_runs_in_parts;
 
 pub use sarif::sarif;
@@ -105,7 +106,7 @@ impl Hit {
 /// The names of all rules that `lint-allow` and `--exclude` understand.
 #[must_use]
 pub fn is_rule(name: &str) -> bool {
-    const OWN: [&str; 9] = [
+    const OWN: [&str; 10] = [
         "instruction",
         "unknown-rule",
         "unused-allow",
@@ -115,6 +116,7 @@ pub fn is_rule(name: &str) -> bool {
         "unnamed-index",
         "serial-type",
         "transaction-nesting",
+        "unwritten",
     ];
     OWN.contains(&name) || name.parse::<squawk_linter::Rule>().is_ok()
 }
@@ -140,6 +142,12 @@ fn lint_as(source: &Source<'_>, instructions: &Instructions, rules: &Rules) -> V
         Dialect::Postgres => postgres::hits(source, instructions, rules),
         Dialect::Sqlite => sqlite::hits(source, instructions),
     };
+    if !source.is_undo && is_unwritten(source.text) {
+        let message = "nothing is written in it, so it would be applied and do nothing";
+        let help =
+            "write it before it is applied, or remove it; where nothing is to be done, say so in a comment";
+        hits.push(Hit::new(0, "unwritten", Level::Warning, message).help(help));
+    }
     if source.is_undo {
         hits.retain(|hit| {
             matches!(&*hit.rule, "syntax-error" | "not-in-transaction" | "transaction-nesting")

@@ -121,6 +121,7 @@ impl Effect {
             Stmt::Vacuum(_)
             | Stmt::AlterSystem(_)
             | Stmt::AlterDatabase(_)
+            | Stmt::AlterSubscription(_)
             | Stmt::Cluster(_)
             | Stmt::Analyze(_) => Self::Repeatable,
             _ => Self::Unknown,

@@ -90,7 +90,8 @@ async fn run_parts(session: &mut Session, file: &File<'_>) -> Result<Performed, 
         let piece = pieces.iter().find(|piece| piece.number == *number);
         if piece.is_none_or(|piece| piece.checksum != known.checksum) {
             return Err(refused(format!(
-                "it was begun, and statement {number} of it is another one now; restore the file as it was, let it finish, and write a new migration"
+                "it was begun, and statement {number} of it is another one now; restore the file as it was, let it finish, and write a new migration; or put the schema right by hand and then forget what is done of it: {}",
+                progress::forgetting(file.version, file.action)
             )));
         }
     }

@@ -1,17 +1,13 @@
 //! One part of a file: run, recorded, and taken up again where a run was interrupted.
 
-use foundation::database::Backend;
+use foundation::database::{Backend, Connection, DatabaseError};
 
 use super::effect::{Effect, Trace};
 use super::units::{Mode, Unit};
-use crate::error::MigratorError;
+use crate::error::{MigratorError, is_refused_in_transaction};
 use crate::locks;
 use crate::progress::{Known, Piece};
 use crate::session::{Change, Guard, Session, Work};
-
-/// PostgreSQL's words for a statement that refuses to run in a transaction, and for one that ends the
-/// transaction in which it runs.
-const NOT_IN_A_TRANSACTION: [&str; 2] = ["25001", "2D000"];
 
 /// Why a statement outside of a transaction did not end well.
 struct Failed {
@@ -72,11 +68,11 @@ impl Step<'_> {
         if known.is_some() {
             return Box::pin(self.resume(session)).await;
         }
-        if self.unit.mode == Mode::Transaction {
+        if matches!(self.unit.mode, Mode::Transaction | Mode::Block) {
             let sql = format!("{}{}", self.settings, self.unit.part.sql);
             match self.record(session, vec![Work::File { sql }, Work::Finish(self.piece.clone())]).await {
                 Err(MigratorError::Failed { source, .. })
-                    if source.sqlstate().is_some_and(|state| NOT_IN_A_TRANSACTION.contains(&state)) => {}
+                    if self.unit.mode == Mode::Transaction && is_refused_in_transaction(&source) => {}
                 performed => return performed,
             }
         }
@@ -101,10 +97,33 @@ impl Step<'_> {
     /// What the catalog says of it.
     async fn trace(&self, session: &mut Session) -> Result<Trace, MigratorError> {
         match session.backend() {
-            Backend::Postgres => Ok(Effect::of(self.unit.part.sql).trace(session.connection()).await?),
+            Backend::Postgres => {
+                Box::pin(self.as_set(session, async |connection, effect| effect.trace(connection).await))
+                    .await
+            }
             // VACUUM alone is run outside of a transaction.
             Backend::Sqlite => Ok(Trace::Again(Vec::new())),
         }
+    }
+
+    /// Asks the catalog of PostgreSQL what the statement made, with the settings of its file: names mean there what
+    /// they mean in it.
+    async fn as_set<T>(
+        &self,
+        session: &mut Session,
+        ask: impl AsyncFnOnce(&mut Connection, &Effect) -> Result<T, DatabaseError>,
+    ) -> Result<T, MigratorError> {
+        let effect = Effect::of(self.unit.part.sql);
+        if self.settings.is_empty() {
+            return Ok(ask(session.connection(), &effect).await?);
+        }
+        session.begin_parts().await?;
+        let asked = match Box::pin(session.perform_without_transaction(&self.title, self.settings)).await {
+            Ok(()) => ask(session.connection(), &effect).await.map_err(MigratorError::from),
+            Err(error) => Err(error),
+        };
+        let returned = session.end_parts().await;
+        asked.and_then(|answer| returned.map(|()| answer))
     }
 
     async fn again(&self, session: &mut Session) -> Result<(), MigratorError> {
@@ -118,7 +137,8 @@ impl Step<'_> {
             return Err(failed.error);
         }
         if session.backend() == Backend::Postgres
-            && Effect::of(self.unit.part.sql).is_invalid(session.connection()).await?
+            && Box::pin(self.as_set(session, async |connection, effect| effect.is_invalid(connection).await))
+                .await?
         {
             return Err(MigratorError::Schema(vec![format!(
                 "{}: the index at line {} was there already and is INVALID, so nothing was made; drop it (DROP INDEX CONCURRENTLY) and run this again",
@@ -164,7 +184,7 @@ impl Step<'_> {
             }
             Trace::Finish(rest) => {
                 tracing::info!(migration, line, rest, "finishing a statement that was interrupted");
-                alone(session, &self.title, "", &rest).await.map_err(|failed| failed.error)?;
+                alone(session, &self.title, self.settings, &rest).await.map_err(|failed| failed.error)?;
                 self.finish(session).await
             }
             Trace::Again(left) => {

@@ -8,6 +8,8 @@ use crate::statements::{self, Part};
 pub(super) enum Mode {
     /// In a transaction with its record. PostgreSQL says when that is not possible.
     Transaction,
+    /// In a transaction with its record and in no other way, because it has several statements.
+    Block,
     /// Alone, because its database refuses it in a transaction.
     Alone,
     /// Alone, and again in the session of each run, because it ends with the session.
@@ -64,6 +66,11 @@ pub(super) fn units(dialect: Dialect, file: &str) -> Result<Vec<Unit<'_>>, Strin
             "ROLLBACK" | "ABORT" if second != "PREPARED" && second != "TO" && third != "TO" => {
                 return Err(format!("line {line} rolls back what the file has just done: take both out"));
             }
+            "DISCARD" if dialect == Dialect::Postgres && second == "ALL" => {
+                return Err(format!(
+                    "line {line} discards all of the session, the migrator's lock too: what a file sets ends with it in any case, so take it out"
+                ));
+            }
             _ => match &mut open {
                 Some((_, parts)) => parts.push(part),
                 None => units.push(Unit { part, mode: mode(dialect, &part, &first) }),
@@ -86,7 +93,7 @@ fn is_plain(dialect: Dialect, second: &str, third: &str) -> bool {
 fn block<'a>(file: &'a str, parts: &[Part<'a>]) -> Option<Unit<'a>> {
     let (first, last) = (parts.first()?, parts.last()?);
     let sql = &file[first.offset..last.offset + last.sql.len()];
-    Some(Unit { part: Part { sql, ..*first }, mode: Mode::Transaction })
+    Some(Unit { part: Part { sql, ..*first }, mode: Mode::Block })
 }
 
 fn mode(dialect: Dialect, part: &Part<'_>, first: &str) -> Mode {
@@ -115,7 +122,7 @@ mod tests {
         let file = "SET a = 1;\nBEGIN;\nSELECT 1;\n-- why\nSELECT 2; COMMIT;\nBEGIN; END;\nVACUUM t;\ncreate unique index concurrently i ON t (a);SELECT 3";
         let expected = [
             ("SET a = 1", Mode::EachSession, 1),
-            ("SELECT 1;\n-- why\nSELECT 2", Mode::Transaction, 3),
+            ("SELECT 1;\n-- why\nSELECT 2", Mode::Block, 3),
             ("VACUUM t", Mode::Alone, 7),
             ("create unique index concurrently i ON t (a)", Mode::Alone, 8),
             ("SELECT 3", Mode::Transaction, 8),
@@ -125,7 +132,7 @@ mod tests {
             expected.map(|(sql, mode, line)| (sql.to_owned(), mode, line))
         );
         let sqlite = shown(Dialect::Sqlite, "PRAGMA x = 1;\nBEGIN IMMEDIATE; SELECT 1; COMMIT");
-        assert_eq!(sqlite[1], ("SELECT 1".to_owned(), Mode::Transaction, 2));
+        assert_eq!(sqlite[1], ("SELECT 1".to_owned(), Mode::Block, 2));
         assert_eq!(sqlite[0].1, Mode::EachSession);
     }
 
@@ -136,6 +143,7 @@ mod tests {
             ("SELECT 1;\nCOMMIT;", "line 2 ends a transaction that was not begun"),
             ("BEGIN;\nBEGIN;", "line 2 begins a transaction in a transaction"),
             ("BEGIN;\nROLLBACK;", "line 2 rolls back"),
+            ("SELECT 1;\ndiscard all;", "line 2 discards all"),
             (
                 "START TRANSACTION ISOLATION LEVEL SERIALIZABLE; COMMIT",
                 "line 1 begins a transaction with options",

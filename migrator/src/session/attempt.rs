@@ -10,6 +10,7 @@ use super::blockers::Blockers;
 use super::{Change, Context, Guard, Performed, Work, postgres, sqlite, trial};
 use crate::correction;
 use crate::error::MigratorError;
+use crate::grants;
 use crate::history::{self, Action};
 use crate::progress;
 use crate::source::Dialect;
@@ -75,14 +76,22 @@ pub(crate) fn line_at(sql: &str, position: usize) -> usize {
     1 + sql.chars().take(position.saturating_sub(1)).filter(|character| *character == '\n').count()
 }
 
-/// One try of a change, stopped by a signal, with an eye on who holds its locks; and how many rows its files
-/// wrote.
+/// What a change came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Written {
+    /// The rows that its files wrote; the migrator's own do not count.
+    pub(super) rows: u64,
+    /// Whether the role of `MIGRATOR_GRANT_TO` was given what it lacked.
+    pub(super) granted: bool,
+}
+
+/// One try of a change, stopped by a signal, with an eye on who holds its locks.
 pub(super) async fn attempt(
     context: &Context,
     connection: &mut Connection,
     change: &Change,
     blockers: &mut Blockers,
-) -> Result<(Performed, u64), Failure> {
+) -> Result<(Performed, Written), Failure> {
     let canceller = connection.canceller();
     let result = {
         let work = blockers.watch(transaction(context, connection, change));
@@ -132,22 +141,25 @@ async fn transaction(
     context: &Context,
     connection: &mut Connection,
     change: &Change,
-) -> Result<(Performed, u64), Failure> {
+) -> Result<(Performed, Written), Failure> {
     let started_at = context.clock.now();
     let begun = begin(context, connection, change.guard).await?;
     if !begun.holds {
         connection.rollback().await?;
-        return Ok((Performed::Skipped, 0));
+        return Ok((Performed::Skipped, Written::default()));
     }
     // What is written last goes together with the end.
     let (work, record) = match change.work.split_last() {
         Some((Work::Record { sql }, work)) => (work, Some(sql)),
         _ => (change.work.as_slice(), None),
     };
-    let mut written = 0;
+    let mut written = Written::default();
     for work in work {
-        match perform_one(context, connection, work, started_at, begun.one_by_one).await {
-            Ok(rows) => written += rows,
+        match perform_one(context, connection, change, work, started_at, begun.one_by_one).await {
+            Ok(one) => {
+                written.rows += one.rows;
+                written.granted |= one.granted;
+            }
             Err(Failure::File(..))
                 if connection.backend() == Backend::Postgres && postgres::was_left(connection).await =>
             {
@@ -227,17 +239,27 @@ async fn holds(connection: &mut Connection, guard: Guard) -> Result<bool, Databa
     }
 }
 
-/// How many rows of a file were written; the migrator's own do not count.
 async fn perform_one(
     context: &Context,
     connection: &mut Connection,
+    change: &Change,
     work: &Work,
     started_at: OffsetDateTime,
     one_by_one: bool,
-) -> Result<u64, Failure> {
+) -> Result<Written, Failure> {
     let now = context.clock.now();
     let done: Result<(), Failure> = match work {
-        Work::File { sql } => return run_file(connection, sql, one_by_one).await,
+        Work::File { sql } => {
+            let rows = run_file(connection, sql, one_by_one).await?;
+            return Ok(Written { rows, granted: false });
+        }
+        Work::Grant(role) => match Box::pin(grants::give(connection, role, change.file().is_some())).await {
+            Ok(granted) => return Ok(Written { rows: 0, granted }),
+            Err(error) if error.kind() == DatabaseErrorKind::InsufficientPrivilege => {
+                Err(grants::not_allowed(&error).into())
+            }
+            Err(error) => Err(error.into()),
+        },
         Work::Record { sql } => Ok(connection.batch(sql).await?),
         Work::Execute(statement, values) => Ok(connection.execute(statement, values).await.map(drop)?),
         Work::ExecuteOnOne(statement, values) => match connection.execute(statement, values).await? {
@@ -251,7 +273,7 @@ async fn perform_one(
         Work::Finish(piece) => Ok(progress::finish(connection, piece, started_at, now).await?),
         Work::Journal(entry) => Ok(history::write_journal(connection, entry, started_at, now).await?),
     };
-    done.map(|()| 0)
+    done.map(|()| Written::default())
 }
 
 /// Runs the statements of a file, all at once. Citus passes what changes a distributed table on as it was sent, and
@@ -267,11 +289,21 @@ async fn run_file(connection: &mut Connection, sql: &str, one_by_one: bool) -> R
             if is_contention(&error) {
                 return Failure::Database(error);
             }
-            let line = error.position().map(|position| part.line - 1 + line_at(part.sql, position));
+            let line = line_of(part.sql, &error).map(|line| part.line - 1 + line);
             Failure::File(error, line)
         })?;
     }
     Ok(rows)
+}
+
+/// The line of these statements, from 1, at which they failed.
+fn line_of(sql: &str, error: &DatabaseError) -> Option<usize> {
+    match (error.position(), error.statement()) {
+        (Some(position), _) => Some(line_at(sql, position)),
+        // What PostgreSQL understood and could not do.
+        (None, Some(number)) => split(Dialect::Postgres, sql).get(number).map(|part| part.line),
+        (None, None) => None,
+    }
 }
 
 #[cfg(test)]

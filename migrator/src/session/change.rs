@@ -40,6 +40,8 @@ pub(crate) enum Work {
     Remember(Box<Migration>),
     /// Takes a version out of the history.
     Forget(Version),
+    /// Gives this role of `MIGRATOR_GRANT_TO` what it lacks.
+    Grant(String),
     /// Writes what was done into the journal.
     Journal(Entry),
     /// Writes into the journal that a statement of a file begins to run outside of a transaction.

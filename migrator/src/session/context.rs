@@ -9,7 +9,7 @@ use foundation::entropy::Entropy;
 use foundation::settings::DatabaseSettings;
 use tokio::time::Instant;
 
-use super::place;
+use super::{Work, place};
 use crate::error::MigratorError;
 use crate::settings::MigratorSettings;
 use crate::stop::Stop;
@@ -61,6 +61,11 @@ impl Context {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// What gives the role of `MIGRATOR_GRANT_TO` its rights, where one is named.
+    pub(crate) fn grant(&self) -> Option<Work> {
+        self.settings.grant_to.clone().map(Work::Grant)
     }
 
     /// The same for what writes: of several hosts it is the primary that is meant.

@@ -41,6 +41,8 @@ pub(crate) struct Session {
 pub(crate) struct Tally {
     /// The rows that files of migrations wrote.
     pub(crate) rows: u64,
+    /// Whether the role of `MIGRATOR_GRANT_TO` was given what it lacked.
+    pub(crate) granted: bool,
     /// How often a lock was not given in time.
     pub(crate) lock_waits: u64,
     /// How long was waited for them, the tries that were rolled back included.
@@ -179,8 +181,9 @@ impl Session {
                     turns.wait(&mut self.tally, &error).await?;
                 }
                 Err(failure) => return Err(failure.explain(change)),
-                Ok((performed, rows)) => {
-                    self.tally.rows += rows;
+                Ok((performed, written)) => {
+                    self.tally.rows += written.rows;
+                    self.tally.granted |= written.granted;
                     return Ok(performed);
                 }
             }

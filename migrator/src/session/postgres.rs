@@ -81,21 +81,40 @@ const IS_MARKED: Statement = Statement::write(
     "SELECT coalesce(current_setting('bedplate.in_migration', true), '') = 'yes' AS marked",
 );
 
+macro_rules! keep_place {
+    ($until_the_end_of_the_transaction:literal) => {
+        concat!(
+            "SELECT set_config('bedplate.search_path', current_setting('search_path'), ",
+            $until_the_end_of_the_transaction,
+            "), set_config('bedplate.role', current_setting('role'), ",
+            $until_the_end_of_the_transaction,
+            "), set_config('bedplate.session', session_user, ",
+            $until_the_end_of_the_transaction,
+            "), set_config('bedplate.schema', coalesce(current_schema(), ''), ",
+            $until_the_end_of_the_transaction,
+            ")"
+        )
+    };
+}
+
 /// Keeps, for the length of a transaction, where this session looks for tables and as whom. What pg_dump writes
 /// begins by emptying the search path, and a file may go over to another schema or role for the rest of it.
-pub(super) const KEEP_PLACE: &str = "SELECT set_config('bedplate.search_path', current_setting('search_path'), true), set_config('bedplate.role', current_setting('role'), true), set_config('bedplate.session', session_user, true)";
+pub(super) const KEEP_PLACE: &str = keep_place!("true");
 
 /// The same until [`RETURN`].
-const KEEP_PLACE_IN_SESSION: &str = "SELECT set_config('bedplate.search_path', current_setting('search_path'), false), set_config('bedplate.role', current_setting('role'), false), set_config('bedplate.session', session_user, false)";
+const KEEP_PLACE_IN_SESSION: &str = keep_place!("false");
 
 /// Whether the mark is there, and then back to where the session was, in one question.
 const IS_MARKED_AND_BACK: Statement = Statement::write(
     "pg_settings",
-    // Another session_authorization takes the role along, so it comes first.
+    // Another session_authorization takes the role along, so it comes first; which schema is the first one depends on
+    // all of them.
     "SELECT marked, CASE WHEN marked AND session_user <> current_setting('bedplate.session')
          THEN set_config('session_authorization', current_setting('bedplate.session'), false) END AS session,
        CASE WHEN marked THEN set_config('role', current_setting('bedplate.role'), false) END AS role,
-       CASE WHEN marked THEN set_config('search_path', current_setting('bedplate.search_path'), false) END AS search_path
+       CASE WHEN marked THEN set_config('search_path', current_setting('bedplate.search_path'), false) END AS search_path,
+       CASE WHEN marked AND coalesce(current_schema(), '') <> current_setting('bedplate.schema')
+         THEN current_schema()::text END AS other, current_setting('bedplate.schema', true) AS schema
      FROM (SELECT coalesce(current_setting('bedplate.in_migration', true), '') = 'yes' AS marked) AS session",
 );
 
@@ -243,10 +262,18 @@ async fn holds_lock(connection: &mut Connection) -> Result<bool, DatabaseError> 
 /// After a file: that the transaction is still the one that was begun.
 pub(super) async fn still_inside(connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
     let row = connection.query_optional(&IS_MARKED_AND_BACK, &[]).await?;
-    if row.is_some_and(|row| row.get("marked").unwrap_or(false)) {
-        return Ok(());
+    let Some(row) = row.filter(|row| row.get("marked").unwrap_or(false)) else {
+        return Err(ended_its_transaction(title));
+    };
+    match row.get::<Option<String>>("other")? {
+        None => Ok(()),
+        Some(other) => {
+            let schema: String = row.get("schema")?;
+            Err(MigratorError::Schema(vec![format!(
+                "{title} was rolled back: after it the search_path leads to the schema {other} first, and not to {schema}, where the history is, so that neither the next run nor the service would find it; name the schema that everything is in by DATABASE_SCHEMA ({schema}, or {other} before the first migration), or make {other} before the migrator runs"
+            )]))
+        }
     }
-    Err(ended_its_transaction(title))
 }
 
 /// Before statements outside of a transaction: keeps where the session is.

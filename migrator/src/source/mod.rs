@@ -13,6 +13,6 @@ mod rules;
 pub use embedded::embedded;
 pub(crate) use folder::{Alone, Counting, counting_of, new_file};
 pub use folder::{FolderError, read_folder};
-pub(crate) use new::write_files;
 pub use new::{NewFilesError, new_files};
+pub(crate) use new::{is_unwritten, write_files};
 pub use rules::{Catalog, Dialect, Instructions, Migration, Problem, SourceErrors, Undo, Version};

@@ -111,6 +111,15 @@ pub(super) const UNDO_HEADER: &str = "\
 
 ";
 
+/// Whether a migration is as `new` writes it in any style.
+pub(crate) fn is_unwritten(sql: &str) -> bool {
+    // A section begins with its marker.
+    let says_nothing =
+        |line: &&str| line.is_empty() || line.starts_with("-- migrate:") || line.starts_with("-- +goose");
+    let mut said = sql.lines().map(str::trim_end).filter(|line| !says_nothing(line)).peekable();
+    said.peek().is_none() || said.eq(MIGRATION_HEADER.lines().filter(|line| !line.is_empty()))
+}
+
 pub(super) fn normalised(name: &str) -> Result<String, NewFilesError> {
     let error = || NewFilesError::Name { name: name.to_owned() };
     let separated = |character: char| character.is_ascii_whitespace() || matches!(character, '-' | '_');

@@ -39,21 +39,73 @@ impl Part<'_> {
         }
     }
 
+    /// Whether it changes what all databases of the server share, or what belongs to another one.
+    pub(crate) fn is_of_server(&self, dialect: Dialect) -> bool {
+        if dialect == Dialect::Sqlite {
+            return false;
+        }
+        // Without the remarks between them.
+        let words = tokens(self.sql, dialect);
+        let [first, second, third] =
+            [0, 1, 2].map(|at| words.get(at).map(|it| it.text.to_uppercase()).unwrap_or_default());
+        let is_shared = |word: &str| {
+            matches!(word, "ROLE" | "USER" | "GROUP" | "DATABASE" | "TABLESPACE" | "SUBSCRIPTION" | "SYSTEM")
+        };
+        match first.as_str() {
+            // What a role has been given on databases goes with DROP OWNED too.
+            "DROP" | "REASSIGN" if second == "OWNED" => true,
+            "CREATE" | "ALTER" | "DROP" => is_shared(&second) && !(second == "USER" && third == "MAPPING"),
+            "COMMENT" => second == "ON" && is_shared(&third),
+            "GRANT" | "REVOKE" => {
+                // Rights are given on something, and a role is given as it is.
+                let on = words.iter().position(|token| token.is("ON"));
+                on.and_then(|on| words.get(on + 1))
+                    .is_none_or(|it| ["DATABASE", "TABLESPACE", "PARAMETER"].iter().any(|word| it.is(word)))
+            }
+            _ => false,
+        }
+    }
+
+    /// The role that it makes.
+    pub(crate) fn made_role(&self) -> Option<String> {
+        let words = tokens(self.sql, Dialect::Postgres);
+        let [create, kind, name] = words.get(..3)? else { return None };
+        let is_role = create.is("CREATE") && ["ROLE", "USER", "GROUP"].iter().any(|word| kind.is(word));
+        is_role.then(|| name.name())
+    }
+
+    /// Whether it opens another file of SQLite's; one in memory is nobody's.
+    pub(crate) fn opens_a_file(&self, dialect: Dialect) -> bool {
+        let words = if dialect == Dialect::Sqlite { sqlite_words(self.sql) } else { Vec::new() };
+        let mut words = words.iter().map(String::as_str);
+        words.next() == Some("ATTACH")
+            && !matches!(words.find(|word| *word != "DATABASE"), Some("''" | "':memory:'" | "" | ":MEMORY:"))
+    }
+
     /// Whether its database is known to refuse it in a transaction. What is missing here is found out by trying.
     pub(crate) fn is_refused_in_transaction(&self, dialect: Dialect) -> bool {
-        let [first, second] = self.first_words();
+        let [first, second, third] = self.first_words();
         // A word alone: a name may have it in it.
-        let is_concurrent = || tokens(self.sql, dialect).iter().any(|token| token.is("CONCURRENTLY"));
+        let has = |words: &[&str]| {
+            tokens(self.sql, dialect).iter().any(|token| words.iter().any(|word| token.is(word)))
+        };
         match (dialect, first.as_str(), second.as_str()) {
             (_, "VACUUM", _)
             | (Dialect::Sqlite, "ATTACH" | "DETACH", _)
             | (Dialect::Sqlite, "PRAGMA", "JOURNAL_MODE" | "SYNCHRONOUS" | "LOCKING_MODE" | "TEMP_STORE")
             | (Dialect::Postgres, "CREATE" | "DROP", "DATABASE" | "TABLESPACE")
+            | (Dialect::Postgres, "DROP", "SUBSCRIPTION")
             | (Dialect::Postgres, "ALTER", "SYSTEM") => true,
+            // With a slot that is there, or none for now, it may.
+            (Dialect::Postgres, "CREATE", "SUBSCRIPTION") => !has(&["CREATE_SLOT", "CONNECT"]),
+            (Dialect::Postgres, "ALTER", "SUBSCRIPTION") => has(&["PUBLICATION"]),
+            (Dialect::Postgres, "ALTER", "DATABASE") => has(&["TABLESPACE"]),
+            // Of all tables; of one it may.
+            (Dialect::Postgres, "CLUSTER", "" | "VERBOSE") => third.is_empty(),
+            (Dialect::Postgres, "REINDEX", _) => has(&["CONCURRENTLY", "SCHEMA", "DATABASE", "SYSTEM"]),
             (Dialect::Postgres, "CREATE", "INDEX" | "UNIQUE")
             | (Dialect::Postgres, "DROP", "INDEX")
-            | (Dialect::Postgres, "ALTER", "TABLE")
-            | (Dialect::Postgres, "REINDEX", _) => is_concurrent(),
+            | (Dialect::Postgres, "ALTER", "TABLE") => has(&["CONCURRENTLY"]),
             _ => false,
         }
     }
@@ -62,7 +114,7 @@ impl Part<'_> {
 /// Whether one of the statements is known to be refused in a transaction, so that they have to run one by one.
 #[must_use]
 pub(crate) fn have_to_run_in_parts(dialect: Dialect, file: &str) -> bool {
-    const WORDS: [&str; 9] = [
+    const WORDS: [&str; 11] = [
         "CONCURRENTLY",
         "VACUUM",
         "ATTACH",
@@ -72,6 +124,8 @@ pub(crate) fn have_to_run_in_parts(dialect: Dialect, file: &str) -> bool {
         "TABLESPACE",
         "SYSTEM",
         "REINDEX",
+        "CLUSTER",
+        "SUBSCRIPTION",
     ];
     let upper = file.to_ascii_uppercase();
     WORDS.iter().any(|word| upper.contains(word))
@@ -136,5 +190,44 @@ impl Ranges {
     fn finish(mut self) -> Vec<Range<usize>> {
         self.end();
         self.done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_this_database_alone_is_known() {
+        for (sql, expected) in [
+            ("CREATE ROLE a", true),
+            ("alter /* why */ user a SET work_mem = '4MB'", true),
+            ("CREATE USER MAPPING FOR a SERVER b", false),
+            ("ALTER DATABASE a SET search_path = b", true),
+            ("DROP SUBSCRIPTION a", true),
+            ("ALTER SYSTEM RESET ALL", true),
+            ("COMMENT ON ROLE a IS 'b'", true),
+            ("COMMENT ON TABLE role IS 'b'", false),
+            ("GRANT a TO b WITH ADMIN OPTION", true),
+            ("REVOKE CONNECT ON DATABASE a FROM PUBLIC", true),
+            ("GRANT SELECT ON TABLE a TO b", false),
+            ("GRANT SELECT ON database_of_cats TO b", false),
+            ("DROP OWNED BY a", true),
+            ("REASSIGN OWNED BY a TO b", true),
+            ("CREATE TABLE role (id bigint)", false),
+        ] {
+            let parts = split(Dialect::Postgres, sql);
+            assert_eq!(parts[0].is_of_server(Dialect::Postgres), expected, "{sql}");
+        }
+        for (sql, expected) in [
+            ("ATTACH DATABASE '/data/other.db' AS other", true),
+            ("attach other.db AS other", true),
+            ("ATTACH ':memory:' AS other", false),
+            ("ATTACH '' AS other", false),
+            ("DETACH other", false),
+        ] {
+            let parts = split(Dialect::Sqlite, sql);
+            assert_eq!(parts[0].opens_a_file(Dialect::Sqlite), expected, "{sql}");
+        }
     }
 }

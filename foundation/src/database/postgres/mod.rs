@@ -165,17 +165,20 @@ impl PostgresConnection {
 
     /// The same, and how many rows the statements told of. What they find is not kept.
     pub(super) async fn batch_rows(&mut self, sql: &str) -> Result<u64, DatabaseError> {
-        self.run(async |client| {
+        // What goes wrong while a statement runs has no place in the text: it is the one after those that are done.
+        let mut done = 0;
+        let ran = self.run(async |client| {
             let mut messages = std::pin::pin!(client.simple_query_raw(sql).await?);
             let mut rows = 0;
             while let Some(message) = messages.try_next().await? {
                 if let SimpleQueryMessage::CommandComplete(count) = message {
                     rows += count;
+                    done += 1;
                 }
             }
             Ok(rows)
-        })
-        .await
+        });
+        ran.await.map_err(|error| error.in_statement(done))
     }
 
     pub(super) async fn begin(&mut self) -> Result<(), DatabaseError> {

@@ -12,6 +12,8 @@ pub(super) struct Layout {
     pub(super) migrations: PathBuf,
     /// The folder of the undo files, where they have one of their own.
     pub(super) undo: Option<PathBuf>,
+    /// Whether the migrations have a folder of their own too, beside that one.
+    is_apart: bool,
     /// The folders above these, in which no migration is looked for.
     above: Vec<PathBuf>,
 }
@@ -40,17 +42,22 @@ impl Layout {
             Err(error) => return Err(unreadable(folder, &error)),
         }
         let root = of_dialect(folder, dialect);
-        let (mut migrations, mut undo) = (root.clone(), None);
         let mut above = vec![folder.to_owned(), root.clone()];
-        if root.join("migrations").is_dir() {
-            let folders = [root.join("migrations"), root.join("undo")];
-            migrations = of_dialect(&folders[0], dialect);
-            undo = Some(of_dialect(&folders[1], dialect)).filter(|it| it.is_dir());
-            above.extend(folders);
+        let mut migrations = root.clone();
+        let is_apart = root.join("migrations").is_dir();
+        if is_apart {
+            migrations = of_dialect(&root.join("migrations"), dialect);
+            above.push(root.join("migrations"));
+        }
+        // Beside the folder of the migrations, or beside the files themselves.
+        let mut undo = [root.join("undo"), folder.join("undo")].into_iter().find(|it| it.is_dir());
+        if let Some(folder) = &mut undo {
+            above.push(folder.clone());
+            *folder = of_dialect(folder, dialect);
         }
         above.retain(|it| it.is_dir() && *it != migrations && undo.as_ref() != Some(it));
         above.dedup();
-        Ok(Self { migrations, undo, above })
+        Ok(Self { migrations, undo, is_apart, above })
     }
 
     /// Every file that may be a migration.
@@ -61,7 +68,14 @@ impl Layout {
     ) -> Result<Vec<File>, FolderError> {
         let mut files = files_in(&self.migrations, dialect, problems)?;
         if let Some(undo) = &self.undo {
-            files.extend(files_in(undo, dialect, problems)?);
+            let (undos, others) = undos_in(undo, dialect)?;
+            files.extend(undos);
+            if self.is_apart {
+                problems.extend(others);
+            } else {
+                // Beside the files themselves it may be somebody's own, for a person to run.
+                others.iter().for_each(|it| tracing::warn!(file = it.file, "not read: {}", it.reason));
+            }
         }
         for folder in &self.above {
             self.refuse_those_above(folder, problems)?;
@@ -79,7 +93,7 @@ impl Layout {
         names.sort();
         for name in names {
             // What is named otherwise, such as the schema.sql of dbmate, is no migration.
-            if name.ends_with(".sql") && name::parse(&name).is_ok() && !folder.join(&name).is_dir() {
+            if name::stem(&name).is_some() && name::parse(&name).is_ok() && !folder.join(&name).is_dir() {
                 let reason = format!(
                     "is not read, because {} has the migrations: move it there, or out of the folder",
                     self.migrations.display()
@@ -150,7 +164,7 @@ fn files_in(folder: &Path, dialect: Dialect, problems: &mut Vec<Problem>) -> Res
         if name::is_program(&name) {
             let reason = "is a migration written as a program, which cannot be run here: write it as SQL; or let its own tool run it, and say so with `migrator stamp`";
             problems.push(Problem::new(path.display().to_string(), reason));
-        } else if name.ends_with(".sql") {
+        } else if name::stem(&name).is_some() {
             let content = fs::read(&path).map_err(|error| unreadable(&path, &error))?;
             files.push(File { path: path.display().to_string(), name, content });
         }
@@ -159,13 +173,23 @@ fn files_in(folder: &Path, dialect: Dialect, problems: &mut Vec<Problem>) -> Res
     Ok(files)
 }
 
+/// The undo files there, and what is no undo: it would be taken for a migration, and what it drops would be dropped.
+fn undos_in(folder: &Path, dialect: Dialect) -> Result<(Vec<File>, Vec<Problem>), FolderError> {
+    let mut others = Vec::new();
+    let (undos, named_otherwise): (Vec<File>, Vec<File>) =
+        files_in(folder, dialect, &mut others)?.into_iter().partition(|it| name::is_undo(&it.name));
+    let reason = "lies among the undo files and is not named as one (D1__name.sql, 1_name.down.sql): rename it, or move it out of the folder";
+    others.extend(named_otherwise.into_iter().map(|it| Problem::new(it.path, reason)));
+    Ok((undos, others))
+}
+
 /// No tool but Flyway looks into these, so they are passed over, but never silently.
 fn tell_of_subfolder(path: &Path, dialect: Dialect) {
     let others = ["postgres", "postgresql", "sqlite", "sqlite3", "mysql", "undo"];
     let is_known = path.file_name().is_some_and(|name| others.iter().any(|other| name == *other));
     let has_sql = || {
         let entries = fs::read_dir(path).into_iter().flatten().flatten();
-        entries.map(|it| it.path()).any(|it| it.extension().is_some_and(|it| it == "sql"))
+        entries.map(|it| it.file_name()).any(|it| it.to_str().and_then(name::stem).is_some())
     };
     if !is_known && has_sql() {
         tracing::warn!(

@@ -27,9 +27,15 @@ pub(super) struct Named {
     pub(super) name: String,
 }
 
+/// The name of a file of SQL without its ending, which some write in capitals.
+pub(super) fn stem(file_name: &str) -> Option<&str> {
+    let (stem, extension) = file_name.rsplit_once('.')?;
+    extension.eq_ignore_ascii_case("sql").then_some(stem)
+}
+
 /// Reads the name of a file that ends in `.sql`, or says why it is none of a migration.
 pub(super) fn parse(file_name: &str) -> Result<Named, String> {
-    let stem = file_name.strip_suffix(".sql").unwrap_or(file_name);
+    let stem = stem(file_name).unwrap_or(file_name);
     if let Some(letter @ ('V' | 'D' | 'U')) = stem.chars().next()
         && stem[1..].starts_with(|it: char| it.is_ascii_digit())
     {
@@ -95,6 +101,11 @@ fn worded(name: &str) -> String {
     }
     let is_kept = |it: char| it.is_alphabetic() || it.is_ascii_digit();
     name.chars().map(|it| if is_kept(it) { it } else { '_' }).collect()
+}
+
+/// Whether the name is that of a file that undoes another one.
+pub(super) fn is_undo(file_name: &str) -> bool {
+    parse(file_name).is_ok_and(|it| matches!(it.shape, Shape::Undo | Shape::Down))
 }
 
 /// Whether the name is that of a migration written in Go, Rust, Java or Kotlin.

@@ -1,14 +1,19 @@
 //! A database that exists for the length of a trial, beside the real one.
 
+mod run;
+
+use std::collections::BTreeSet;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use foundation::database::{Backend, Connection, DatabaseError, DatabaseErrorKind, DatabaseUrl, Statement};
+use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, DatabaseUrl, Statement};
 
 use crate::error::MigratorError;
-use crate::session::{Context, line_at, trial};
-use crate::source::{Dialect, Migration, bookkeeping};
-use crate::statements::{Part, split, undo_runs_in_parts};
+use crate::session::Context;
+use crate::source::bookkeeping;
 use crate::structure::names::{quote_name, quote_text};
+
+pub(crate) use run::{run_migration, run_text, run_undo};
 
 /// The longest name that PostgreSQL keeps, in bytes.
 const LONGEST_NAME: usize = 63;
@@ -18,10 +23,38 @@ const QUIETLY: &str = "SET client_min_messages = warning";
 
 const HOME: Statement = Statement::read(
     "pg_database",
-    "SELECT coalesce(current_schema(), 'public')::text AS schema, pg_encoding_to_char(encoding)::text AS encoding,
+    "SELECT coalesce(current_schema(), 'public')::text AS schema, current_setting('search_path') AS search_path,
+       pg_encoding_to_char(encoding)::text AS encoding,
        datcollate::text AS collate, datctype::text AS ctype
      FROM pg_database WHERE datname = current_database()",
 );
+
+/// The connection to a scratch database.
+pub(crate) struct Scratch {
+    connection: Connection,
+    /// The roles that files make, which are the server's: they may not be there.
+    left_out: BTreeSet<String>,
+}
+
+impl Scratch {
+    fn new(connection: Connection) -> Self {
+        Self { connection, left_out: BTreeSet::new() }
+    }
+}
+
+impl Deref for Scratch {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Scratch {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+}
 
 /// The context for a scratch database of SQLite, which is in memory.
 pub(crate) fn in_memory(context: &Context) -> Context {
@@ -31,14 +64,14 @@ pub(crate) fn in_memory(context: &Context) -> Context {
 /// Makes a database, lets `work` use it, and drops it, whatever came of the work.
 pub(crate) async fn with<T>(
     context: &Context,
-    work: impl AsyncFnOnce(&mut Connection) -> Result<T, MigratorError>,
+    work: impl AsyncFnOnce(&mut Scratch) -> Result<T, MigratorError>,
 ) -> Result<T, MigratorError> {
     let DatabaseUrl::Postgres(_) = &context.url else {
         let context = in_memory(context);
         let mut connection = context.connect(Duration::ZERO).await?;
         connection.batch("PRAGMA foreign_keys = OFF").await?;
         prepare(&mut connection).await?;
-        return stoppable(&context, work(&mut connection)).await;
+        return stoppable(&context, work(&mut Scratch::new(connection))).await;
     };
     let context = &context.for_writing();
     let mut home = home(context).await?;
@@ -49,7 +82,7 @@ pub(crate) async fn with<T>(
         let schema = quote_name(&schema);
         connection.batch(&format!("{QUIETLY}; CREATE SCHEMA IF NOT EXISTS {schema}")).await?;
         prepare(&mut connection).await?;
-        work(&mut connection).await
+        work(&mut Scratch::new(connection)).await
     })
     .await;
     let dropped = drop_database(context, home, &name).await;
@@ -98,7 +131,7 @@ async fn create(context: &Context, home: &mut Connection) -> Result<(String, Str
         name.pop();
     }
     name.push_str(&suffix);
-    let mut like = String::new();
+    let (mut like, mut path) = (String::new(), None);
     // The named one may be missing from the real database still.
     let named = context.database.schema.clone();
     let mut schema = named.clone().unwrap_or_else(|| "public".to_owned());
@@ -112,11 +145,20 @@ async fn create(context: &Context, home: &mut Connection) -> Result<(String, Str
         );
         if named.is_none() {
             schema = row.get("schema")?;
+            // As the server writes it, which is as it is read.
+            path = Some(row.get::<String>("search_path")?).filter(|it| !it.trim().is_empty());
         }
     }
     let sql = format!("CREATE DATABASE {} TEMPLATE template0{like}", quote_name(&name));
     match home.batch(&sql).await {
-        Ok(()) => Ok((name, schema)),
+        Ok(()) => {
+            if let Some(path) = path {
+                // The real one's may be a setting of that database, and what a file has set ends with it.
+                let sql = format!("ALTER DATABASE {} SET search_path = {path}", quote_name(&name));
+                home.batch(&sql).await?;
+            }
+            Ok((name, schema))
+        }
         Err(error) if error.kind() == DatabaseErrorKind::InsufficientPrivilege => {
             Err(MigratorError::Settings(format!(
                 "a scratch database is needed beside {} and the role may not make one ({error}); give it the right (ALTER ROLE ... CREATEDB), or let DATABASE_URL name a role that has it",
@@ -144,111 +186,4 @@ async fn drop_database(
     again.await.inspect_err(|error| {
         tracing::error!(error = %error, "the scratch database {name} could not be dropped; drop it by hand: {sql}");
     })
-}
-
-/// Runs a migration as `up` does, without recording it. `after` is called after each statement on
-/// PostgreSQL, with the connection still inside of the transaction, unless it runs outside of one.
-pub(crate) async fn run_migration(
-    connection: &mut Connection,
-    migration: &Migration,
-    after: &mut impl AsyncFnMut(&mut Connection, &str) -> Result<(), DatabaseError>,
-) -> Result<(), MigratorError> {
-    let title = migration.display();
-    if migration.instructions().no_transaction {
-        return in_parts(connection, &title, migration.sql(), after).await;
-    }
-    run(connection, &title, migration.sql(), after).await
-}
-
-async fn in_parts(
-    connection: &mut Connection,
-    title: &str,
-    sql: &str,
-    after: &mut impl AsyncFnMut(&mut Connection, &str) -> Result<(), DatabaseError>,
-) -> Result<(), MigratorError> {
-    trial::begin_parts(connection).await?;
-    for part in split(connection.backend().into(), sql) {
-        connection.batch(part.sql).await.map_err(|source| MigratorError::FailedInPart {
-            line: Some(line_of(&part, &source)),
-            migration: title.to_owned(),
-            source,
-        })?;
-        after(connection, part.sql).await?;
-    }
-    trial::end_parts(connection).await?;
-    trial::end_file(connection).await?;
-    match connection.backend() {
-        Backend::Postgres => Ok(connection.batch(QUIETLY).await?),
-        Backend::Sqlite => Ok(()),
-    }
-}
-
-/// Runs an undo as `down` does.
-pub(crate) async fn run_undo(
-    connection: &mut Connection,
-    title: &str,
-    sql: &str,
-) -> Result<(), MigratorError> {
-    if undo_runs_in_parts(connection.backend().into(), sql) {
-        return in_parts(connection, title, sql, &mut async |_: &mut Connection, _: &str| Ok(())).await;
-    }
-    run_text(connection, title, sql).await
-}
-
-/// Runs a text in one transaction.
-pub(crate) async fn run_text(
-    connection: &mut Connection,
-    title: &str,
-    sql: &str,
-) -> Result<(), MigratorError> {
-    run(connection, title, sql, &mut async |_: &mut Connection, _: &str| Ok(())).await
-}
-
-async fn run(
-    connection: &mut Connection,
-    title: &str,
-    sql: &str,
-    after: &mut impl AsyncFnMut(&mut Connection, &str) -> Result<(), DatabaseError>,
-) -> Result<(), MigratorError> {
-    trial::begin(connection).await?;
-    let ran = match connection.backend() {
-        Backend::Postgres => one_by_one(connection, title, sql, after).await,
-        Backend::Sqlite => connection.batch(sql).await.map_err(|source| MigratorError::Failed {
-            migration: title.to_owned(),
-            line: source.position().map(|position| line_at(sql, position)),
-            source,
-        }),
-    };
-    let ran = match ran {
-        Ok(()) => trial::commit(connection, title).await,
-        failed => failed,
-    };
-    if ran.is_err()
-        && let Err(error) = connection.rollback().await
-    {
-        tracing::debug!(error = %error, "nothing was rolled back");
-    }
-    ran
-}
-
-async fn one_by_one(
-    connection: &mut Connection,
-    title: &str,
-    sql: &str,
-    after: &mut impl AsyncFnMut(&mut Connection, &str) -> Result<(), DatabaseError>,
-) -> Result<(), MigratorError> {
-    for part in split(Dialect::Postgres, sql) {
-        connection.batch(part.sql).await.map_err(|source| MigratorError::Failed {
-            migration: title.to_owned(),
-            line: Some(line_of(&part, &source)),
-            source,
-        })?;
-        after(connection, part.sql).await?;
-    }
-    Ok(())
-}
-
-/// The line of the file at which one of its statements failed.
-fn line_of(part: &Part<'_>, error: &DatabaseError) -> usize {
-    part.line - 1 + line_at(part.sql, error.position().unwrap_or(1))
 }
