@@ -1,6 +1,8 @@
 //! Bodies in JSON that go straight through serde, and are kept as they came for who has to know them again.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
 use bytes::Bytes;
 use poem::{FromRequest, Request, RequestBody, Result};
@@ -9,7 +11,8 @@ use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, Error as _};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
 
 use crate::api::problem::Failure;
 
@@ -98,8 +101,31 @@ async fn read<T: DeserializeOwned>(
     }
     let bytes = <Bytes as FromRequest>::from_request(request, body).await?;
     let value = serde_json::from_slice(&bytes);
-    let value = value.map_err(|error| Failure::Unreadable("/body", explain(&error)))?;
+    let AsObject(value) = value.map_err(|error| Failure::Unreadable("/body", explain(&error)))?;
     Ok((value, bytes))
+}
+
+/// What is written as an object. serde takes an array for a struct too.
+pub(crate) struct AsObject<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for AsObject<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfObject<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OfObject<T> {
+            type Value = T;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer.deserialize_map(OfObject(PhantomData)).map(Self)
+    }
 }
 
 /// What is wrong with a body, without what was sent: it may be a password in the wrong place.
