@@ -59,7 +59,8 @@ foundation::settings! {
         /// Where the service listens. The images set `0.0.0.0:8080`. Port 0 takes a free one, which the
         /// log names.
         address: SocketAddr = "127.0.0.1:8080",
-        /// How long a request may take from its head to its answer, its body included.
+        /// How long a request may take from its head to its answer, its body included. After that it is answered with
+        /// 503, or with 408 where it is its body that has not come.
         request_timeout: Duration = "30s",
         /// How large the body of a request may be. All those that are being read may take eight times as much
         /// together; further ones of more than 16 KiB get 503.

@@ -60,6 +60,10 @@ pub(super) fn describe_failure(failure: &Failure) -> Description {
             let detail = "the request took longer than it may; try again";
             Description::new(StatusCode::SERVICE_UNAVAILABLE, "request_timeout", detail)
         }
+        Failure::BodyTimedOut => {
+            let detail = "the body of the request did not come in the time that a request may take";
+            Description::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail)
+        }
         Failure::Panicked(_) | Failure::NoGate => Description::internal(),
         Failure::Unauthenticated => describe_status(StatusCode::UNAUTHORIZED),
         Failure::Forbidden(refusal) => describe_refusal(*refusal),
