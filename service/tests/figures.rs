@@ -11,6 +11,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use reqwest::StatusCode;
@@ -60,6 +61,26 @@ async fn the_figures_tell_of_requests_pool_schema_and_build() {
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);
     let answer = client.post(format!("{figures}/metrics")).send().await.expect("an answer");
     assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(header(&answer, "allow"), "GET, HEAD");
+}
+
+/// Here a connection makes room whose client never sends what it announced; a client that goes away is the same.
+#[tokio::test]
+async fn a_request_that_was_given_up_is_counted() {
+    let mut program =
+        Program::serve(&[("TELEMETRY_PROMETHEUS_ADDRESS", "127.0.0.1:0"), ("HTTP_MAX_CONNECTIONS", "1")]);
+    let figures = program.logged("figures for Prometheus");
+    let figures = format!("http://{}/metrics", figures["address"].as_str().expect("an address"));
+    let address = program.address();
+    let mut stream = std::net::TcpStream::connect(address).expect("a connection");
+    let head = "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("it is sent");
+    let client = client();
+    let livez = format!("http://{address}/livez");
+    assert_eq!(client.get(livez).send().await.expect("an answer").status(), StatusCode::OK);
+    let text = client.get(figures).send().await.expect("figures").text().await.expect("text");
+    let line = "http_server_request_duration_seconds_count{http_request_method=\"POST\",http_route=\"/api/v1/auth/login\",http_response_status_code=\"499\"} 1";
+    assert!(text.lines().any(|it| it == line), "no {line} in {text}");
 }
 
 /// What a program tells: the labels of each name.
