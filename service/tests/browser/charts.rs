@@ -291,3 +291,40 @@ async fn times_are_marked_where_clocks_show_them() {
     browser.assert_quiet(&service.url("/")).await;
     browser.quit().await;
 }
+
+/// A type whose figures cannot be asked for is no trouble of those that can.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_odd_type_is_no_trouble_of_the_others() {
+    let Some(browser) = Browser::start("page-odd-type").await else { return };
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    let now = Clock::system().now();
+    let key = |letter: &str| letter.repeat(250);
+    let nested = |letter: &str| format!("\"{0}\": {{\"{0}\": {{\"{0}\": 1}}}}", key(letter));
+    let title = |letter: &str| format!("long: {0} {0} {0}", key(letter));
+    let times = [3, 2, 1].map(|it| now - Duration::minutes(it));
+    // Two of these paths have room in one question.
+    let document = format!("{{{}, {}, {}}}", nested("a"), nested("b"), nested("c"));
+    let service = with_snapshots(&database, "long", times.map(|it| (it, document.clone()))).await;
+    let insert = Statement::write(
+        "metrics_snapshot",
+        "INSERT INTO metrics_snapshot (timestamp, source, metric_type, metric_data) VALUES ($1, 'host', $2, $3)",
+    );
+    let pool = database.open();
+    for (metric_type, document) in [("cpu", "{\"usage_percent\": 7}"), ("odd", "{\"odd\": 1}")] {
+        for time in times {
+            let values = [time.into(), metric_type.into(), Bound::Json(document.to_owned())];
+            pool.execute(&insert, &values).await.unwrap();
+        }
+    }
+    let page = Page::open(&browser, &service).await;
+    let refuse = "const ask = window.fetch; window.fetch = (address, options) => \
+        address.includes('/aggregate?metric_type=odd') ? Promise.resolve(new Response('{}', { status: 422 })) : ask(address, options)";
+    page.evaluate(refuse).await;
+    page.sign_in("admin", ADMIN_PASSWORD).await;
+    page.charts(&["CPU", &title("a"), &title("b")]).await;
+    assert_eq!(page.evaluate("return document.querySelector('#notice').textContent").await, json!(""));
+    let drawn = "return document.querySelectorAll('.chart .trace').length";
+    assert_eq!(page.evaluate(drawn).await, json!(3));
+    browser.assert_quiet(&service.url("/")).await;
+    browser.quit().await;
+}
