@@ -151,7 +151,8 @@ async fn wrong_methods_are_told_the_right_ones() {
 async fn what_cannot_be_read_is_pointed_at() {
     let service = service().await;
     let answer = problem(service.get("/items/seven").await, StatusCode::BAD_REQUEST, "invalid_request").await;
-    assert_eq!(answer["errors"][0]["pointer"], "/path/id");
+    let error = json!([{ "pointer": "/path/id", "detail": "it is not a whole number" }]);
+    assert_eq!(answer["errors"], error);
     let answer =
         problem(service.get("/items/7?limit=300").await, StatusCode::BAD_REQUEST, "invalid_request").await;
     assert_eq!(answer["errors"][0]["pointer"], "/query/limit");

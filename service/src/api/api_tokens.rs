@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::auth::{DoneResponse, OfEnd, OfOwn};
 use super::authorize::{Authorized, Known, SignedIn};
 use super::conventions::bodies::given;
-use super::conventions::times::rfc3339_or_null;
+use super::conventions::times::{given_time, rfc3339_or_null};
 use super::conventions::{IdempotencyKey, JsonBody, Nullable, Refused, Statuses, idempotency, statuses};
 use super::payload::JsonBytes;
 use super::tags::Tag;
@@ -101,11 +101,6 @@ pub struct TokenBody {
     /// When it was used last, to the minute.
     #[serde(serialize_with = "rfc3339_or_null")]
     pub last_used_at: Nullable<OffsetDateTime>,
-}
-
-/// A time that may be missing and may not be null.
-fn given_time<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<OffsetDateTime>, D::Error> {
-    time::serde::rfc3339::deserialize(deserializer).map(Some)
 }
 
 /// A token that was made.

@@ -113,7 +113,7 @@ pub struct Asked<'a> {
 /// The answer for an error of ours or of the framework. Logs what is the service's own fault.
 #[must_use]
 pub fn answer_error(error: &poem::Error, asked: Asked<'_>) -> Response {
-    let description = describe(error, asked.route);
+    let description = describe(error);
     if description.status == StatusCode::INTERNAL_SERVER_ERROR {
         let cause = std::error::Error::source(error).and_then(std::error::Error::source);
         let cause = cause.map(ToString::to_string);
