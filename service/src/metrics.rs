@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use foundation::clock::Clock;
 use foundation::database::Database;
-use poem::error::{MethodNotAllowedError, NotFoundError};
-use poem::http::Method;
-use poem::http::header::{CONTENT_TYPE, HeaderValue};
+use poem::error::NotFoundError;
+use poem::http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use poem::http::{Method, StatusCode};
 use poem::{Endpoint, Request, Response, Result};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
@@ -221,7 +221,10 @@ impl Endpoint for Metrics {
             return Err(NotFoundError.into());
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return Err(MethodNotAllowedError.into());
+            return Ok(Response::builder()
+                .status(StatusCode::METHOD_NOT_ALLOWED)
+                .header(ALLOW, "GET, HEAD")
+                .finish());
         }
         let mut response = Response::from(self.text().map_err(poem::error::InternalServerError)?);
         let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
