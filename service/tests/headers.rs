@@ -91,3 +91,24 @@ async fn head_is_answered_as_get_without_the_body() {
     assert_eq!(head.status(), StatusCode::NOT_FOUND);
     assert!(head.bytes().await.expect("no body").is_empty());
 }
+
+/// A proxy in front and the service have to mean the same host.
+#[tokio::test]
+async fn a_request_that_names_no_host_or_two_is_refused() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let service = TestService::start().await;
+    for (head, status) in [
+        ("GET /livez HTTP/1.1\r\n", "400"),
+        ("GET /livez HTTP/1.1\r\nHost: a\r\nHost: a\r\n", "400"),
+        ("GET /nothing HTTP/1.1\r\nHost: a b\r\n", "400"),
+        ("GET /livez HTTP/1.1\r\nHost: a\r\n", "200"),
+        ("GET /livez HTTP/1.0\r\n", "200"),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(service.address).await.expect("a connection");
+        stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{head} {answer}");
+        assert_eq!(answer.contains("\"/header/host\""), status == "400", "{answer}");
+    }
+}

@@ -64,8 +64,8 @@ use crate::archive::Archiving;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::HttpMetrics;
 use crate::middleware::{
-    BodyLimit, CatchPanic, HeadAsGet, Observe, Problems, ReadOwnWrites, RequestTimeout, SecurityHeaders,
-    TrustedProxies,
+    BodyLimit, CatchPanic, HeadAsGet, Observe, OneHost, Problems, ReadOwnWrites, RequestTimeout,
+    SecurityHeaders, TrustedProxies,
 };
 use crate::probe::{ProbeView, SharedQuery};
 use crate::product;
@@ -198,6 +198,7 @@ impl<T: OpenApi + 'static> Application<T> {
             .with(BodyLimit::new(limits.body_bytes, limits.stream_bytes).less_at(LOGIN, LOGIN_BODY))
             .with(RequestTimeout::new(limits.timeout))
             .with(CatchPanic)
+            .with(OneHost)
             .with(Problems::new(table.clone()))
             .with(SecurityHeaders)
             .with(Observe::new(parts.metrics, parts.clock, parts.entropy, table, limits.trusted_proxies))
