@@ -3,6 +3,7 @@
 mod archive;
 mod auth;
 mod metrics;
+mod origins;
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -17,6 +18,7 @@ use migrator::settings::{AdminSettings, MigratorSettings};
 pub use archive::{ArchivePlace, ArchiveSettings, ArchiveUrl};
 pub use auth::AuthSettings;
 pub use metrics::{Interval, MetricsSettings};
+pub use origins::Origins;
 
 use crate::domain::config::Key;
 use crate::domain::live::Live;
@@ -80,6 +82,9 @@ foundation::settings! {
         /// The networks of the proxies in front, whose word on the client's address (`Forwarded` or
         /// `X-Forwarded-For`) is taken. Empty: the client is whoever connects.
         trusted_proxies: Networks = "",
+        /// The origins of the pages elsewhere, such as `https://app.example.org`, whose scripts may use the API
+        /// (CORS), with the tokens that they are given. Empty: none, as where a proxy in front answers for it.
+        cors_origins: Origins = "",
         /// After `HTTP_DRAIN_DELAY`, how long running requests may take to finish.
         drain_timeout: Duration = "20s",
     }
