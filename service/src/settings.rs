@@ -73,7 +73,7 @@ foundation::settings! {
         idle_timeout: Duration = "75s",
         /// Connections served at the same time, each of which may take 90 KiB of memory at worst. For a further one
         /// the one that has been without a request for the longest time is closed; where each has a request, the
-        /// one of which its client has sent or taken next to nothing for the longest time, half a second at least.
+        /// one of which its client has sent or taken next to nothing for the longest time, five seconds at least.
         /// Else it waits to be accepted.
         max_connections: NonZeroU32 = "1024",
         /// After SIGTERM, how long the service stays open while it already says that it is not ready, so

@@ -138,7 +138,7 @@ async fn requests_that_wait_for_their_clients_keep_no_probe_from_its_answer() {
     let address = service.address;
     let page = service.get("/docs").await.text().await.expect("text");
     let bundle = page.split('"').find(|it| it.ends_with(".js") && it.contains("bundle")).expect("a bundle");
-    for large in [None, Some(bundle)] {
+    let probed = [None, Some(bundle)].map(|large| async move {
         let large = large.map(str::to_owned);
         let slow: Vec<_> = (0..24)
             .map(|_| {
@@ -151,18 +151,52 @@ async fn requests_that_wait_for_their_clients_keep_no_probe_from_its_answer() {
             })
             .collect();
         tokio::time::sleep(Duration::from_millis(500)).await;
-        for _ in 0..5 {
-            let started = Instant::now();
-            let mut probe = TcpStream::connect(address).await.expect("a connection");
-            probe
-                .write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-                .await
-                .expect("sent");
-            assert!(rest(&mut probe).await.starts_with("HTTP/1.1 200 "));
-            assert!(started.elapsed() < Duration::from_secs(5), "{large:?}: {:?}", started.elapsed());
+        let started = Instant::now();
+        let mut probe = TcpStream::connect(address).await.expect("a connection");
+        probe.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.expect("sent");
+        assert!(rest(&mut probe).await.starts_with("HTTP/1.1 200 "));
+        assert!(started.elapsed() < Duration::from_secs(15), "{large:?}: {:?}", started.elapsed());
+        slow
+    });
+    futures_util::future::join_all(probed).await.into_iter().flatten().for_each(|it| it.abort());
+}
+
+/// One that takes its answer steadily is no silent one, however much of the answer is on its way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_its_answer_gets_all_of_it_and_the_silent_one_makes_room() {
+    let service = TestService::with(&[("HTTP_MAX_CONNECTIONS", "2")], |it| it).await;
+    let page = service.get("/docs").await.text().await.expect("text");
+    let bundle = page.split('"').find(|it| it.ends_with(".js") && it.contains("bundle")).expect("a bundle");
+    let size = service.get(bundle).await.bytes().await.expect("a file").len();
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(64 * 1024).expect("a small buffer");
+    let mut reader = socket.connect(service.address).await.expect("a connection");
+    let mut silent = TcpStream::connect(service.address).await.expect("a connection");
+    let head = format!("GET {bundle} HTTP/1.1\r\nHost: x\r\n\r\n");
+    reader.write_all(head.as_bytes()).await.expect("sent");
+    let head = "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+                Content-Length: 9\r\n\r\n";
+    silent.write_all(head.as_bytes()).await.expect("sent");
+    let reading = tokio::spawn(async move {
+        let (mut answer, mut part) = (Vec::new(), vec![0; size / 80]);
+        let mut left = usize::MAX;
+        while left > 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let read = reader.read(&mut part).await.expect("it is not reset");
+            assert!(read > 0, "it is closed after {} of {size} bytes", answer.len());
+            answer.extend_from_slice(&part[..read]);
+            let head = answer.windows(4).take(4096).position(|it| it == b"\r\n\r\n").expect("a head") + 4;
+            left = head + size - answer.len();
         }
-        slow.into_iter().for_each(|it| it.abort());
-    }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut newcomer = TcpStream::connect(service.address).await.expect("a connection");
+    newcomer.write_all(REQUEST).await.expect("sent");
+    let mut answer = [0; 12];
+    timeout(DEADLINE, newcomer.read_exact(&mut answer)).await.expect("there is room").expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    assert!(!reading.is_finished(), "it was the silent one that made room");
+    reading.await.expect("all of it is read");
 }
 
 #[tokio::test]

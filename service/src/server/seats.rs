@@ -1,7 +1,7 @@
 //! The connections that there are, and which of them makes room for a newcomer.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,11 +10,16 @@ use tokio::time::Instant;
 
 /// How long a client may keep a seat that somebody else waits for: with a request of which it sends or takes next
 /// to nothing, or with an answer that it was told is its last.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// The system lets a client that takes all it can wait for a second or two until it asks for more, so it is more
+/// than that.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a newcomer waits for the one that was told to make room, until another one is told too.
+const TURN: Duration = Duration::from_millis(500);
 
 /// How much of a body, in bytes, a client has to send or take to be given that time again. A byte now and then keeps
 /// no seat.
-const PROGRESS: u64 = 16 * 1024;
+pub(super) const PROGRESS: usize = 16 * 1024;
 
 /// What stands for a time in [`Seat::silent_since`] while it is not the client that is waited for.
 const BUSY: u64 = u64::MAX;
@@ -36,7 +41,8 @@ pub(super) struct Seat {
     /// In microseconds since the server began: since when the client is waited for, to ask, to send on what it asks,
     /// or to take its answer.
     silent_since: AtomicU64,
-    has_request: AtomicBool,
+    /// hyper may drop the answer of a request when it has begun the next, so they are counted.
+    requests: AtomicUsize,
     was_asked: AtomicBool,
     is_given_up: AtomicBool,
     give_up: Notify,
@@ -72,7 +78,7 @@ pub(super) struct Pace {
     /// For how long it was waited for since the last [`PROGRESS`], in microseconds.
     waited: u64,
     /// How many bytes there were since then.
-    moved: u64,
+    moved: usize,
 }
 
 impl Seats {
@@ -91,7 +97,7 @@ impl Seats {
     /// Whoever says nothing keeps nobody out: no probe, and nobody else.
     pub(super) async fn take(self: &Arc<Self>) -> Taken {
         // Outside of the loop, so that those who become idle do not put it off.
-        let mut late = tokio::time::interval_at(Instant::now() + PATIENCE, PATIENCE);
+        let mut late = tokio::time::interval_at(Instant::now() + TURN, TURN);
         loop {
             if let Ok(slot) = self.slots.clone().try_acquire_owned() {
                 return self.seat(slot);
@@ -122,7 +128,7 @@ impl Seats {
         let seat = Arc::new(Seat {
             begin: self.begin,
             silent_since: AtomicU64::new(micros(self.begin.elapsed())),
-            has_request: AtomicBool::new(false),
+            requests: AtomicUsize::new(0),
             was_asked: AtomicBool::new(false),
             is_given_up: AtomicBool::new(false),
             give_up: Notify::new(),
@@ -171,7 +177,7 @@ impl Seat {
     }
 
     fn has_request(&self) -> bool {
-        self.has_request.load(Ordering::Relaxed)
+        self.requests.load(Ordering::Relaxed) > 0
     }
 
     fn silent_since(&self) -> u64 {
@@ -206,7 +212,7 @@ impl Pace {
     }
 
     /// Notes that the client has sent or taken so much, and is not waited for.
-    pub(super) fn go_on(&mut self, bytes: u64) {
+    pub(super) fn go_on(&mut self, bytes: usize) {
         if !self.seat.has_request() {
             return;
         }
@@ -233,7 +239,7 @@ impl Taken {
     pub(super) fn busy(&self) -> Busy {
         self.seat.was_asked.store(true, Ordering::Relaxed);
         self.seat.silent_since.store(BUSY, Ordering::Relaxed);
-        self.seat.has_request.store(true, Ordering::Relaxed);
+        self.seat.requests.fetch_add(1, Ordering::Relaxed);
         Busy { seats: self.seats.clone(), seat: self.seat.clone() }
     }
 }
@@ -246,9 +252,10 @@ impl Drop for Taken {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.seat.has_request.store(false, Ordering::Relaxed);
-        self.seat.silent_since.store(self.seat.now(), Ordering::Relaxed);
-        self.seats.became_idle.notify_one();
+        if self.seat.requests.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.seat.silent_since.store(self.seat.now(), Ordering::Relaxed);
+            self.seats.became_idle.notify_one();
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::seats::{Busy, Pace};
+use super::seats::{Busy, PROGRESS, Pace};
 
 /// What is known of the body of a request. Where there is one, it is in the request's data.
 #[derive(Debug)]
@@ -80,13 +80,16 @@ impl Body for Asked {
     }
 }
 
-/// The body of an answer. Its request lasts until the last of it has been handed over. It is asked for more when the
-/// client has taken most of what there was.
+/// The body of an answer. Its request lasts until the client has taken most of the last of it: hyper asks for more
+/// then, and keeps the body until it does. Most answers are one large frame, which is handed over in pieces, so that
+/// it is seen how the client takes them.
 pub(super) struct Answer {
     inner: BoxBody<Bytes, io::Error>,
     pace: Pace,
+    /// What is left of a frame.
+    rest: Bytes,
     /// How many bytes were handed over last.
-    last: u64,
+    last: usize,
     _busy: Busy,
 }
 
@@ -95,7 +98,7 @@ impl Answer {
         let pace = busy.pace();
         // The answers before it may not be taken yet.
         pace.wait();
-        Self { inner, pace, last: 0, _busy: busy }
+        Self { inner, pace, rest: Bytes::new(), last: 0, _busy: busy }
     }
 }
 
@@ -109,23 +112,39 @@ impl Body for Answer {
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let taken = std::mem::take(&mut self.last);
         self.pace.go_on(taken);
-        let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+        let mut frame = None;
+        if self.rest.is_empty() {
+            frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
+            if let Some(data) = frame.as_mut().and_then(|it| it.as_mut().ok()).and_then(Frame::data_mut) {
+                self.rest = std::mem::take(data);
+            }
+        }
+        if !self.rest.is_empty() {
+            let size = self.rest.len().min(PROGRESS);
+            frame = Some(Ok(Frame::data(self.rest.split_to(size))));
+        }
         self.last = length(frame.as_ref());
         self.pace.wait();
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        // Who is told of the end drops the body, before the client has taken anything of the last piece.
+        self.last == 0 && self.rest.is_empty() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let (rest, mut hint) = (self.rest.len() as u64, self.inner.size_hint());
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + rest);
+        }
+        hint.set_lower(hint.lower() + rest);
+        hint
     }
 }
 
 /// How many bytes came.
-fn length(frame: Option<&io::Result<Frame<Bytes>>>) -> u64 {
+fn length(frame: Option<&io::Result<Frame<Bytes>>>) -> usize {
     let data = frame.and_then(|it| it.as_ref().ok()).and_then(Frame::data_ref);
-    data.map_or(0, |it| it.len() as u64)
+    data.map_or(0, Bytes::len)
 }
