@@ -65,7 +65,7 @@ impl Default for HttpMetrics {
 }
 
 impl HttpMetrics {
-    /// Counts a request; 499 is that of one that its client gave up. Route and status make the series: a look-up
+    /// Counts a request; 499 is that of one that its client gave up while it waited for the answer. Route and status make the series: a look-up
     /// without an allocation.
     pub fn record(&self, method: &'static str, route: Option<&Arc<str>>, status: u16, duration: Duration) {
         let labels = RequestLabels {
@@ -88,7 +88,7 @@ impl Registered for HttpMetrics {
     fn register(&self, registry: &mut Registry) {
         registry.register_with_unit(
             "http_server_request_duration",
-            "How long requests took, from their head to their answer, or, with status 499, until their client gave them up",
+            "How long requests took, from their head to their answer, or, with status 499, until their client gave them up, or, with 408, until a body that does not come was waited for no longer",
             Unit::Seconds,
             self.durations.clone(),
         );
