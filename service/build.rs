@@ -139,7 +139,7 @@ impl Site {
         let path = format!("{}/{stem}.{tag}.{extension}", self.prefix);
         writeln!(
             self.code,
-            "    Asset {{ path: {path:?}, content_type: {:?}, etag: \"\\\"{tag}\\\"\", length: {}, gzip: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{packed}\")) }},",
+            "    Asset {{ path: {path:?}, content_type: {:?}, etag: \"W/\\\"{tag}\\\"\", length: {}, gzip: include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{packed}\")) }},",
             asset.content_type,
             asset.content.len(),
         )

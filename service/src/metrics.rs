@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use foundation::clock::Clock;
 use foundation::database::Database;
-use poem::error::{MethodNotAllowedError, NotFoundError};
-use poem::http::Method;
-use poem::http::header::{CONTENT_TYPE, HeaderValue};
+use poem::error::NotFoundError;
+use poem::http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use poem::http::{Method, StatusCode};
 use poem::{Endpoint, Request, Response, Result};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
@@ -65,7 +65,8 @@ impl Default for HttpMetrics {
 }
 
 impl HttpMetrics {
-    /// Counts a request. Route and status make the series: a look-up without an allocation.
+    /// Counts a request; 499 is that of one that its client gave up while it waited for the answer. Route and status make the series: a look-up
+    /// without an allocation.
     pub fn record(&self, method: &'static str, route: Option<&Arc<str>>, status: u16, duration: Duration) {
         let labels = RequestLabels {
             http_request_method: method,
@@ -87,7 +88,7 @@ impl Registered for HttpMetrics {
     fn register(&self, registry: &mut Registry) {
         registry.register_with_unit(
             "http_server_request_duration",
-            "How long requests took, from their head to their answer",
+            "How long requests took, from their head to their answer, or, with status 499, until their client gave them up, or, with 408, until a body that does not come was waited for no longer",
             Unit::Seconds,
             self.durations.clone(),
         );
@@ -220,7 +221,10 @@ impl Endpoint for Metrics {
             return Err(NotFoundError.into());
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return Err(MethodNotAllowedError.into());
+            return Ok(Response::builder()
+                .status(StatusCode::METHOD_NOT_ALLOWED)
+                .header(ALLOW, "GET, HEAD")
+                .finish());
         }
         let mut response = Response::from(self.text().map_err(poem::error::InternalServerError)?);
         let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 use accounts::{Accounts, Kind, migrate};
 use foundation::database::Backend;
 use foundation::testing::TestDatabase;
+use reqwest::Method;
+use serde_json::{Value, json};
 use support::{DEADLINE, TestService};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -186,4 +188,35 @@ async fn bodies_have_so_much_memory_together() {
         assert!(started.elapsed() < DEADLINE, "there is no room");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// serde takes the values of a struct's fields in a row for the struct.
+#[tokio::test]
+async fn no_array_is_taken_for_an_object() {
+    let (_database, service, token) = service(&[]).await;
+    let document: Value = service.get("/openapi.json").await.json().await.unwrap();
+    let mut asked = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let Some(content) = operation["requestBody"]["content"].as_object() else { continue };
+            let path = path.replace("{id}", "01890a5d-ac96-774b-bcce-b302099a8057");
+            let url = service.url(&path.replace("{key}", "archive.run_hour"));
+            let json_types = content.keys().filter(|it| it.ends_with("json") && !it.ends_with("ndjson"));
+            for content_type in json_types {
+                for body in [json!([]), json!([false]), json!(["a", "b"]), json!(["cpu", 1, "delete", true])]
+                {
+                    let method: Method = method.to_uppercase().parse().unwrap();
+                    let request = service.client.request(method, &url).bearer_auth(&token);
+                    let request = request.header("if-match", "*").header("content-type", content_type);
+                    let answer = request.body(body.to_string()).send().await.unwrap();
+                    assert_eq!(answer.status(), 400, "{path}: {body}");
+                    let problem = support::json(answer).await;
+                    let told = problem["errors"][0]["detail"].as_str().unwrap();
+                    assert!(told.starts_with("expected an object"), "{path}: {body}: {problem}");
+                    asked += 1;
+                }
+            }
+        }
+    }
+    assert!(asked > 40, "{asked}");
 }

@@ -10,11 +10,12 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use support::{DEADLINE, TestService};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 const REQUEST: &[u8] = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -107,6 +108,95 @@ async fn silent_connections_keep_no_probe_from_its_answer() {
         assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     }
     silent.into_iter().for_each(|it| it.abort());
+}
+
+/// Says a byte now and then of a body, or reads a little now and then of large answers, until it is thrown out.
+async fn dawdle(address: SocketAddr, large: Option<&str>) -> std::io::Result<()> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(4096)?;
+    let mut stream = socket.connect(address).await?;
+    let head = match large {
+        Some(path) => format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n").repeat(8),
+        None => "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+                 Content-Length: 1000\r\n\r\n"
+            .to_owned(),
+    };
+    stream.write_all(head.as_bytes()).await?;
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        match large {
+            Some(_) if stream.read(&mut [0; 1024]).await? == 0 => return Ok(()),
+            Some(_) => {}
+            None => stream.write_all(b" ").await?,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_wait_for_their_clients_keep_no_probe_from_its_answer() {
+    let service = TestService::with(&[("HTTP_MAX_CONNECTIONS", "16")], |it| it).await;
+    let address = service.address;
+    let page = service.get("/docs").await.text().await.expect("text");
+    let bundle = page.split('"').find(|it| it.ends_with(".js") && it.contains("bundle")).expect("a bundle");
+    let probed = [None, Some(bundle)].map(|large| async move {
+        let large = large.map(str::to_owned);
+        let slow: Vec<_> = (0..24)
+            .map(|_| {
+                let large = large.clone();
+                tokio::spawn(async move {
+                    loop {
+                        let _thrown_out = dawdle(address, large.as_deref()).await;
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let started = Instant::now();
+        let mut probe = TcpStream::connect(address).await.expect("a connection");
+        probe.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.expect("sent");
+        assert!(rest(&mut probe).await.starts_with("HTTP/1.1 200 "));
+        assert!(started.elapsed() < Duration::from_secs(15), "{large:?}: {:?}", started.elapsed());
+        slow
+    });
+    futures_util::future::join_all(probed).await.into_iter().flatten().for_each(|it| it.abort());
+}
+
+/// One that takes its answer steadily is no silent one, however much of the answer is on its way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_its_answer_gets_all_of_it_and_the_silent_one_makes_room() {
+    let service = TestService::with(&[("HTTP_MAX_CONNECTIONS", "2")], |it| it).await;
+    let page = service.get("/docs").await.text().await.expect("text");
+    let bundle = page.split('"').find(|it| it.ends_with(".js") && it.contains("bundle")).expect("a bundle");
+    let size = service.get(bundle).await.bytes().await.expect("a file").len();
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(64 * 1024).expect("a small buffer");
+    let mut reader = socket.connect(service.address).await.expect("a connection");
+    let mut silent = TcpStream::connect(service.address).await.expect("a connection");
+    let head = format!("GET {bundle} HTTP/1.1\r\nHost: x\r\n\r\n");
+    reader.write_all(head.as_bytes()).await.expect("sent");
+    let head = "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+                Content-Length: 9\r\n\r\n";
+    silent.write_all(head.as_bytes()).await.expect("sent");
+    let reading = tokio::spawn(async move {
+        let (mut answer, mut part) = (Vec::new(), vec![0; size / 80]);
+        let mut left = usize::MAX;
+        while left > 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let read = reader.read(&mut part).await.expect("it is not reset");
+            assert!(read > 0, "it is closed after {} of {size} bytes", answer.len());
+            answer.extend_from_slice(&part[..read]);
+            let head = answer.windows(4).take(4096).position(|it| it == b"\r\n\r\n").expect("a head") + 4;
+            left = head + size - answer.len();
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let mut newcomer = TcpStream::connect(service.address).await.expect("a connection");
+    newcomer.write_all(REQUEST).await.expect("sent");
+    let mut answer = [0; 12];
+    timeout(DEADLINE, newcomer.read_exact(&mut answer)).await.expect("there is room").expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    assert!(!reading.is_finished(), "it was the silent one that made room");
+    reading.await.expect("all of it is read");
 }
 
 #[tokio::test]

@@ -11,11 +11,13 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use serde_json::Value;
-use support::{Program, client, header, wait_for};
+use support::{DEADLINE, Program, client, header, wait_for};
 
 #[tokio::test]
 async fn the_figures_tell_of_requests_pool_schema_and_build() {
@@ -60,6 +62,59 @@ async fn the_figures_tell_of_requests_pool_schema_and_build() {
     assert_eq!(answer.status(), StatusCode::NOT_FOUND);
     let answer = client.post(format!("{figures}/metrics")).send().await.expect("an answer");
     assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(header(&answer, "allow"), "GET, HEAD");
+}
+
+/// Waits until one request was counted under this.
+async fn counted(figures: &str, method: &str, route: &str, status: u16) {
+    let line = format!(
+        "http_server_request_duration_seconds_count{{http_request_method=\"{method}\",http_route=\"{route}\",http_response_status_code=\"{status}\"}} 1"
+    );
+    let (client, started) = (client(), Instant::now());
+    loop {
+        let text = client.get(figures).send().await.expect("figures").text().await.expect("text");
+        if text.lines().any(|it| it == line) {
+            return;
+        }
+        assert!(started.elapsed() < DEADLINE, "no {line} in {text}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_was_given_up_is_counted() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let database =
+        format!("postgres://nobody@{}/none?sslmode=disable", silent.local_addr().expect("an address"));
+    let mut program =
+        Program::serve(&[("TELEMETRY_PROMETHEUS_ADDRESS", "127.0.0.1:0"), ("DATABASE_URL", &database)]);
+    let figures = program.logged("figures for Prometheus");
+    let figures = format!("http://{}/metrics", figures["address"].as_str().expect("an address"));
+    let mut stream = std::net::TcpStream::connect(program.address()).expect("a connection");
+    let head =
+        format!("GET /api/v1/users HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", "a".repeat(43));
+    stream.write_all(head.as_bytes()).expect("it is sent");
+    stream.set_read_timeout(Some(Duration::from_millis(500))).expect("a limit");
+    assert!(stream.read(&mut [0]).is_err(), "it waits for the database");
+    drop(stream);
+    counted(&figures, "GET", "/api/v1/users", 499).await;
+}
+
+/// It is not the service that was slow.
+#[tokio::test]
+async fn a_request_whose_body_does_not_come_is_counted_as_late() {
+    let mut program =
+        Program::serve(&[("TELEMETRY_PROMETHEUS_ADDRESS", "127.0.0.1:0"), ("HTTP_MAX_CONNECTIONS", "1")]);
+    let figures = program.logged("figures for Prometheus");
+    let figures = format!("http://{}/metrics", figures["address"].as_str().expect("an address"));
+    let address = program.address();
+    let mut stream = std::net::TcpStream::connect(address).expect("a connection");
+    let head = "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n";
+    stream.write_all(head.as_bytes()).expect("it is sent");
+    let client = client();
+    let livez = format!("http://{address}/livez");
+    assert_eq!(client.get(livez).send().await.expect("an answer").status(), StatusCode::OK);
+    counted(&figures, "POST", "/api/v1/auth/login", 408).await;
 }
 
 /// What a program tells: the labels of each name.

@@ -48,7 +48,7 @@ async fn the_page_loads_its_own_files_and_nothing_else() {
     assert_eq!(page.matches("<script").count(), 1, "none is in the page itself");
     let mut length = page.len();
     let named = files(&page);
-    assert_eq!(named.len(), 9, "{named:?}");
+    assert_eq!(named.len(), 10, "{named:?}");
     for path in &named {
         let file =
             service.client.get(service.url(path)).header("accept-encoding", "identity").send().await.unwrap();

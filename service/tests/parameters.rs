@@ -93,6 +93,15 @@ on_both_databases! {
                 assert!(problem["detail"].as_str().unwrap().contains(detail), "{query}: {problem}");
             }
         }
+        let (status, problem) = ask("users/not-a-uuid").await;
+        assert_eq!(status, 400);
+        assert_eq!(problem["errors"], json!([{ "pointer": "/path/id", "detail": "it is not a UUID" }]));
+        let url = service.url("/api/v1/auth/tokens");
+        let body = json!({ "name": "a", "scopes": ["users:read"], "expires_at": "tomorrow" });
+        let answer = service.client.post(url).bearer_auth(&token).json(&body).send().await.unwrap();
+        let problem: Value = answer.json().await.unwrap();
+        let detail = "expected a time of RFC 3339, such as 2026-01-31T12:00:00Z";
+        assert!(problem["errors"][0]["detail"].as_str().unwrap().starts_with(detail), "{problem}");
         for route in ["metrics/snapshots?metric_type=cpu&", "audit-events?",
             "metrics/aggregate?metric_type=cpu&step=1h&"]
         {

@@ -60,6 +60,14 @@ async fn service() -> TestService {
             .with_page("/panic", Method::GET, page(|_| async { panic!("on purpose") }))
             .with_page("/slow", Method::GET, page(|_| std::future::pending()))
             .with_page(
+                "/slow",
+                Method::POST,
+                page(|mut request: Request| async move {
+                    request.take_body().into_vec().await?;
+                    std::future::pending().await
+                }),
+            )
+            .with_page(
                 "/teapot",
                 Method::GET,
                 page(|_| async { Ok(StatusCode::IM_A_TEAPOT.into_response()) }),
@@ -143,7 +151,8 @@ async fn wrong_methods_are_told_the_right_ones() {
 async fn what_cannot_be_read_is_pointed_at() {
     let service = service().await;
     let answer = problem(service.get("/items/seven").await, StatusCode::BAD_REQUEST, "invalid_request").await;
-    assert_eq!(answer["errors"][0]["pointer"], "/path/id");
+    let error = json!([{ "pointer": "/path/id", "detail": "it is not a whole number" }]);
+    assert_eq!(answer["errors"], error);
     let answer =
         problem(service.get("/items/7?limit=300").await, StatusCode::BAD_REQUEST, "invalid_request").await;
     assert_eq!(answer["errors"][0]["pointer"], "/query/limit");
@@ -182,11 +191,16 @@ async fn large_bodies_are_refused_announced_or_not() {
 
 /// Posts this many chunks of 512 bytes, without telling how many they will be.
 async fn chunked(service: &TestService, chunks: usize) -> String {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut stream = tokio::net::TcpStream::connect(service.address).await.expect("a connection");
     let head = "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
     let body = format!("200\r\n{}\r\n", "x".repeat(512)).repeat(chunks);
-    stream.write_all(format!("{head}{body}0\r\n\r\n").as_bytes()).await.expect("it is sent");
+    sent(service, &format!("{head}{body}0\r\n\r\n")).await
+}
+
+/// Sends this, and reads until the connection is closed.
+async fn sent(service: &TestService, request: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(service.address).await.expect("a connection");
+    stream.write_all(request.as_bytes()).await.expect("it is sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("an answer");
     answer
@@ -200,6 +214,20 @@ async fn a_request_that_takes_too_long_is_given_up() {
     assert!(started.elapsed() < Duration::from_secs(5));
     assert_eq!(header(&answer, "retry-after"), "1");
     problem(answer, StatusCode::SERVICE_UNAVAILABLE, "request_timeout").await;
+    let answer = service.client.post(service.url("/slow")).body("all of it").send().await.expect("an answer");
+    problem(answer, StatusCode::SERVICE_UNAVAILABLE, "request_timeout").await;
+}
+
+/// Nothing of ours was slow, and nobody is called for it.
+#[tokio::test]
+async fn a_body_that_does_not_come_in_time_is_the_clients_affair() {
+    let service = service().await;
+    for body in ["Content-Length: 10\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"] {
+        let answer = sent(&service, &format!("POST /echo HTTP/1.1\r\nHost: x\r\n{body}")).await;
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert!(answer.contains("connection: close") && !answer.contains("retry-after"), "{answer}");
+        assert!(answer.contains("\"body_timeout\""), "{answer}");
+    }
 }
 
 #[tokio::test]

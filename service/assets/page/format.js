@@ -27,8 +27,12 @@ export function timeWithin(ms, length) {
   return `${(isThisYear ? day : dayOfYear).format(ms)}, ${clock.format(ms)}`;
 }
 
+/** What a clock shows where the reader is, in milliseconds since it showed the beginning of 1970, and when it does. */
+const shownAt = (ms) => ms - new Date(ms).getTimezoneOffset() * MINUTE;
+const whenShown = (shown) => new Date(1970, 0, 1, 0, 0, 0, shown).getTime();
+
 /** A time as a field for one has it, and what such a field says, where the reader is. */
-export const toField = (ms) => new Date(ms - new Date(ms).getTimezoneOffset() * MINUTE).toISOString().slice(0, 16);
+export const toField = (ms) => new Date(shownAt(ms)).toISOString().slice(0, 16);
 export const fromField = (text) => new Date(text).getTime();
 
 /** Which times those are at this moment, by name and distance. */
@@ -91,10 +95,15 @@ export function timeMarks(from, to, width) {
   const hasRoom = (step) => width * step / (to - from) >= (step < MINUTE ? 80 : step > 14 * DAY ? 90 : 60);
   const step = TIME_STEPS.find(hasRoom) ?? TIME_STEPS.at(-1);
   const format = step > 14 * DAY ? dayOfYear : step >= DAY ? day : step < MINUTE ? exactClock : clock;
-  // Round where the reader is: midnight is theirs.
-  const zone = new Date(to).getTimezoneOffset() * MINUTE;
-  const first = Math.ceil((from - zone) / step) * step + zone;
+  // Round where the reader is: midnight is theirs, and a day may have 23 hours or 25.
   const found = [];
-  for (let at = first; at <= to; at += step) found.push({ at, words: format.format(at) });
-  return found;
+  let last = from - 1;
+  for (let shown = Math.ceil(shownAt(from) / step) * step; ; shown += step) {
+    const at = whenShown(shown);
+    if (at > to) return found;
+    // Clocks that are set forward or back show some times never, and some twice.
+    if (at <= last) continue;
+    found.push({ at, words: format.format(at) });
+    last = at;
+  }
 }

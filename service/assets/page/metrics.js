@@ -1,6 +1,6 @@
 // Charts of the snapshots of a source, in a range of time.
 
-import { ask } from "{{api.js}}";
+import { ask, Refused } from "{{api.js}}";
 import { Chart } from "{{chart.js}}";
 import { $, make, setText } from "{{dom.js}}";
 import { view } from "{{view.js}}";
@@ -43,6 +43,9 @@ const KNOWN = new Map(Object.entries({
 /** How many figures of a type are drawn that is not known. */
 const MOST_FIGURES = 6;
 
+/** How long the paths of one question may be, as an address has them: the service takes 2000 characters. */
+const MOST_PATH = 2000;
+
 /** How many pages of series are asked for. */
 const MOST_PAGES = 10;
 
@@ -67,6 +70,16 @@ function* numbers(document, prefix = "", depth = 0) {
   }
 }
 
+/** The first paths of figures that one question has room for. */
+function pathsOf(document) {
+  const paths = [];
+  for (const path of numbers(document)) {
+    if (paths.length === MOST_FIGURES) break;
+    if (encodeURIComponent([...paths, path].join()).length <= MOST_PATH) paths.push(path);
+  }
+  return paths;
+}
+
 const newest = (query, signal) =>
   ask("/api/v1/metrics/snapshots", { query, signal }).then(({ items }) => items);
 
@@ -76,7 +89,7 @@ async function chartsOf(type, signal) {
   const known = KNOWN.get(type) ?? learnt.get(key);
   if (known) return known;
   const [latest] = await newest({ metric_type: type, source: view.source, limit: 1 }, signal);
-  const paths = [...numbers(latest?.metric_data ?? {})].slice(0, MOST_FIGURES);
+  const paths = pathsOf(latest?.metric_data ?? {});
   const plain = (path) => path.replaceAll(/[._]/g, " ");
   // Where two would read the same, each is called by its path.
   const name = (path) => paths.some((it) => it !== path && plain(it) === plain(path)) ? path : plain(path);
@@ -154,7 +167,9 @@ export async function showCharts(signal) {
   $("no-metrics").hidden = charts.size > 0;
   setText($("no-metrics"), "No snapshots yet. The built-in collector writes them when METRICS_COLLECT_INTERVAL is set; "
     + "agents send theirs to POST /api/v1/metrics/snapshots.");
-  const failed = asked.find((it) => it.status === "rejected");
+  // What is refused for one type is no trouble of the page, as long as it has something to show.
+  const isOfOneType = ({ reason }) => reason instanceof Refused && reason.status < 500 && charts.size > 0;
+  const failed = asked.find((it) => it.status === "rejected" && !isOfOneType(it));
   if (failed) throw failed.reason;
   return periodOf(types, signal);
 }

@@ -54,7 +54,7 @@ pub enum ActionError {
         retry_after: Duration,
     },
     /// The idempotency key was used with another request.
-    #[error("the idempotency key was used with another body")]
+    #[error("the idempotency key was used with another query or body")]
     IdempotencyMismatch,
     /// The answer has no form in JSON: a defect.
     #[error("the answer cannot be written: {0}")]

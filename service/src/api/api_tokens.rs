@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::auth::{DoneResponse, OfEnd, OfOwn};
 use super::authorize::{Authorized, Known, SignedIn};
 use super::conventions::bodies::given;
-use super::conventions::times::rfc3339_or_null;
+use super::conventions::times::{given_time, rfc3339_or_null};
 use super::conventions::{IdempotencyKey, JsonBody, Nullable, Refused, Statuses, idempotency, statuses};
 use super::payload::JsonBytes;
 use super::tags::Tag;
@@ -103,11 +103,6 @@ pub struct TokenBody {
     pub last_used_at: Nullable<OffsetDateTime>,
 }
 
-/// A time that may be missing and may not be null.
-fn given_time<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<OffsetDateTime>, D::Error> {
-    time::serde::rfc3339::deserialize(deserializer).map(Some)
-}
-
 /// A token that was made.
 #[derive(Object, Serialize)]
 #[oai(example)]
@@ -156,7 +151,7 @@ pub enum TokensResponse {
 
 statuses! {
     /// Of making a token.
-    OfCreate = 400, 401, 403, 404, 409, 413, 415, 422, 500, 503;
+    OfCreate = 400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503;
 }
 
 /// The routes of tokens.

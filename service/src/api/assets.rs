@@ -45,7 +45,8 @@ impl Asset {
     }
 }
 
-/// Something to be served as it is, with a name for its version.
+/// Something to be served as it is, with a name for its version: a weak one, because it goes by whether it is
+/// compressed or not.
 #[derive(Clone, Debug)]
 pub(super) struct Document {
     content_type: &'static str,
@@ -60,7 +61,7 @@ impl Document {
     pub(super) fn compress(text: &str, content_type: &'static str) -> std::io::Result<Self> {
         let mut checksum = Crc::new();
         checksum.update(text.as_bytes());
-        let etag = format!("\"{:08x}{:x}\"", checksum.sum(), text.len());
+        let etag = format!("W/\"{:08x}{:x}\"", checksum.sum(), text.len());
         let etag = HeaderValue::try_from(etag).map_err(std::io::Error::other)?;
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(text.as_bytes())?;
@@ -93,13 +94,14 @@ impl Document {
     }
 }
 
-/// Whether the client has this version already. A proxy may have made the tag a weak one.
+/// Whether the client has this version already, in whichever form: compared as weak tags are.
 fn matches(request: &HeaderMap, etag: &HeaderValue) -> bool {
+    let etag = etag.as_bytes().strip_prefix(b"W/").unwrap_or(etag.as_bytes());
     let known = request.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     known
         .flat_map(|value| value.split(','))
         .map(|tag| tag.trim())
-        .any(|tag| tag == "*" || tag.trim_start_matches("W/").as_bytes() == etag.as_bytes())
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag)
 }
 
 /// Whether the client takes gzip: it names it, or everything, and not with a weight of nothing.

@@ -64,12 +64,12 @@ use crate::archive::Archiving;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::HttpMetrics;
 use crate::middleware::{
-    BodyLimit, CatchPanic, HeadAsGet, Observe, Problems, ReadOwnWrites, RequestTimeout, SecurityHeaders,
-    TrustedProxies,
+    BodyLimit, CatchPanic, Cors, HeadAsGet, Observe, OneHost, Problems, ReadOwnWrites, RequestTimeout,
+    SecurityHeaders, TrustedProxies,
 };
 use crate::probe::{ProbeView, SharedQuery};
 use crate::product;
-use crate::settings::{HttpSettings, MetricsSettings};
+use crate::settings::{HttpSettings, MetricsSettings, Origins};
 
 /// The routes that tell of health. They are bounded by themselves and asked all the time: no request
 /// time limit, and no more than a debug line for a good answer.
@@ -122,6 +122,8 @@ pub struct RequestLimits {
     pub stream_bytes: u64,
     /// The proxies whose word on the client's address is taken.
     pub trusted_proxies: TrustedProxies,
+    /// The origins of the pages elsewhere that may use the API.
+    pub cors_origins: Origins,
 }
 
 impl RequestLimits {
@@ -133,6 +135,7 @@ impl RequestLimits {
             body_bytes: settings.body_limit.as_u64(),
             stream_bytes: metrics.stream_limit.as_u64(),
             trusted_proxies: TrustedProxies::new(settings.trusted_proxies.clone()),
+            cors_origins: settings.cors_origins.clone(),
         }
     }
 }
@@ -198,8 +201,10 @@ impl<T: OpenApi + 'static> Application<T> {
             .with(BodyLimit::new(limits.body_bytes, limits.stream_bytes).less_at(LOGIN, LOGIN_BODY))
             .with(RequestTimeout::new(limits.timeout))
             .with(CatchPanic)
+            .with(OneHost)
             .with(Problems::new(table.clone()))
             .with(SecurityHeaders)
+            .with(Cors::new(limits.cors_origins))
             .with(Observe::new(parts.metrics, parts.clock, parts.entropy, table, limits.trusted_proxies))
             .with(HeadAsGet))
     }

@@ -1,6 +1,6 @@
 //! Parameters of the query, held against what the documentation says of them: one that an operation does not
-//! have is refused rather than passed over, and one that cannot be read is told what it should have been. Where
-//! an operation asks who its caller is, that comes first: nobody hears of what they may not ask for.
+//! have is refused rather than passed over, and one that cannot be read, of the path too, is told what it should
+//! have been. Where an operation asks who its caller is, that comes first: nobody hears of what they may not ask for.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,11 +9,12 @@ use poem::endpoint::BoxEndpoint;
 use poem::http::Method;
 use poem::{Endpoint, EndpointExt as _, Request, Response, Result};
 use poem_openapi::OpenApi;
-use poem_openapi::error::ParseParamError;
+use poem_openapi::error::{ParseParamError, ParsePathError};
 use poem_openapi::registry::{
     MetaApi, MetaOperation, MetaOperationParam, MetaParamIn, MetaSchema, MetaSchemaRef, Registry,
 };
 
+use super::conventions::times::A_TIME;
 use super::problem::Failure;
 use super::problem_json::FieldError;
 use super::routes::pattern_of;
@@ -47,17 +48,18 @@ impl<T: OpenApi> OpenApi for Documented<T> {
     }
 }
 
-/// A parameter of the query.
+/// A parameter of the query, or of the path.
 struct Parameter {
     name: String,
     is_repeatable: bool,
     expected: String,
 }
 
-/// The query of an operation.
+/// The query of an operation, and its path.
 #[derive(Default)]
 struct Query {
     parameters: Vec<Parameter>,
+    of_path: Vec<Parameter>,
     /// Whether the operation looks at who asks, and then at [`WrongQuery`].
     is_guarded: bool,
 }
@@ -71,21 +73,26 @@ pub(super) struct WrongQuery(pub(super) Vec<FieldError>);
 fn known_queries<T: OpenApi>() -> HashMap<(String, Method), Query> {
     let mut registry = Registry::new();
     T::register(&mut registry);
-    let parameter = |it: MetaOperationParam| Parameter {
+    let parameter = |it: &MetaOperationParam| Parameter {
         is_repeatable: it.explode && schema_of(&registry, &it.schema).is_some_and(|it| it.ty == "array"),
         expected: expected(&registry, &it.schema),
-        name: it.name,
+        name: it.name.clone(),
     };
     let paths = T::meta().into_iter().flat_map(|api| api.paths);
     let operations = paths.flat_map(|path| {
         let pattern = pattern_of(&path.path);
         path.operations.into_iter().map(move |operation| (pattern.clone(), operation))
     });
-    let of_query = |parameters: Vec<MetaOperationParam>| {
-        parameters.into_iter().filter(|it| it.in_type == MetaParamIn::Query).map(parameter).collect()
+    let query = |it: MetaOperation| {
+        let of = |place: MetaParamIn| {
+            it.params.iter().filter(move |it| it.in_type == place).map(parameter).collect()
+        };
+        Query {
+            is_guarded: !it.security.is_empty(),
+            parameters: of(MetaParamIn::Query),
+            of_path: of(MetaParamIn::Path),
+        }
     };
-    let query =
-        |it: MetaOperation| Query { is_guarded: !it.security.is_empty(), parameters: of_query(it.params) };
     operations.map(|(pattern, it)| ((pattern, it.method.clone()), query(it))).collect()
 }
 
@@ -158,19 +165,30 @@ impl<E> Checked<E> {
 
     /// Puts the words of the documentation in the place of those of the framework.
     fn explain(&self, error: poem::Error, given: &[(String, String)]) -> poem::Error {
-        let Some(name) = error.downcast_ref::<ParseParamError>().map(|it| it.name) else { return error };
-        let Some(parameter) = self.find(name) else { return error };
-        let detail = if given.iter().any(|it| it.0 == name) {
-            format!("it is not {}", parameter.expected)
-        } else {
-            format!("it is missing; send {}", parameter.expected)
-        };
-        let pointer = format!("/query/{name}");
-        let mut explained: poem::Error = Failure::Parameters(vec![FieldError { pointer, detail }]).into();
+        let Some(wrong) = self.of_query(&error, given).or_else(|| self.of_path(&error)) else { return error };
+        let mut explained: poem::Error = Failure::Parameters(vec![wrong]).into();
         if let Some(pattern) = error.data::<poem::PathPattern>() {
             explained.set_data(pattern.clone());
         }
         explained
+    }
+
+    fn of_query(&self, error: &poem::Error, given: &[(String, String)]) -> Option<FieldError> {
+        let Parameter { name, expected, .. } = self.find(error.downcast_ref::<ParseParamError>()?.name)?;
+        let detail = if given.iter().any(|it| it.0 == *name) {
+            format!("it is not {expected}")
+        } else {
+            format!("it is missing; send {expected}")
+        };
+        Some(FieldError { pointer: format!("/query/{name}"), detail })
+    }
+
+    /// poem-openapi counts the parameters of a path: `param0`.
+    fn of_path(&self, error: &poem::Error) -> Option<FieldError> {
+        let counted = error.downcast_ref::<ParsePathError>()?.name;
+        let Parameter { name, expected, .. } =
+            self.query.of_path.get(counted.strip_prefix("param")?.parse::<usize>().ok()?)?;
+        Some(FieldError { pointer: format!("/path/{name}"), detail: format!("it is not {expected}") })
     }
 }
 
@@ -207,7 +225,7 @@ fn expected(registry: &Registry, schema: &MetaSchemaRef) -> String {
         ("number", _) => format!("a number{}", range(shown(schema.minimum), shown(schema.maximum))),
         ("boolean", _) => "true or false".to_owned(),
         (_, Some("date-time")) => {
-            "a time of RFC 3339, such as 2026-01-31T12:00:00Z (a + is written %2B)".to_owned()
+            format!("{A_TIME} (a + is written %2B)")
         }
         (_, Some("uuid")) => "a UUID".to_owned(),
         _ => match (&schema.pattern, schema.min_length, schema.max_length) {

@@ -20,16 +20,6 @@ pub struct RouteFacts {
     pub allow: HeaderValue,
 }
 
-impl RouteFacts {
-    /// The name of a parameter of the path, which poem-openapi counts: `param0`.
-    #[must_use]
-    pub fn parameter(&self, counted: &str) -> Option<&str> {
-        let index: usize = counted.strip_prefix("param")?.parse().ok()?;
-        let names = self.name.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-        names.into_iter().nth(index)
-    }
-}
-
 /// What is known of all routes, by the pattern that the framework has for each.
 #[derive(Clone, Debug, Default)]
 pub struct RouteTable(Arc<HashMap<String, RouteFacts>>);
@@ -39,6 +29,29 @@ impl RouteTable {
     #[must_use]
     pub fn find(&self, pattern: Option<&PathPattern>) -> Option<&RouteFacts> {
         self.0.get(&*pattern?.0)
+    }
+
+    /// The route that a path belongs to, looked for by hand: of a request that was given up nobody tells what it was
+    /// found to be.
+    #[must_use]
+    pub fn of_path(&self, path: &str) -> Option<&RouteFacts> {
+        let parameters = |pattern: &str| pattern.matches("/:").count();
+        let found = self.0.iter().filter(|(pattern, _)| belongs(path, pattern));
+        // `/runs` is not one of `/:param0`.
+        found.min_by_key(|(pattern, _)| parameters(pattern)).map(|(_, facts)| facts)
+    }
+}
+
+/// Whether a path is one of a pattern.
+fn belongs(path: &str, pattern: &str) -> bool {
+    let (mut parts, mut patterns) = (path.split('/'), pattern.split('/'));
+    loop {
+        match (parts.next(), patterns.next()) {
+            (None, None) => return true,
+            (Some(part), Some(pattern))
+                if part == pattern || (pattern.starts_with(':') && !part.is_empty()) => {}
+            _ => return false,
+        }
     }
 }
 
@@ -134,17 +147,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_are_counted_and_named_again() {
+    fn parameters_are_counted() {
         assert_eq!(pattern_of("/users/{id}/tokens/{token_id}"), "/users/:param0/tokens/:param1");
         assert_eq!(pattern_of("/docs/:file"), "/docs/:file");
-        let facts = RouteFacts {
-            name: "/users/{id}/tokens/{token_id}".into(),
-            allow: HeaderValue::from_static("GET"),
-        };
-        assert_eq!(facts.parameter("param0"), Some("id"));
-        assert_eq!(facts.parameter("param1"), Some("token_id"));
-        assert_eq!(facts.parameter("param2"), None);
-        assert_eq!(facts.parameter("limit"), None);
+    }
+
+    #[test]
+    fn a_path_is_of_the_route_that_names_it_best() {
+        let facts =
+            |pattern: &str| RouteFacts { name: pattern.into(), allow: HeaderValue::from_static("GET") };
+        let patterns = ["/runs", "/:param0", "/:param0/block", "/docs/:file", "/"];
+        let table = RouteTable(Arc::new(patterns.into_iter().map(|it| (it.to_owned(), facts(it))).collect()));
+        for (path, found) in [
+            ("/runs", Some("/runs")),
+            ("/7", Some("/:param0")),
+            ("/7/block", Some("/:param0/block")),
+            ("/docs/x.js", Some("/docs/:file")),
+            ("/", Some("/")),
+            ("/7/", None),
+            ("//block", None),
+            ("/7/8/9", None),
+        ] {
+            assert_eq!(table.of_path(path).map(|it| &*it.name), found, "{path}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::head::WasHead;
 use super::request_context::{self, X_REQUEST_ID};
 use crate::api::{RouteTable, is_probe};
 use crate::metrics::HttpMetrics;
+use crate::server::Reading;
 
 /// Tells about requests.
 #[derive(Clone, Debug)]
@@ -72,7 +73,9 @@ impl<E: Endpoint<Output = Response>> Endpoint for ObserveEndpoint<E> {
         let trace = propagation::join(&span, request_context::caller(&request).as_ref(), entropy);
         let context = RequestContext::new(request_id, trace, client);
         request.set_data(context.clone());
-        let mut unanswered = Unanswered { asked: Some(&asked), span: &span, started };
+        let reading = request.data::<Arc<Reading>>().cloned();
+        let observe = &self.observe;
+        let mut unanswered = Unanswered { asked: Some(&asked), reading, observe, span: &span, started };
         let mut response = self.inner.call(request).instrument(span.clone()).await?;
         unanswered.asked = None;
 
@@ -159,9 +162,14 @@ impl Asked {
     }
 }
 
+/// What a request that was given up is counted under, as proxies do. No client ever gets it.
+const GIVEN_UP: u16 = 499;
+
 /// Tells of a request whose client went away before the answer: its future is dropped where it waits.
 struct Unanswered<'a> {
     asked: Option<&'a Asked>,
+    reading: Option<Arc<Reading>>,
+    observe: &'a Observe,
     span: &'a Span,
     started: Instant,
 }
@@ -169,8 +177,13 @@ struct Unanswered<'a> {
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         if let Some(Asked { method, uri, .. }) = self.asked {
-            let duration_ms = milliseconds(self.started.elapsed());
-            let path = uri.path();
+            let (elapsed, path) = (self.started.elapsed(), uri.path());
+            let route = self.observe.routes.of_path(path).map(|facts| &facts.name);
+            // What took its time was the client, as where it is answered so.
+            let is_awaited = self.reading.as_ref().is_some_and(|it| it.is_awaited());
+            let status = if is_awaited { StatusCode::REQUEST_TIMEOUT.as_u16() } else { GIVEN_UP };
+            self.observe.metrics.record(method, route, status, elapsed);
+            let duration_ms = milliseconds(elapsed);
             let _entered = self.span.enter();
             tracing::info!(target: "service::access", duration_ms, "{method} {path} given up by the client");
         }

@@ -1,7 +1,7 @@
 //! Every error becomes `application/problem+json`.
 
 use poem::http::HeaderValue;
-use poem::http::header::CONTENT_TYPE;
+use poem::http::header::{ALLOW, CONTENT_TYPE};
 use poem::{Endpoint, Middleware, PathPattern, Request, Response, Result};
 
 use super::RequestContext;
@@ -58,6 +58,9 @@ impl<E: Endpoint<Output = Response>> Endpoint for ProblemsEndpoint<E> {
                 let route = response.data::<PathPattern>().cloned();
                 let mut problem = answer_status(response.status(), asked(route.as_ref()));
                 std::mem::swap(problem.extensions_mut(), response.extensions_mut());
+                if let Some(allow) = response.headers_mut().remove(ALLOW) {
+                    problem.headers_mut().insert(ALLOW, allow);
+                }
                 Ok(problem)
             }
             Err(error) => {

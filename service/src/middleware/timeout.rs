@@ -1,5 +1,6 @@
 //! No request takes longer than it may.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use poem::{Endpoint, Middleware, Request, Response, Result};
@@ -7,6 +8,7 @@ use poem::{Endpoint, Middleware, Request, Response, Result};
 use crate::api::is_probe;
 use crate::api::problem::Failure;
 use crate::api::streams::is_stream;
+use crate::server::Reading;
 
 /// Gives a request up after this time. Its future is dropped: what it did in a transaction is rolled back.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +45,11 @@ impl<E: Endpoint<Output = Response>> Endpoint for RequestTimeoutEndpoint<E> {
         if is_probe(request.uri().path()) || is_stream(&request) {
             return self.inner.call(request).await;
         }
+        let reading = request.data::<Arc<Reading>>().cloned();
         match tokio::time::timeout(self.limit, self.inner.call(request)).await {
             Ok(result) => result,
+            // It is the client that took too long.
+            Err(_elapsed) if reading.is_some_and(|it| it.is_awaited()) => Err(Failure::BodyTimedOut.into()),
             Err(_elapsed) => Err(Failure::TimedOut.into()),
         }
     }

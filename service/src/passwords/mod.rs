@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 use self::budget::Budget;
 use self::scheme::Scheme;
 pub use self::scheme::SchemeError;
+pub(crate) use self::scheme::{MAX_LANES, MAX_MEMORY, MAX_PASSES, MIN_MEMORY_OF_LANE};
 use crate::actions::ActionError;
 use crate::settings::AuthSettings;
 

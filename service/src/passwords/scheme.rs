@@ -5,8 +5,17 @@ use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use super::Verdict;
 
-/// The most passes that a stored hash may ask for.
-const MAX_STORED_PASSES: u32 = 100;
+/// The most passes that a stored hash may ask for, and so the most that new ones are made with.
+pub(crate) const MAX_PASSES: u32 = 100;
+
+/// The least memory of a hash for each of its lanes, in bytes: two blocks for each of its four slices.
+pub(crate) const MIN_MEMORY_OF_LANE: u64 = 8 * 1024;
+
+/// The most memory of a hash that there is a number for, in bytes.
+pub(crate) const MAX_MEMORY: u64 = Params::MAX_M_COST as u64 * 1024;
+
+/// The most lanes of a hash.
+pub(crate) const MAX_LANES: u32 = Params::MAX_P_COST;
 
 /// The highest cost of a bcrypt hash that is verified: some seconds.
 const MAX_BCRYPT_COST: u32 = 16;
@@ -181,7 +190,7 @@ fn read_argon2(hash: &str) -> Option<Stored<'_>> {
     let version = parsed.version.map_or(Ok(Version::V0x10), Version::try_from).ok()?;
     let params = Params::try_from(&parsed).ok()?;
     let (salt, output) = (parsed.salt?, parsed.hash?);
-    if params.t_cost() > MAX_STORED_PASSES {
+    if params.t_cost() > MAX_PASSES {
         return None;
     }
     let is_argon2id = algorithm == Algorithm::Argon2id && version == Version::V0x13;

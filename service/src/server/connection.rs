@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +21,7 @@ use tokio::time::Instant;
 
 use super::lingering;
 use super::seats::{Busy, Seat, Taken};
-use super::watched::{Answer, Asked};
+use super::watched::{Answer, Asked, Reading};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::settings::HttpSettings;
 
@@ -68,10 +67,10 @@ pub(super) async fn serve<E: Endpoint<Output = Response> + 'static>(
     let (Ok(local), Ok(remote)) = (stream.local_addr(), stream.peer_addr()) else { return };
     let (local, remote) = (Addr::SocketAddr(local), Addr::SocketAddr(remote));
     let (seat, accepted_at) = (taken.seat(), Instant::now());
-    let is_read = Arc::new(AtomicBool::new(true));
+    let reading = Reading::finished();
     let service = service_fn(|request: hyper::Request<Incoming>| {
-        let exchange = Exchange { busy: taken.busy(), is_read: is_read.clone(), lifecycle: &lifecycle };
-        is_read.store(request.body().is_end_stream(), Ordering::Relaxed);
+        let exchange = Exchange { busy: taken.busy(), reading: reading.clone(), lifecycle: &lifecycle };
+        reading.begin(request.body().is_end_stream());
         let addresses = (LocalAddr(local.clone()), RemoteAddr(remote.clone()));
         // In a box, so that a connection without a request has no room for one.
         Box::pin(exchange.answer(endpoint.clone(), (request, addresses.0, addresses.1, Scheme::HTTP).into()))
@@ -102,11 +101,15 @@ pub(super) async fn serve<E: Endpoint<Output = Response> + 'static>(
                 biased;
                 ended = &mut connection => ended,
                 () = lifecycle.reached(Stage::Aborting) => return,
+                () = seat.outstayed() => {
+                    tracing::debug!("a connection whose client kept it waiting made room");
+                    return;
+                }
             }
         }
     };
     log_end(&ended);
-    if !is_read.load(Ordering::Relaxed) || ended.is_err_and(|error| error.is_parse()) {
+    if !reading.is_finished() || ended.is_err_and(|error| error.is_parse()) {
         let stream = connection.into_parts().io.into_inner();
         tokio::select! {
             biased;
@@ -120,8 +123,7 @@ pub(super) async fn serve<E: Endpoint<Output = Response> + 'static>(
 /// One request and its answer.
 struct Exchange<'a> {
     busy: Busy,
-    /// Whether the body of the request was read to its end.
-    is_read: Arc<AtomicBool>,
+    reading: Arc<Reading>,
     lifecycle: &'a Lifecycle,
 }
 
@@ -132,20 +134,21 @@ impl Exchange<'_> {
         mut request: Request,
     ) -> Result<hyper::Response<Answer>, Infallible> {
         let mut announced = Some(0);
-        if !self.is_read.load(Ordering::Relaxed) {
+        if !self.reading.is_finished() {
             let inner: BoxBody<Bytes, io::Error> = request.take_body().into();
             announced = inner.size_hint().exact();
-            request.set_body(BoxBody::new(Asked { inner, is_read: self.is_read.clone() }));
+            let pace = self.busy.pace();
+            request.set_data(self.reading.clone());
+            request.set_body(BoxBody::new(Asked { inner, reading: self.reading.clone(), pace }));
         }
         let mut response = endpoint.get_response(request).await;
         // Of a body that nobody reads hyper looks whether a little is there, and closes when there is more.
-        let is_left =
-            !self.is_read.load(Ordering::Relaxed) && announced.is_none_or(|it| it > MAX_HEAD_BYTES as u64);
+        let is_left = !self.reading.is_finished() && announced.is_none_or(|it| it > MAX_HEAD_BYTES as u64);
         if is_left || self.lifecycle.is_draining() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         let response: hyper::Response<BoxBody<Bytes, io::Error>> = response.into();
-        Ok(response.map(|inner| Answer { inner, _busy: self.busy }))
+        Ok(response.map(|inner| Answer::new(inner, self.busy)))
     }
 }
 

@@ -15,6 +15,7 @@ mod watched;
 pub use connection::ConnectionLimits;
 pub use drain::{DrainEnd, DrainSettings, Signals, drain};
 pub use listener::{BindError, Listener};
+pub use watched::Reading;
 
 use std::sync::Arc;
 use std::time::Duration;

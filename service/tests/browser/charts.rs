@@ -249,3 +249,82 @@ async fn what_is_looked_at_stands_in_the_address() {
     browser.assert_quiet(&service.url("/")).await;
     browser.quit().await;
 }
+
+/// In Berlin the 29th of March 2026 has 23 hours.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn times_are_marked_where_clocks_show_them() {
+    let Some(browser) = Browser::start("page-marks").await else { return };
+    let service = TestService::start().await;
+    in_berlin(&browser).await;
+    let _page = Page::open(&browser, &service).await;
+    let script = "const [from, to, width] = arguments; \
+        const address = performance.getEntriesByType('resource').map(it => it.name).find(it => it.includes('/format.')); \
+        return import(address).then(({ timeMarks }) => \
+            timeMarks(Date.parse(from), Date.parse(to), width).map(({ at, words }) => `${new Date(at).toISOString().slice(5, 16)} ${words}`))";
+    let marks = async |from: &str, to: &str, width: u32| {
+        browser.evaluate(script, vec![json!(from), json!(to), json!(width)]).await
+    };
+    let days = [
+        "03-23T23:00 Mar 24",
+        "03-24T23:00 Mar 25",
+        "03-25T23:00 Mar 26",
+        "03-26T23:00 Mar 27",
+        "03-27T23:00 Mar 28",
+        "03-28T23:00 Mar 29",
+        "03-29T22:00 Mar 30",
+        "03-30T22:00 Mar 31",
+    ];
+    assert_eq!(marks("2026-03-24T00:00:00+01:00", "2026-03-31T00:00:00+02:00", 600).await, json!(days));
+    let hours = [
+        "03-28T20:00 21:00",
+        "03-28T23:00 00:00",
+        "03-29T01:00 03:00",
+        "03-29T04:00 06:00",
+        "03-29T07:00 09:00",
+    ];
+    assert_eq!(marks("2026-03-28T20:00:00+01:00", "2026-03-29T09:00:00+02:00", 300).await, json!(hours));
+    // What no clock shows is marked once, as what it shows instead; what it shows twice, the first time.
+    let forward = ["03-29T00:30 01:30", "03-29T01:00 03:00", "03-29T01:30 03:30"];
+    assert_eq!(marks("2026-03-29T01:15:00+01:00", "2026-03-29T03:45:00+02:00", 200).await, json!(forward));
+    let back = ["10-25T00:30 02:30", "10-25T02:00 03:00"];
+    assert_eq!(marks("2026-10-25T02:15:00+02:00", "2026-10-25T03:15:00+01:00", 250).await, json!(back));
+    browser.assert_quiet(&service.url("/")).await;
+    browser.quit().await;
+}
+
+/// A type whose figures cannot be asked for is no trouble of those that can.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_odd_type_is_no_trouble_of_the_others() {
+    let Some(browser) = Browser::start("page-odd-type").await else { return };
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    let now = Clock::system().now();
+    let key = |letter: &str| letter.repeat(250);
+    let nested = |letter: &str| format!("\"{0}\": {{\"{0}\": {{\"{0}\": 1}}}}", key(letter));
+    let title = |letter: &str| format!("long: {0} {0} {0}", key(letter));
+    let times = [3, 2, 1].map(|it| now - Duration::minutes(it));
+    // Two of these paths have room in one question.
+    let document = format!("{{{}, {}, {}}}", nested("a"), nested("b"), nested("c"));
+    let service = with_snapshots(&database, "long", times.map(|it| (it, document.clone()))).await;
+    let insert = Statement::write(
+        "metrics_snapshot",
+        "INSERT INTO metrics_snapshot (timestamp, source, metric_type, metric_data) VALUES ($1, 'host', $2, $3)",
+    );
+    let pool = database.open();
+    for (metric_type, document) in [("cpu", "{\"usage_percent\": 7}"), ("odd", "{\"odd\": 1}")] {
+        for time in times {
+            let values = [time.into(), metric_type.into(), Bound::Json(document.to_owned())];
+            pool.execute(&insert, &values).await.unwrap();
+        }
+    }
+    let page = Page::open(&browser, &service).await;
+    let refuse = "const ask = window.fetch; window.fetch = (address, options) => \
+        address.includes('/aggregate?metric_type=odd') ? Promise.resolve(new Response('{}', { status: 422 })) : ask(address, options)";
+    page.evaluate(refuse).await;
+    page.sign_in("admin", ADMIN_PASSWORD).await;
+    page.charts(&["CPU", &title("a"), &title("b")]).await;
+    assert_eq!(page.evaluate("return document.querySelector('#notice').textContent").await, json!(""));
+    let drawn = "return document.querySelectorAll('.chart .trace').length";
+    assert_eq!(page.evaluate(drawn).await, json!(3));
+    browser.assert_quiet(&service.url("/")).await;
+    browser.quit().await;
+}

@@ -90,13 +90,13 @@ pub enum ArchivePolicyDeleted {
 
 statuses! {
     /// Of making a policy.
-    OfCreate = 400, 401, 403, 409, 413, 415, 422, 500, 503;
+    OfCreate = 400, 401, 403, 408, 409, 413, 415, 422, 500, 503;
     /// Of a list.
     OfList = 400, 401, 403, 500, 503;
     /// Of one policy.
     OfGet = 400, 401, 403, 404, 500, 503;
     /// Of changing a policy.
-    OfPatch = 400, 401, 403, 404, 412, 413, 415, 422, 428, 500, 503;
+    OfPatch = 400, 401, 403, 404, 408, 412, 413, 415, 422, 428, 500, 503;
     /// Of deleting a policy.
     OfDelete = 400, 401, 403, 404, 412, 500, 503;
 }

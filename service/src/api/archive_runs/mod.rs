@@ -52,7 +52,7 @@ pub enum ArchiveRunList {
 
 statuses! {
     /// Of beginning a run.
-    OfBegin = 400, 401, 403, 409, 413, 415, 500, 503;
+    OfBegin = 400, 401, 403, 408, 409, 413, 415, 500, 503;
     /// Of a list.
     OfList = 400, 401, 403, 500, 503;
     /// Of one run.

@@ -51,7 +51,7 @@ pub enum SessionsResponse {
 
 statuses! {
     /// Of signing in.
-    OfLogin = 400, 401, 403, 413, 415, 429, 500, 503;
+    OfLogin = 400, 401, 403, 408, 413, 415, 429, 500, 503;
     /// Of asking who one is.
     OfWhoami = 400, 401, 500, 503;
     /// Of what is one's own and needs no more words.
@@ -59,7 +59,7 @@ statuses! {
     /// Of ending a session, and of revoking a token.
     OfEnd = 400, 401, 403, 404, 500, 503;
     /// Of changing a password.
-    OfPassword = 400, 401, 403, 413, 415, 422, 429, 500, 503;
+    OfPassword = 400, 401, 403, 408, 413, 415, 422, 429, 500, 503;
 }
 
 /// The routes of signing in.

@@ -1,15 +1,18 @@
 //! Bodies in JSON that go straight through serde, and are kept as they came for who has to know them again.
 
 use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
 
 use bytes::Bytes;
 use poem::{FromRequest, Request, RequestBody, Result};
 use poem_openapi::error::ContentTypeError;
-use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
+use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchemaRef, Registry};
 use poem_openapi::types::Type;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, Deserializer, Error as _};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, Visitor};
 
 use crate::api::problem::Failure;
 
@@ -22,7 +25,8 @@ const MOST_FOUND: usize = 200;
 /// The most that is said of what was expected, in characters: the names of a type's fields.
 const MOST_EXPECTED: usize = 800;
 
-/// A body of `application/json`.
+/// A body of `application/json`. One that is documented as an object is read from an object alone; any other type
+/// that has a name in the documentation is taken for one, so a list or a text is a type without a name.
 pub struct JsonBody<T> {
     /// What it says.
     pub value: T,
@@ -30,7 +34,7 @@ pub struct JsonBody<T> {
     pub bytes: Bytes,
 }
 
-/// A body of `application/merge-patch+json` (RFC 7396) or `application/json`.
+/// A body of `application/merge-patch+json` (RFC 7396) or `application/json`, read as that of [`JsonBody`] is.
 pub struct MergePatch<T>(pub T);
 
 impl<'a, T: Type + DeserializeOwned> ApiExtractor<'a> for JsonBody<T> {
@@ -85,7 +89,7 @@ fn meta<T: Type>(content_types: &[&'static str]) -> MetaRequest {
     MetaRequest { description: None, content: content_types.iter().map(content).collect(), required: true }
 }
 
-async fn read<T: DeserializeOwned>(
+async fn read<T: Type + DeserializeOwned>(
     request: &Request,
     body: &mut RequestBody,
     content_types: &[&str],
@@ -97,9 +101,38 @@ async fn read<T: DeserializeOwned>(
         return Err(ContentTypeError::NotSupported { content_type }.into());
     }
     let bytes = <Bytes as FromRequest>::from_request(request, body).await?;
-    let value = serde_json::from_slice(&bytes);
-    let value = value.map_err(|error| Failure::Unreadable("/body", explain(&error)))?;
+    let value = parse(&bytes).map_err(|error| Failure::Unreadable("/body", explain(&error)))?;
     Ok((value, bytes))
+}
+
+fn parse<T: Type + DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
+    match T::schema_ref() {
+        MetaSchemaRef::Inline(schema) if schema.ty != "object" => serde_json::from_slice(json),
+        _ => serde_json::from_slice(json).map(|AsObject(value)| value),
+    }
+}
+
+/// What is written as an object. serde takes an array for a struct too.
+pub(crate) struct AsObject<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for AsObject<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfObject<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OfObject<T> {
+            type Value = T;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer.deserialize_map(OfObject(PhantomData)).map(Self)
+    }
 }
 
 /// What is wrong with a body, without what was sent: it may be a password in the wrong place.
@@ -169,6 +202,21 @@ mod tests {
             let error = serde_json::from_str::<std::collections::BTreeMap<String, u8>>(body).unwrap_err();
             assert!(!explain(&error).contains("hunter2"), "{}", explain(&error));
         }
+    }
+
+    #[test]
+    fn what_is_no_object_is_read_as_what_it_is() {
+        #[derive(Debug, PartialEq, Deserialize, poem_openapi::Object)]
+        struct Named {
+            name: String,
+        }
+        let named = || Named { name: "a".to_owned() };
+        assert_eq!(parse::<Named>(br#"{"name":"a"}"#).unwrap(), named());
+        assert!(parse::<Named>(br#"["a"]"#).is_err());
+        assert_eq!(parse::<Vec<Named>>(br#"[{"name":"a"}]"#).unwrap(), [named()]);
+        assert_eq!(parse::<String>(br#""a""#).unwrap(), "a");
+        let map = parse::<std::collections::BTreeMap<String, u8>>(br#"{"a":1}"#).unwrap();
+        assert_eq!(map["a"], 1);
     }
 
     #[test]

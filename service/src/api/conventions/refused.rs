@@ -101,6 +101,7 @@ const fn describe(status: u16) -> &'static str {
         403 => "The caller may not do this",
         404 => "There is no such thing, or none that the caller may know of",
         405 => "The path does not know the method",
+        408 => "The body did not come in time",
         409 => "Something else is in the way",
         412 => "It was changed since the caller read it",
         413 => "The body is too large",

@@ -1,9 +1,12 @@
-//! Times in answers: RFC 3339 in UTC. A list has hundreds of them, so they are written without the machinery
-//! that any format can be described to.
+//! Times in bodies: RFC 3339, in answers in UTC. A list has hundreds of them, so they are written without the
+//! machinery that any format can be described to.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use serde::{Serialize as _, Serializer};
+use serde::de::{Error as _, Unexpected};
+use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 use super::Nullable;
@@ -14,6 +17,19 @@ use crate::api::problem_json::FieldError;
 /// The years that may be asked for, in UTC: of them there are times in both databases, and a year before the first
 /// still has four digits, so that what begins earlier (a bucket of figures) can be told.
 const YEARS: RangeInclusive<i32> = 1..=9999;
+
+/// What a time should be, to follow "expected".
+pub(crate) const A_TIME: &str = "a time of RFC 3339, such as 2026-01-31T12:00:00Z";
+
+/// Reads a time that may be missing and may not be null.
+///
+/// # Errors
+/// It is none.
+pub fn given_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<OffsetDateTime>, D::Error> {
+    let text = Cow::<str>::deserialize(deserializer)?;
+    let time = OffsetDateTime::parse(&text, &Rfc3339);
+    time.map(Some).map_err(|_| D::Error::invalid_value(Unexpected::Str(&text), &A_TIME))
+}
 
 /// Holds a range of times together: `to` is not part of it, so that the two may be equal.
 ///

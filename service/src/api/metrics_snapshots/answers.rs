@@ -92,7 +92,7 @@ impl IntoResponse for SnapshotList {
 
 statuses! {
     /// Of writing.
-    OfWrite = 400, 401, 403, 409, 413, 415, 422, 500, 503;
+    OfWrite = 400, 401, 403, 408, 409, 413, 415, 422, 500, 503;
     /// Of reading.
     OfRead = 400, 401, 403, 422, 500, 503;
 }

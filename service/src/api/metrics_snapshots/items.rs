@@ -1,15 +1,11 @@
 //! Snapshots to be written, read from their JSON without a tree of values.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::api::conventions::bodies::bounded;
+use crate::api::conventions::bodies::{AsObject, bounded};
 use crate::domain::metrics_snapshots::{NewSnapshot, Rejection, Rules, Written};
 
 /// The most snapshots of one request.
@@ -41,29 +37,6 @@ struct Items<'a> {
 struct RawItems<'a> {
     #[serde(borrow)]
     items: Vec<&'a RawValue>,
-}
-
-/// What is written as an object. serde takes an array for a struct too.
-struct AsObject<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for AsObject<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct OfObject<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for OfObject<T> {
-            type Value = T;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map))
-            }
-        }
-
-        deserializer.deserialize_map(OfObject(PhantomData)).map(Self)
-    }
 }
 
 /// What came, told apart: what may be written, and why the rest may not.

@@ -11,7 +11,6 @@ use poem_openapi::error as openapi;
 
 use super::Failure;
 use crate::actions::ActionError;
-use crate::api::RouteFacts;
 use crate::api::conventions::bodies::bounded;
 use crate::api::problem_json::FieldError;
 use crate::domain::access::Refusal;
@@ -59,6 +58,10 @@ pub(super) fn describe_failure(failure: &Failure) -> Description {
         Failure::TimedOut => {
             let detail = "the request took longer than it may; try again";
             Description::new(StatusCode::SERVICE_UNAVAILABLE, "request_timeout", detail)
+        }
+        Failure::BodyTimedOut => {
+            let detail = "the body of the request did not come in the time that a request may take";
+            Description::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail)
         }
         Failure::Panicked(_) | Failure::NoGate => Description::internal(),
         Failure::Unauthenticated => describe_status(StatusCode::UNAUTHORIZED),
@@ -238,7 +241,7 @@ pub(super) fn describe_status(status: StatusCode) -> Description {
     Description::new(status, code, detail)
 }
 
-pub(super) fn describe(error: &poem::Error, route: Option<&RouteFacts>) -> Description {
+pub(super) fn describe(error: &poem::Error) -> Description {
     if let Some(failure) = error.downcast_ref::<Failure>() {
         describe_failure(failure)
     } else if let Some(error) = error.downcast_ref::<ReadBodyError>() {
@@ -252,9 +255,6 @@ pub(super) fn describe(error: &poem::Error, route: Option<&RouteFacts>) -> Descr
         let is_header = error.name.starts_with(|first: char| first.is_ascii_uppercase());
         let part = if is_header { "header" } else { "query" };
         Description::invalid(format!("/{part}/{}", error.name.to_ascii_lowercase()), &error.reason)
-    } else if let Some(error) = error.downcast_ref::<openapi::ParsePathError>() {
-        let name = route.and_then(|route| route.parameter(error.name)).unwrap_or(error.name);
-        Description::invalid(format!("/path/{name}"), &error.reason)
     } else if let Some(error) = error.downcast_ref::<openapi::ParseRequestPayloadError>() {
         Description::invalid("/body".to_owned(), &error.reason)
     } else if let Some(error) = error.downcast_ref::<ParseQueryError>() {

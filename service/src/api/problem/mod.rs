@@ -7,7 +7,7 @@ use std::fmt;
 
 use foundation::database::DatabaseError;
 use poem::http::StatusCode;
-use poem::http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use poem::http::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use poem::{IntoResponse as _, Response};
 
 use self::description::{Description, describe, describe_failure, describe_status, seconds, told};
@@ -23,6 +23,8 @@ pub enum Failure {
     BodyTooLarge(u64),
     /// The request took longer than it may.
     TimedOut,
+    /// The body of the request did not come in that time.
+    BodyTimedOut,
     /// A handler panicked, with this message.
     Panicked(String),
     /// The database has no answer.
@@ -52,6 +54,7 @@ impl fmt::Display for Failure {
         match self {
             Self::BodyTooLarge(limit) => write!(formatter, "the body may have {limit} bytes at most"),
             Self::TimedOut => formatter.write_str("the request took longer than it may"),
+            Self::BodyTimedOut => formatter.write_str("the body of the request did not come in time"),
             Self::Panicked(message) => write!(formatter, "the handler panicked: {message}"),
             Self::Database(error) => fmt::Display::fmt(error, formatter),
             Self::Unauthenticated => formatter.write_str("there is no token that stands for anybody"),
@@ -110,7 +113,7 @@ pub struct Asked<'a> {
 /// The answer for an error of ours or of the framework. Logs what is the service's own fault.
 #[must_use]
 pub fn answer_error(error: &poem::Error, asked: Asked<'_>) -> Response {
-    let description = describe(error, asked.route);
+    let description = describe(error);
     if description.status == StatusCode::INTERNAL_SERVER_ERROR {
         let cause = std::error::Error::source(error).and_then(std::error::Error::source);
         let cause = cause.map(ToString::to_string);
@@ -147,6 +150,9 @@ fn respond(description: Description, asked: Asked<'_>) -> Response {
         }
         (StatusCode::UNAUTHORIZED, _) => {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        (StatusCode::REQUEST_TIMEOUT, _) => {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         (StatusCode::SERVICE_UNAVAILABLE, _) => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));

@@ -91,13 +91,13 @@ pub enum UserDeleted {
 
 statuses! {
     /// Of making an account.
-    OfCreate = 400, 401, 403, 409, 413, 415, 422, 500, 503;
+    OfCreate = 400, 401, 403, 408, 409, 413, 415, 422, 500, 503;
     /// Of a list.
     OfList = 400, 401, 403, 500, 503;
     /// Of one account.
     OfGet = 400, 401, 403, 404, 500, 503;
     /// Of changing an account.
-    OfPatch = 400, 401, 403, 404, 409, 412, 413, 415, 422, 428, 500, 503;
+    OfPatch = 400, 401, 403, 404, 408, 409, 412, 413, 415, 422, 428, 500, 503;
     /// Of deleting an account.
     OfDelete = 400, 401, 403, 404, 409, 412, 500, 503;
     /// Of blocking an account and of letting it in again.
