@@ -8,11 +8,13 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
 
 use super::renewals::{Opened, Renewals};
-use super::{OUTDATED, bound, configured, hosts, not_connected, parameters, timed_out, values};
+use super::{Cancel, OUTDATED, bound, configured, hosts, not_connected, parameters, timed_out, values};
 use crate::database::{DatabaseError, DatabaseErrorKind, PostgresUrl, Row, Value};
 use crate::settings::DatabaseSettings;
 
@@ -33,6 +35,8 @@ struct Shared {
     connector: hosts::Connector,
     renewals: Arc<Renewals>,
     application_name: String,
+    /// What each lane begins with.
+    limit: String,
     lookup_timeout: Duration,
     /// How long one waits for another one's try to open a lane.
     wait_timeout: Duration,
@@ -81,13 +85,16 @@ impl Lanes {
             connector,
             renewals: Arc::clone(renewals),
             application_name: application_name.to_owned(),
+            // Each look-up that is given up is cancelled; this ends those that no such request reaches. It is that of
+            // the pool, because behind a transaction pooler it is everybody's.
+            limit: format!("SET statement_timeout = {}", settings.statement_timeout.as_millis()),
             lookup_timeout: settings.statement_timeout.min(LOOKUP_TIMEOUT),
             wait_timeout: settings.wait_timeout,
         }))
     }
 
     /// Asks on the next lane. A lane that broke is replaced, and asked once more: nothing was changed. So is one
-    /// whose statement was prepared before a migration.
+    /// whose statement was prepared before a migration, or was cancelled in the place of another's.
     pub(in crate::database) async fn query(
         &self,
         sql: &str,
@@ -96,7 +103,7 @@ impl Lanes {
         let index = self.0.next.fetch_add(1, Ordering::Relaxed) % LANES;
         let lane = self.0.lane(index).await?;
         match self.0.ask(index, &lane, sql, values).await {
-            Err(error) if !lane.is_current() || error.sqlstate() == Some(OUTDATED.code()) => {
+            Err(error) if !lane.is_current() || error.sqlstate().is_some_and(is_asked_again) => {
                 let lane = self.0.lane(index).await?;
                 self.0.ask(index, &lane, sql, values).await
             }
@@ -149,8 +156,13 @@ impl Shared {
     async fn open(&self) -> Result<Opened, DatabaseError> {
         let config = configured(&self.url, &self.application_name);
         let limit = self.connector.create_timeout;
-        match timeout(limit, self.renewals.open(&self.connector, &config)).await {
-            Ok(connected) => connected.map_err(|error| not_connected(&self.url, error.into())),
+        let opened = async {
+            let lane = self.renewals.open(&self.connector, &config).await?;
+            lane.batch_execute(&self.limit).await?;
+            Ok::<_, tokio_postgres::Error>(lane)
+        };
+        match timeout(limit, opened).await {
+            Ok(opened) => opened.map_err(|error| not_connected(&self.url, error.into())),
             Err(_) => Err(not_connected(&self.url, timed_out(limit))),
         }
     }
@@ -176,10 +188,19 @@ impl Shared {
                 Err(error.into())
             }
             Err(_) => {
-                // It is given up. Those who still wait on it have their own time limit.
+                // It is given up. Those who still wait on it have their own time limit. A server that waits for a
+                // lock does not notice that nobody is there any more, and each of its sessions is one less.
                 self.lanes[index].put(None, Some(lane));
+                let cancel = Cancel { token: lane.cancel_token(), tls: self.connector.tls.clone() };
+                cancel.cancel_aside(&Handle::current());
                 Err(timed_out(self.lookup_timeout))
             }
         }
     }
+}
+
+/// Whether what the server says has nothing to do with the look-up itself. Who gives one up has what runs at that
+/// moment cancelled, which may be the one behind it.
+fn is_asked_again(sqlstate: &str) -> bool {
+    [OUTDATED, SqlState::QUERY_CANCELED].iter().any(|it| it.code() == sqlstate)
 }
