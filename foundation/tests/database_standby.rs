@@ -294,3 +294,46 @@ async fn what_a_former_primary_said_is_forgotten() {
     back(&database).await;
     assert_eq!(ask(&database, &COUNT).await, "1");
 }
+
+/// With a standby that breaks off at once what is in the way of its replay.
+async fn impatient_pair() -> (PrivateCluster, PrivateCluster, Database) {
+    let (primary, standby) = pair().await;
+    standby
+        .batch(&["ALTER SYSTEM SET max_standby_streaming_delay = '100ms'", "SELECT pg_reload_conf()"])
+        .await;
+    let database = open_with(&primary, &standby, &[("DATABASE_READ_MAX_LAG", "1h")]);
+    back(&database).await;
+    (primary, standby, database)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_standby_breaks_off_is_read_from_the_primary() {
+    let (primary, standby, database) = impatient_pair().await;
+    primary.batch(&["INSERT INTO item VALUES (1)"]).await;
+    eventually(Duration::from_secs(10), "it is replayed", || async { ask(&database, &COUNT).await == "1" })
+        .await;
+    let slow = "SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' || CAST(pg_sleep(600) AS text) ELSE 'primary' END AS name \
+                FROM item";
+    let slow = Statement::read("item", "").with_sql(slow.to_owned());
+    for as_stream in [false, true] {
+        let reading = {
+            let (database, slow) = (database.clone(), slow.clone());
+            let read = async move {
+                if as_stream { streamed(&database, &slow).await } else { ask(&database, &slow).await }
+            };
+            tokio::spawn(read)
+        };
+        eventually(Duration::from_secs(10), "the standby reads it", || async {
+            let sleeping =
+                "SELECT CAST(count(*) AS text) AS name FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+            let sleeping = Statement::read("pg_stat_activity", sleeping);
+            ask(&database, &sleeping).await == "1"
+        })
+        .await;
+        primary.batch(&["BEGIN; LOCK TABLE item; COMMIT"]).await;
+        assert_eq!(reading.await.unwrap(), "primary", "as a stream: {as_stream}");
+    }
+    // It was there all the time.
+    assert_eq!(ask(&database, &READ).await, "standby");
+    drop(standby);
+}

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::connection::Driver;
@@ -50,12 +50,15 @@ impl<T> DerefMut for Held<'_, T> {
 /// The statement has no time limit as a whole, because the reader may take as long as it likes. Each wait
 /// for the next row has one, at first that of `DATABASE_STATEMENT_TIMEOUT`; see
 /// [`with_wait_limit`](Self::with_wait_limit). The statement starts when the first row is asked for, so
-/// what is wrong with it may be told then. After an error nothing more comes.
+/// what is wrong with it may be told then; on a standby it starts at once, so that the primary can be asked in its
+/// place. After an error nothing more comes.
 ///
 /// Dropped in the middle, it stops the statement.
 #[must_use = "a stream does nothing before its first row is asked for"]
 pub struct RowStream<'a> {
     rows: Option<Rows<'a>>,
+    /// What was asked for before anybody wanted it.
+    first: Option<Result<Row, DatabaseError>>,
     /// When the wait that is going on is over. Kept from wait to wait.
     deadline: Option<Pin<Box<Sleep>>>,
     is_waiting: bool,
@@ -71,6 +74,18 @@ impl RowStream<'_> {
     pub fn with_wait_limit(mut self, limit: Option<Duration>) -> Self {
         self.wait_limit = limit;
         self
+    }
+
+    /// The same rows, once the first of them is there: what keeps the statement from starting is told here. That
+    /// it takes its time is told where it is read, as of every other row.
+    async fn begun(mut self) -> Result<Self, DatabaseError> {
+        match self.next().await {
+            Some(Err(error)) if error.kind() != DatabaseErrorKind::Timeout => Err(error),
+            first => {
+                self.first = first;
+                Ok(self)
+            }
+        }
     }
 
     fn end(&mut self, error: Option<&DatabaseError>) {
@@ -99,6 +114,9 @@ impl Stream for RowStream<'_> {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
+        if let Some(first) = this.first.take() {
+            return Poll::Ready(Some(first));
+        }
         let Some(rows) = &mut this.rows else { return Poll::Ready(None) };
         match rows.as_mut().poll_next(context) {
             Poll::Ready(Some(Ok(row))) => {
@@ -154,7 +172,16 @@ impl<'a> RowStream<'a> {
     ) -> Result<Self, DatabaseError> {
         let rows = rows.inspect_err(|error| watched.finish(None, Some(error)))?;
         let (wait_limit, deadline) = (Some(wait_limit), None);
-        Ok(Self { rows: Some(rows), deadline, is_waiting: false, wait_limit, failed, watched, count: 0 })
+        Ok(Self {
+            rows: Some(rows),
+            first: None,
+            deadline,
+            is_waiting: false,
+            wait_limit,
+            failed,
+            watched,
+            count: 0,
+        })
     }
 }
 
@@ -172,7 +199,11 @@ impl Database {
         if let Some(standby) = self.standby_for(statement) {
             let read = match standby.connection(&self.watch).await {
                 Some(Ok(connection)) => {
-                    Some(connection.into_stream(statement, values, self.wait_limit).await)
+                    match connection.into_stream(statement, values, self.wait_limit).await {
+                        // What it replays gets in the way of a statement, and it starts with the first row.
+                        Ok(rows) => Some(rows.begun().await),
+                        Err(error) => Some(Err(error)),
+                    }
                 }
                 Some(Err(error)) => Some(Err(error)),
                 None => None,
