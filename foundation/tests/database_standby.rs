@@ -337,3 +337,27 @@ async fn what_a_standby_breaks_off_is_read_from_the_primary() {
     assert_eq!(ask(&database, &READ).await, "standby");
     drop(standby);
 }
+
+/// A release reads what its migration made before the standby has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_standby_does_not_have_yet_is_read_from_the_primary() {
+    let (primary, standby) = pair().await;
+    let database = open_with(&primary, &standby, &[("DATABASE_READ_MAX_LAG", "1h")]);
+    back(&database).await;
+    standby.batch(&["SELECT pg_wal_replay_pause()"]).await;
+    primary
+        .batch(&[
+            "CREATE TABLE made (i bigint)",
+            "ALTER TABLE item ADD COLUMN made text",
+            "CREATE FUNCTION made() RETURNS bigint LANGUAGE sql AS 'SELECT 1'",
+        ])
+        .await;
+    for from in ["FROM made", "FROM item WHERE made = '' OR i IS NULL", "FROM made() AS f(i)"] {
+        let counted =
+            Statement::read("item", "").with_sql(format!("SELECT CAST(count(*) AS text) AS name {from}"));
+        let expected = if from.contains("()") { "1" } else { "0" };
+        assert_eq!(ask(&database, &counted).await, expected, "{from}");
+        assert_eq!(streamed(&database, &counted).await, expected, "{from}");
+    }
+    assert_eq!(ask(&database, &READ).await, "standby");
+}
