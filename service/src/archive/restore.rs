@@ -43,7 +43,7 @@ pub struct Restored {
 
 impl Archiving {
     /// Brings rows back with their ids; what is there already stays as it is. Nothing, when another process
-    /// runs the policies or brings something back. `event` tells of it.
+    /// runs the policies or brings something back. `event` tells of it, unless there is no file to bring back.
     ///
     /// # Errors
     /// [`ArchiveError::Unfinished`]: a run has to end first, and nothing was done. A file is damaged or cannot be
@@ -72,15 +72,17 @@ impl Archiving {
         if self.is_unfinished(asked).await? {
             return Err(ArchiveError::Unfinished(asked.metric_type.clone()));
         }
-        let mut transaction = self.database.begin().await?;
-        audit_events::insert(&mut transaction, event).await?;
-        transaction.commit().await?;
         let (mut done, mut after) = (Restored::default(), Uuid::nil());
         let mut objects = None;
         loop {
             let (metric_type, range) = (asked.metric_type.as_str(), asked.range);
             let files = archive_files::in_range(&self.database, metric_type, range, after, PAGE).await?;
             let Some(last) = files.last() else { return Ok(done) };
+            if after.is_nil() {
+                let mut transaction = self.database.begin().await?;
+                audit_events::insert(&mut transaction, event).await?;
+                transaction.commit().await?;
+            }
             after = last.id;
             for file in &files {
                 let objects = match &objects {

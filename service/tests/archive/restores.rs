@@ -9,6 +9,7 @@ use service::domain::audit::{Actor, AuditEvent, Change, Target};
 use service::domain::partitions::Range;
 use time::Duration;
 
+use super::kills::command_with;
 use super::world::{NOW, Rows, World, days_ago, run};
 
 /// The event of a restore.
@@ -82,6 +83,37 @@ on_both_databases! {
         let expected: Rows =
             held.into_iter().chain(all).filter(|(_, row)| row.2 != "kept").collect();
         assert_eq!(archived, expected);
+    }
+
+    async fn what_the_archive_does_not_have_is_not_brought_back(test: TestDatabase) {
+        let world = World::start(test).await;
+        world.fill("cpu", [20], 5).await;
+        world.policy("cpu", 10, "archive", true).await;
+        assert_eq!(world.run(false).await.state, RunState::Succeeded);
+        let day = days_ago(20).date().to_string();
+        let next = days_ago(19).date().to_string();
+        let restored = async || {
+            let sql = "SELECT id FROM audit_event WHERE action = 'archive.restored'";
+            world.query(sql, &[]).await.len()
+        };
+        for (metric_type, from, to, code) in [
+            ("cpus", &*day, &*next, 2),
+            ("cpu", "2025-01-01", "2025-01-02", 2),
+            ("cpu", &day, &next, 0),
+        ] {
+            let arguments = [
+                "restore", "--metric-type", metric_type, "--from", from, "--to", to, "--until", "2100-01-01",
+            ];
+            let output = command_with(&world, &arguments).output().await.unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(code), "{said}");
+            if code != 0 {
+                let expected = format!("no file of the type {metric_type:?} between {from}T00:00:00Z and {to}T00:00:00Z");
+                assert!(said.contains(&expected), "{said}");
+                assert_eq!((world.table().await, restored().await), (Rows::new(), 0));
+            }
+        }
+        assert_eq!((world.table().await.len(), restored().await), (5, 1));
     }
 
     async fn a_damaged_file_brings_nothing_back(test: TestDatabase) {
