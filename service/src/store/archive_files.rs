@@ -169,6 +169,19 @@ pub async fn forget(transaction: &mut Transaction, id: Uuid) -> Result<(), Datab
     transaction.execute(&FORGET, &[id.into()]).await.map(drop)
 }
 
+const DISCARD: Statement = Statement::write(
+    "archive_file",
+    "DELETE FROM archive_file WHERE id = $1 AND state = 'verified' AND detached IS NOT NULL",
+);
+
+/// Forgets a file that was verified and whose rows still lie in a detached partition, all of them.
+///
+/// # Errors
+/// What the database says.
+pub async fn discard(transaction: &mut Transaction, id: Uuid) -> Result<(), DatabaseError> {
+    transaction.execute(&DISCARD, &[id.into()]).await.map(drop)
+}
+
 const UNFINISHED: Statement = Statement::read(
     "archive_file",
     concat!(

@@ -28,7 +28,7 @@ fn succeeded(run: &ArchiveRun) {
     assert_eq!((run.state, run.error.as_deref()), (RunState::Succeeded, None), "{run:?}");
 }
 
-async fn detach(world: &World, day: i64) {
+pub async fn detach(world: &World, day: i64) {
     let values = [days_ago(day).into(), days_ago(day - 1).into()];
     let row = world
         .query("SELECT metrics_snapshot_detach_partition($1, $2, 1000) AS name", &values)
@@ -37,7 +37,7 @@ async fn detach(world: &World, day: i64) {
     assert!(row.get::<Option<String>>("name").unwrap().is_some());
 }
 
-async fn detached(world: &World) -> usize {
+pub async fn detached(world: &World) -> usize {
     world.query("SELECT name FROM metrics_snapshot_detached", &[]).await.len()
 }
 

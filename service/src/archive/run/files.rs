@@ -152,6 +152,24 @@ impl Work<'_> {
         self.commit(transaction).await
     }
 
+    /// Forgets a file that is lost or damaged, and removes what there is of it, while its rows still lie in their
+    /// partition.
+    pub(super) async fn discard(&mut self, file: &ArchiveFile) -> Result<(), ArchiveError> {
+        let objects = self.objects().await?;
+        let mut transaction = self.begin_record().await?;
+        archive_files::discard(&mut transaction, file.id).await?;
+        self.commit(transaction).await?;
+        objects.remove(&file.location).await
+    }
+
+    /// Lets go of the rows of a file that is lost or damaged, as far as they are in the table: which those are
+    /// nobody knows any more, so they go by the policies as any others do. What the file had stays written down.
+    pub(super) async fn let_go(&self, file: &ArchiveFile) -> Result<(), ArchiveError> {
+        let mut transaction = self.begin_record().await?;
+        archive_files::archived(&mut transaction, file.id, self.archiving.clock.now()).await?;
+        self.commit(transaction).await
+    }
+
     /// Sees to it that a file of another run is still what it was.
     pub(super) async fn verify_again(&mut self, file: &ArchiveFile) -> Result<Verified, ArchiveError> {
         let objects = self.objects().await?;
