@@ -90,7 +90,7 @@ impl PostgresPool {
             Some(DatabaseUrl::Postgres(direct)) => direct,
             _ => url,
         };
-        let listen_to = Arc::new(ListenTo::new(direct, settings, application_name)?);
+        let listen_to = Arc::new(ListenTo::new(direct, settings, &renewals, application_name)?);
         Ok(Self {
             pool,
             lanes,

@@ -52,16 +52,25 @@ impl Renewals {
             let generation = self.generation();
             // It is large, and would lie in the future of every statement.
             let (client, task) = Box::pin(connector.connect(config)).await?;
-            let abort = task.abort_handle();
+            let is_current = self.adopt(task.abort_handle(), generation);
             let client = ClientWrapper::new(client, task);
-            let mut driving = self.driving();
-            if generation == self.generation() {
-                driving.retain(|task| !task.is_finished());
-                driving.push(abort);
+            if is_current {
                 let (composed, renewals) = (Composed::default(), Arc::clone(self));
                 return Ok(Opened { client, composed, generation, renewals });
             }
         }
+    }
+
+    /// Has what drives a connection end with the others, when they are given up. Says whether it is of the generation
+    /// of now: not when they were given up while it was opened.
+    pub(super) fn adopt(&self, task: AbortHandle, generation: u64) -> bool {
+        let mut driving = self.driving();
+        let is_current = generation == self.generation();
+        if is_current {
+            driving.retain(|task| !task.is_finished());
+            driving.push(task);
+        }
+        is_current
     }
 
     fn driving(&self) -> std::sync::MutexGuard<'_, Vec<AbortHandle>> {
