@@ -46,9 +46,9 @@ impl Archiving {
     /// runs the policies or brings something back. `event` tells of it, unless there is no file to bring back.
     ///
     /// # Errors
-    /// [`ArchiveError::Unfinished`]: a run has to end first, and nothing was done. [`ArchiveError::Damaged`]: all
-    /// other files were brought back. A file cannot be read, or what the database says: what was brought back
-    /// until then is there, and the same asked again brings the rest.
+    /// [`ArchiveError::Unfinished`]: a run has to end first, and nothing was done. [`ArchiveError::Damaged`] and
+    /// [`ArchiveError::Missing`]: all other files were brought back. A file cannot be read, or what the database
+    /// says: what was brought back until then is there, and the same asked again brings the rest.
     pub async fn restore(
         &self,
         asked: &Restore,
@@ -92,7 +92,7 @@ impl Archiving {
                 let Some(contents) = &file.contents else { continue };
                 match self.restore_file(guard, objects, file, contents, asked.until).await {
                     Ok(inserted) => done.inserted += inserted,
-                    Err(error @ ArchiveError::Damaged { .. }) => {
+                    Err(error @ (ArchiveError::Damaged { .. } | ArchiveError::Missing(_))) => {
                         tracing::warn!(%error, "a file is not brought back; the others are");
                         damaged.get_or_insert(error);
                         continue;

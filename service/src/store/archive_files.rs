@@ -229,6 +229,21 @@ pub async fn of_detached(database: &Database, name: &str) -> Result<Vec<ArchiveF
     database.query(&OF_DETACHED, &[name.into()]).await?.iter().map(from_row).collect()
 }
 
+const BEFORE: Statement = Statement::read(
+    "archive_file",
+    "SELECT id, location FROM archive_file WHERE id < $1 AND state <> 'writing' ORDER BY id DESC LIMIT $2",
+);
+
+/// The ids and locations of files that were verified and begun before the one with this id, the newest first, at
+/// most `limit`.
+///
+/// # Errors
+/// What the database says.
+pub async fn before(database: &Database, id: Uuid, limit: u32) -> Result<Vec<(Uuid, String)>, DatabaseError> {
+    let rows = database.query(&BEFORE, &[id.into(), limit.into()]).await?;
+    rows.iter().map(|row| Ok((row.get("id")?, row.get("location")?))).collect()
+}
+
 const IS_WRITING_DETACHED: Statement = Statement::read(
     "archive_file",
     "SELECT id FROM archive_file WHERE state = 'writing' AND detached = $1 LIMIT 1",

@@ -138,14 +138,13 @@ on_both_databases! {
         let folder = world.test.folder.path().join("archive");
         let aside = world.test.folder.path().join("aside");
         std::fs::rename(&folder, &aside).unwrap();
-        std::fs::write(&folder, "no folder").unwrap();
         reaches(&world, &["failed", "failed"]).await;
         hand.set(NOW + time::Duration::seconds(51 * 60 + 59));
         stays(&world, &["failed", "failed"]).await;
         hand.set(NOW + time::Duration::minutes(52));
         reaches(&world, &["failed", "failed", "failed"]).await;
         assert_eq!(world.table().await, all);
-        std::fs::remove_file(&folder).unwrap();
+        let _probed = std::fs::remove_dir_all(&folder);
         std::fs::rename(&aside, &folder).unwrap();
         hand.set(NOW + time::Duration::minutes(56));
         reaches(&world, &["failed", "failed", "failed", "succeeded"]).await;

@@ -10,7 +10,7 @@ use service::domain::partitions::Range;
 use time::Duration;
 
 use super::kills::command_with;
-use super::world::{NOW, Rows, World, days_ago, run};
+use super::world::{NOW, Rows, World, archived_before, days_ago, run};
 
 /// The event of a restore.
 pub fn restored_event() -> AuditEvent {
@@ -171,6 +171,7 @@ on_both_databases! {
     /// However many files cannot be finished, each other has its turn.
     async fn more_than_a_page_of_lost_files_keep_none_from_its_turn(test: TestDatabase) {
         let world = World::start(test).await;
+        let first = archived_before(&world).await;
         world.fill("cpu", [20], 5).await;
         world.policy("cpu", 10, "archive", true).await;
         assert_eq!(world.run(false).await.state, RunState::Succeeded);
@@ -180,11 +181,12 @@ on_both_databases! {
         let sql = "INSERT INTO archive_file (id, run_id, metric_type, lower_bound, upper_bound, location, state, rows, bytes, \
                      sha256, restored_until, created_at, updated_at) \
                    SELECT $1, run_id, metric_type, lower_bound, upper_bound, CAST($2 AS text), state, rows, bytes, sha256, \
-                     restored_until, created_at, updated_at FROM archive_file WHERE location NOT LIKE 'lost%'";
+                     restored_until, created_at, updated_at FROM archive_file \
+                   WHERE metric_type = 'cpu' AND location NOT LIKE 'lost%'";
         let statement = foundation::database::Statement::write("archive_file", sql);
         for number in 1..=1_001_u128 {
-            // Their ids lie before that of the file that is there.
-            let id = uuid::Uuid::from_u128(number);
+            // Their ids lie before that of the file that is there, and behind one that shows that it is the place.
+            let id = uuid::Uuid::from_u128(first.as_u128() + number);
             transaction.execute(&statement, &[id.into(), format!("lost/{number}").into()]).await.unwrap();
         }
         transaction.commit().await.unwrap();
