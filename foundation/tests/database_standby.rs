@@ -111,6 +111,29 @@ async fn only_reads_go_to_the_standby() {
     assert!(database.query(&READ, &[]).await.is_err());
 }
 
+/// Who reads says how long a row may take, also of the first one, which is asked for before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_row_of_a_stream_may_take_as_long_as_is_said() {
+    let (primary, standby) = pair().await;
+    let database = open(&primary, &standby, "5s").await;
+    let slow =
+        "SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END AS name FROM pg_sleep(1.2)";
+    let slow = Statement::read("nothing", "").with_sql(slow.to_owned());
+    for (limit, is_there) in [(None, true), (Some(60), true), (Some(1), false)] {
+        let rows = database.query_stream(&slow, &[]).await.unwrap();
+        let rows = rows.with_wait_limit(limit.map(Duration::from_secs));
+        let rows: Result<Vec<_>, _> = rows.try_collect().await;
+        let found = rows.map(|it| it[0].get::<String>("name").unwrap()).map_err(|error| error.kind());
+        let expected = if is_there { Ok("standby".to_owned()) } else { Err(DatabaseErrorKind::Timeout) };
+        assert_eq!(found, expected, "{limit:?}");
+    }
+    // As long as it is not said, it is DATABASE_STATEMENT_TIMEOUT, from when it was asked for.
+    let started = Instant::now();
+    let rows: Result<Vec<_>, _> = database.query_stream(&slow, &[]).await.unwrap().try_collect().await;
+    assert_eq!(rows.unwrap_err().kind(), DatabaseErrorKind::Timeout);
+    assert!(started.elapsed() < Duration::from_millis(900), "{:?}", started.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_wrote_finds_it_and_others_may_find_it_later() {
     let (primary, standby) = pair().await;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::connection::Driver;
 use super::statement::Watched;
@@ -51,7 +51,7 @@ impl<T> DerefMut for Held<'_, T> {
 /// for the next row has one, at first that of `DATABASE_STATEMENT_TIMEOUT`; see
 /// [`with_wait_limit`](Self::with_wait_limit). The statement starts when the first row is asked for, so
 /// what is wrong with it may be told then; on a standby it starts at once, so that the primary can be asked in its
-/// place. After an error nothing more comes.
+/// place, and the wait for the first row begins then. After an error nothing more comes.
 ///
 /// Dropped in the middle, it stops the statement.
 #[must_use = "a stream does nothing before its first row is asked for"]
@@ -61,7 +61,8 @@ pub struct RowStream<'a> {
     first: Option<Result<Row, DatabaseError>>,
     /// When the wait that is going on is over. Kept from wait to wait.
     deadline: Option<Pin<Box<Sleep>>>,
-    is_waiting: bool,
+    /// When the wait that is going on began.
+    waiting_since: Option<Instant>,
     wait_limit: Option<Duration>,
     /// Told of the end: a transaction whose stream did not get there has failed.
     failed: Option<&'a mut bool>,
@@ -77,14 +78,18 @@ impl RowStream<'_> {
     }
 
     /// The same rows, once the first of them is there: what keeps the statement from starting is told here. That
-    /// it takes its time is told where it is read, as of every other row.
+    /// it takes its time is told where it is read, as of every other row, by the limit that is set until then.
     async fn begun(mut self) -> Result<Self, DatabaseError> {
-        match self.next().await {
-            Some(Err(error)) if error.kind() != DatabaseErrorKind::Timeout => Err(error),
-            first => {
+        let Some(limit) = self.wait_limit.take() else { return Ok(self) };
+        let first = timeout(limit, self.next()).await;
+        self.wait_limit = Some(limit);
+        match first {
+            Ok(Some(Err(error))) if error.kind() != DatabaseErrorKind::Timeout => Err(error),
+            Ok(first) => {
                 self.first = first;
                 Ok(self)
             }
+            Err(_) => Ok(self),
         }
     }
 
@@ -98,12 +103,12 @@ impl RowStream<'_> {
 
     /// Whether the wait that is going on has taken too long.
     fn is_late(&mut self, context: &mut Context<'_>) -> Option<Duration> {
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
         let limit = self.wait_limit?;
-        let start = Instant::now();
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep_until(start + limit)));
-        if !self.is_waiting {
-            self.is_waiting = true;
-            deadline.as_mut().reset(start + limit);
+        let end = since + limit;
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep_until(end)));
+        if deadline.deadline() != end {
+            deadline.as_mut().reset(end);
         }
         deadline.as_mut().poll(context).is_ready().then_some(limit)
     }
@@ -120,7 +125,7 @@ impl Stream for RowStream<'_> {
         let Some(rows) = &mut this.rows else { return Poll::Ready(None) };
         match rows.as_mut().poll_next(context) {
             Poll::Ready(Some(Ok(row))) => {
-                this.is_waiting = false;
+                this.waiting_since = None;
                 this.count += 1;
                 Poll::Ready(Some(Ok(row)))
             }
@@ -176,7 +181,7 @@ impl<'a> RowStream<'a> {
             rows: Some(rows),
             first: None,
             deadline,
-            is_waiting: false,
+            waiting_since: None,
             wait_limit,
             failed,
             watched,
