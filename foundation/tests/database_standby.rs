@@ -111,6 +111,29 @@ async fn only_reads_go_to_the_standby() {
     assert!(database.query(&READ, &[]).await.is_err());
 }
 
+/// Who reads says how long a row may take, also of the first one, which is asked for before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_row_of_a_stream_may_take_as_long_as_is_said() {
+    let (primary, standby) = pair().await;
+    let database = open(&primary, &standby, "5s").await;
+    let slow =
+        "SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END AS name FROM pg_sleep(1.2)";
+    let slow = Statement::read("nothing", "").with_sql(slow.to_owned());
+    for (limit, is_there) in [(None, true), (Some(60), true), (Some(1), false)] {
+        let rows = database.query_stream(&slow, &[]).await.unwrap();
+        let rows = rows.with_wait_limit(limit.map(Duration::from_secs));
+        let rows: Result<Vec<_>, _> = rows.try_collect().await;
+        let found = rows.map(|it| it[0].get::<String>("name").unwrap()).map_err(|error| error.kind());
+        let expected = if is_there { Ok("standby".to_owned()) } else { Err(DatabaseErrorKind::Timeout) };
+        assert_eq!(found, expected, "{limit:?}");
+    }
+    // As long as it is not said, it is DATABASE_STATEMENT_TIMEOUT, from when it was asked for.
+    let started = Instant::now();
+    let rows: Result<Vec<_>, _> = database.query_stream(&slow, &[]).await.unwrap().try_collect().await;
+    assert_eq!(rows.unwrap_err().kind(), DatabaseErrorKind::Timeout);
+    assert!(started.elapsed() < Duration::from_millis(900), "{:?}", started.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_wrote_finds_it_and_others_may_find_it_later() {
     let (primary, standby) = pair().await;
@@ -293,4 +316,71 @@ async fn what_a_former_primary_said_is_forgotten() {
     standby.batch(&["SELECT pg_wal_replay_resume()"]).await;
     back(&database).await;
     assert_eq!(ask(&database, &COUNT).await, "1");
+}
+
+/// With a standby that breaks off at once what is in the way of its replay.
+async fn impatient_pair() -> (PrivateCluster, PrivateCluster, Database) {
+    let (primary, standby) = pair().await;
+    standby
+        .batch(&["ALTER SYSTEM SET max_standby_streaming_delay = '100ms'", "SELECT pg_reload_conf()"])
+        .await;
+    let database = open_with(&primary, &standby, &[("DATABASE_READ_MAX_LAG", "1h")]);
+    back(&database).await;
+    (primary, standby, database)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_standby_breaks_off_is_read_from_the_primary() {
+    let (primary, standby, database) = impatient_pair().await;
+    primary.batch(&["INSERT INTO item VALUES (1)"]).await;
+    eventually(Duration::from_secs(10), "it is replayed", || async { ask(&database, &COUNT).await == "1" })
+        .await;
+    let slow = "SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' || CAST(pg_sleep(600) AS text) ELSE 'primary' END AS name \
+                FROM item";
+    let slow = Statement::read("item", "").with_sql(slow.to_owned());
+    for as_stream in [false, true] {
+        let reading = {
+            let (database, slow) = (database.clone(), slow.clone());
+            let read = async move {
+                if as_stream { streamed(&database, &slow).await } else { ask(&database, &slow).await }
+            };
+            tokio::spawn(read)
+        };
+        eventually(Duration::from_secs(10), "the standby reads it", || async {
+            let sleeping =
+                "SELECT CAST(count(*) AS text) AS name FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+            let sleeping = Statement::read("pg_stat_activity", sleeping);
+            ask(&database, &sleeping).await == "1"
+        })
+        .await;
+        primary.batch(&["BEGIN; LOCK TABLE item; COMMIT"]).await;
+        assert_eq!(reading.await.unwrap(), "primary", "as a stream: {as_stream}");
+    }
+    // It was there all the time.
+    assert_eq!(ask(&database, &READ).await, "standby");
+    drop(standby);
+}
+
+/// A release reads what its migration made before the standby has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_standby_does_not_have_yet_is_read_from_the_primary() {
+    let (primary, standby) = pair().await;
+    let database = open_with(&primary, &standby, &[("DATABASE_READ_MAX_LAG", "1h")]);
+    back(&database).await;
+    standby.batch(&["SELECT pg_wal_replay_pause()"]).await;
+    primary
+        .batch(&[
+            "CREATE TABLE made (i bigint)",
+            "ALTER TABLE item ADD COLUMN made text",
+            "CREATE FUNCTION made() RETURNS bigint LANGUAGE sql AS 'SELECT 1'",
+        ])
+        .await;
+    for from in ["FROM made", "FROM item WHERE made = '' OR i IS NULL", "FROM made() AS f(i)"] {
+        let counted =
+            Statement::read("item", "").with_sql(format!("SELECT CAST(count(*) AS text) AS name {from}"));
+        let expected = if from.contains("()") { "1" } else { "0" };
+        assert_eq!(ask(&database, &counted).await, expected, "{from}");
+        assert_eq!(streamed(&database, &counted).await, expected, "{from}");
+    }
+    assert_eq!(ask(&database, &READ).await, "standby");
 }

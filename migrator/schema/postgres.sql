@@ -1,5 +1,16 @@
 SET check_function_bodies = off;
 
+CREATE OR REPLACE FUNCTION metrics_snapshot_bounds(partition oid)
+ RETURNS timestamp with time zone[]
+ LANGUAGE sql
+ STABLE
+ SET "TimeZone" TO 'UTC'
+ SET "DateStyle" TO 'ISO, YMD'
+AS $function$
+    SELECT CAST(regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \(''(.+)''\) TO \(''(.+)''\)') AS timestamptz[])
+    FROM pg_catalog.pg_class AS c WHERE c.oid = $1
+$function$;
+
 CREATE OR REPLACE FUNCTION metrics_snapshot_detach_partition(lower_bound timestamp with time zone, upper_bound timestamp with time zone, lock_timeout_ms integer)
  RETURNS text
  LANGUAGE plpgsql
@@ -351,13 +362,13 @@ CREATE INDEX idx_session_user ON session USING btree (user_id);
 
 CREATE VIEW metrics_snapshot_partition AS
 SELECT child.relname::text AS name,
-    bounds.of_range[1]::timestamp with time zone AS lower_bound,
-    bounds.of_range[2]::timestamp with time zone AS upper_bound,
+    bounds.of_range[1] AS lower_bound,
+    bounds.of_range[2] AS upper_bound,
     pg_total_relation_size(child.oid::regclass) AS bytes,
     "substring"(obj_description(child.oid, 'pg_class'::name), '^made at ([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z)$'::text)::timestamp with time zone AS made_at
    FROM pg_inherits
      JOIN pg_class child ON child.oid = pg_inherits.inhrelid
-     CROSS JOIN LATERAL ( SELECT regexp_match(pg_get_expr(child.relpartbound, child.oid), 'FROM \(''(.+)''\) TO \(''(.+)''\)'::text) AS regexp_match) bounds(of_range)
+     CROSS JOIN LATERAL metrics_snapshot_bounds(child.oid) bounds(of_range)
   WHERE pg_inherits.inhparent = 'metrics_snapshot'::regclass::oid AND bounds.of_range IS NOT NULL;
 
 ALTER TABLE metrics_snapshot REPLICA IDENTITY FULL;

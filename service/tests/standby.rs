@@ -350,6 +350,36 @@ async fn requests_outlive_the_standby() {
     assert_eq!(world.count(SNAPSHOTS, None).await, 2);
 }
 
+/// A page of documents that may be large comes as a stream, which is broken off in the middle as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_standby_breaks_off_is_read_from_the_primary() {
+    let world = World::start().await;
+    let mut large = snapshot();
+    large["metric_data"]["text"] = "x".repeat(1_500).into();
+    let body = json!({ "items": vec![large; 500] });
+    for _ in 0..2 {
+        world.post("/api/v1/metrics/snapshots", &body, None).await;
+    }
+    let page = format!("{SNAPSHOTS}&limit=1000");
+    world.wait_for(&page, 1_000).await;
+    world
+        .standby
+        .batch(&["ALTER SYSTEM SET max_standby_streaming_delay = 0", "SELECT pg_reload_conf()"])
+        .await;
+    let address = address_of_database(&world.primary.address, "bedplate").parse().unwrap();
+    let mut user = Connection::open(&address, &database_settings([]), "test").await.unwrap();
+    let using = tokio::spawn(async move {
+        loop {
+            user.batch("BEGIN; LOCK TABLE metrics_snapshot; COMMIT").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+    });
+    for _ in 0..60 {
+        assert_eq!(world.count(&page, None).await, 1_000);
+    }
+    using.abort();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_standby_a_position_changes_nothing() {
     let service = TestService::start().await;

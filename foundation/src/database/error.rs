@@ -46,6 +46,8 @@ pub enum DatabaseErrorKind {
     Storage,
     /// A table that the statement names does not exist.
     UndefinedTable,
+    /// A column or a function that the statement names does not exist.
+    UndefinedName,
     /// A value could not be turned into the type asked for: a defect of this program.
     Conversion,
     /// Anything else.
@@ -238,6 +240,7 @@ fn kind_of_sqlstate(code: &str) -> DatabaseErrorKind {
         "53100" | "58030" | "XX001" | "XX002" => Kind::Storage,
         "25006" => Kind::ReadOnly,
         "42P01" => Kind::UndefinedTable,
+        "42703" | "42883" => Kind::UndefinedName,
         // Too many connections; the server is stopping, crashed or starting.
         "53300" | "57P01" | "57P02" | "57P03" => Kind::Unreachable,
         _ if code.starts_with("08") => Kind::Unreachable,
@@ -317,6 +320,16 @@ fn root_cause(error: &dyn Error) -> String {
     deepest.to_string()
 }
 
+/// SQLite has one code for all that a statement names and that is not there.
+fn kind_of_missing(message: &str) -> DatabaseErrorKind {
+    use DatabaseErrorKind as Kind;
+    match message {
+        it if it.starts_with("no such table") => Kind::UndefinedTable,
+        it if it.starts_with("no such column") || it.starts_with("no such function") => Kind::UndefinedName,
+        _ => Kind::Other,
+    }
+}
+
 impl From<rusqlite::Error> for DatabaseError {
     fn from(error: rusqlite::Error) -> Self {
         use DatabaseErrorKind as Kind;
@@ -346,11 +359,9 @@ impl From<rusqlite::Error> for DatabaseError {
                 ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::DatabaseCorrupt => {
                     Kind::Storage
                 }
-                _ if message.starts_with("no such table") => Kind::UndefinedTable,
-                _ => Kind::Other,
+                _ => kind_of_missing(&message),
             },
-            None if message.starts_with("no such table") => Kind::UndefinedTable,
-            None => Kind::Other,
+            None => kind_of_missing(&message),
         };
         let constraint = message.split_once(" constraint failed: ").map(|(_, what)| what.to_owned());
         let details = Details { constraint, ..Details::default() };
@@ -373,6 +384,8 @@ mod tests {
             ("08006", DatabaseErrorKind::Unreachable),
             ("57P03", DatabaseErrorKind::Unreachable),
             ("42501", DatabaseErrorKind::InsufficientPrivilege),
+            ("42703", DatabaseErrorKind::UndefinedName),
+            ("42883", DatabaseErrorKind::UndefinedName),
             ("XX000", DatabaseErrorKind::Other),
         ] {
             assert_eq!(kind_of_sqlstate(code), kind, "{code}");

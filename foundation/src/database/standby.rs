@@ -154,7 +154,9 @@ impl Standby {
                 true
             }
             // All its connections are in use; what it replays gets in the way; it lags behind a migration.
-            Kind::PoolTimeout | Kind::SerializationFailure | Kind::UndefinedTable => true,
+            Kind::PoolTimeout | Kind::SerializationFailure | Kind::UndefinedTable | Kind::UndefinedName => {
+                true
+            }
             _ => false,
         }
     }

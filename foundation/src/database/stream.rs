@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::Stream;
-use tokio::time::{Instant, Sleep, sleep_until};
+use futures_util::{Stream, StreamExt as _};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::connection::Driver;
 use super::statement::Watched;
@@ -50,15 +50,19 @@ impl<T> DerefMut for Held<'_, T> {
 /// The statement has no time limit as a whole, because the reader may take as long as it likes. Each wait
 /// for the next row has one, at first that of `DATABASE_STATEMENT_TIMEOUT`; see
 /// [`with_wait_limit`](Self::with_wait_limit). The statement starts when the first row is asked for, so
-/// what is wrong with it may be told then. After an error nothing more comes.
+/// what is wrong with it may be told then; on a standby it starts at once, so that the primary can be asked in its
+/// place, and the wait for the first row begins then. After an error nothing more comes.
 ///
 /// Dropped in the middle, it stops the statement.
 #[must_use = "a stream does nothing before its first row is asked for"]
 pub struct RowStream<'a> {
     rows: Option<Rows<'a>>,
+    /// What was asked for before anybody wanted it.
+    first: Option<Result<Row, DatabaseError>>,
     /// When the wait that is going on is over. Kept from wait to wait.
     deadline: Option<Pin<Box<Sleep>>>,
-    is_waiting: bool,
+    /// When the wait that is going on began.
+    waiting_since: Option<Instant>,
     wait_limit: Option<Duration>,
     /// Told of the end: a transaction whose stream did not get there has failed.
     failed: Option<&'a mut bool>,
@@ -73,6 +77,22 @@ impl RowStream<'_> {
         self
     }
 
+    /// The same rows, once the first of them is there: what keeps the statement from starting is told here. That
+    /// it takes its time is told where it is read, as of every other row, by the limit that is set until then.
+    async fn begun(mut self) -> Result<Self, DatabaseError> {
+        let Some(limit) = self.wait_limit.take() else { return Ok(self) };
+        let first = timeout(limit, self.next()).await;
+        self.wait_limit = Some(limit);
+        match first {
+            Ok(Some(Err(error))) if error.kind() != DatabaseErrorKind::Timeout => Err(error),
+            Ok(first) => {
+                self.first = first;
+                Ok(self)
+            }
+            Err(_) => Ok(self),
+        }
+    }
+
     fn end(&mut self, error: Option<&DatabaseError>) {
         self.rows = None;
         self.watched.finish(Some(self.count), error);
@@ -83,12 +103,12 @@ impl RowStream<'_> {
 
     /// Whether the wait that is going on has taken too long.
     fn is_late(&mut self, context: &mut Context<'_>) -> Option<Duration> {
+        let since = *self.waiting_since.get_or_insert_with(Instant::now);
         let limit = self.wait_limit?;
-        let start = Instant::now();
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep_until(start + limit)));
-        if !self.is_waiting {
-            self.is_waiting = true;
-            deadline.as_mut().reset(start + limit);
+        let end = since + limit;
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep_until(end)));
+        if deadline.deadline() != end {
+            deadline.as_mut().reset(end);
         }
         deadline.as_mut().poll(context).is_ready().then_some(limit)
     }
@@ -99,10 +119,13 @@ impl Stream for RowStream<'_> {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
+        if let Some(first) = this.first.take() {
+            return Poll::Ready(Some(first));
+        }
         let Some(rows) = &mut this.rows else { return Poll::Ready(None) };
         match rows.as_mut().poll_next(context) {
             Poll::Ready(Some(Ok(row))) => {
-                this.is_waiting = false;
+                this.waiting_since = None;
                 this.count += 1;
                 Poll::Ready(Some(Ok(row)))
             }
@@ -154,7 +177,16 @@ impl<'a> RowStream<'a> {
     ) -> Result<Self, DatabaseError> {
         let rows = rows.inspect_err(|error| watched.finish(None, Some(error)))?;
         let (wait_limit, deadline) = (Some(wait_limit), None);
-        Ok(Self { rows: Some(rows), deadline, is_waiting: false, wait_limit, failed, watched, count: 0 })
+        Ok(Self {
+            rows: Some(rows),
+            first: None,
+            deadline,
+            waiting_since: None,
+            wait_limit,
+            failed,
+            watched,
+            count: 0,
+        })
     }
 }
 
@@ -172,7 +204,11 @@ impl Database {
         if let Some(standby) = self.standby_for(statement) {
             let read = match standby.connection(&self.watch).await {
                 Some(Ok(connection)) => {
-                    Some(connection.into_stream(statement, values, self.wait_limit).await)
+                    match connection.into_stream(statement, values, self.wait_limit).await {
+                        // What it replays gets in the way of a statement, and it starts with the first row.
+                        Ok(rows) => Some(rows.begun().await),
+                        Err(error) => Some(Err(error)),
+                    }
                 }
                 Some(Err(error)) => Some(Err(error)),
                 None => None,

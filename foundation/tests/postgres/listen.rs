@@ -67,6 +67,19 @@ async fn a_connection_that_broke_is_made_again() {
     assert_eq!(next(&mut listener).await, said("one"));
 }
 
+/// The server is silent, and would be found so only where nothing was said for a while.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_to_a_former_primary_is_given_up() {
+    let cluster = Cluster::start();
+    let database = open(&cluster.address, &[("DATABASE_KEEPALIVE_IDLE", "10m")]);
+    let mut listener = database.listen("changes");
+    assert_eq!(next(&mut listener).await, Heard::Reconnected);
+    database.renew();
+    assert_eq!(next(&mut listener).await, Heard::Reconnected);
+    say(&database, "changes", "one").await;
+    assert_eq!(next(&mut listener).await, said("one"));
+}
+
 /// The notifications take their own way, and survive a restart and a server that froze.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_direct_address_is_used_and_its_server_may_go_away() {

@@ -3,6 +3,7 @@
 
 mod cluster;
 mod hosts;
+mod lanes;
 mod listen;
 mod opening;
 mod pool;

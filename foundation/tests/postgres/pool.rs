@@ -146,6 +146,21 @@ async fn those_who_wait_for_a_former_primary_are_told() {
 
 const LOOKUP: Statement = Statement::lookup("nothing", "SELECT 1 AS one");
 
+/// Whatever a role or the database has.
+#[tokio::test]
+async fn sessions_have_one_form_of_times() {
+    let cluster = Cluster::start();
+    cluster
+        .batch(&[
+            "ALTER DATABASE postgres SET datestyle = 'SQL, DMY'",
+            "ALTER ROLE postgres SET timezone = 'Asia/Kolkata'",
+        ])
+        .await;
+    let form = "SELECT current_setting('datestyle') || ' ' || current_setting('timezone') AS it";
+    let row = open(&cluster.address, &[]).query_optional(&Statement::read("nothing", form), &[]).await;
+    assert_eq!(row.unwrap().unwrap().get::<String>("it").unwrap(), "ISO, YMD UTC");
+}
+
 /// Nobody waits on it just then, and its server would answer: it is given up nevertheless, however it comes back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_that_is_lent_out_does_not_outlive_a_renewal() {
@@ -224,7 +239,7 @@ async fn a_server_is_the_same_by_each_of_its_addresses() {
 }
 
 /// Passes on what is said on a connection.
-fn relay(mut client: TcpStream, port: u16) {
+pub(crate) fn relay(mut client: TcpStream, port: u16) {
     tokio::spawn(async move {
         let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         // Either side may end it.

@@ -43,20 +43,30 @@ CREATE TABLE metrics_snapshot_detached (
     CONSTRAINT metrics_snapshot_detached_bounds CHECK (lower_bound < upper_bound)
 );
 
+-- The bounds of a partition; nothing for one that was attached without. The catalog has them as a text, in the
+-- session's form of times: in others than this one the name of a time zone may be that of a second one.
+CREATE FUNCTION metrics_snapshot_bounds(partition oid)
+RETURNS timestamptz[]
+LANGUAGE sql STABLE
+SET timezone = 'UTC'
+SET datestyle = 'ISO, YMD'
+AS $function$
+    SELECT CAST(regexp_match(pg_get_expr(c.relpartbound, c.oid), 'FROM \(''(.+)''\) TO \(''(.+)''\)') AS timestamptz[])
+    FROM pg_catalog.pg_class AS c WHERE c.oid = $1
+$function$;
+
 -- The partitions as the catalog has them, with what each takes on the disk, its indexes included, and when it
 -- was made, where the comment that it was given then says so.
 CREATE VIEW metrics_snapshot_partition AS
 SELECT child.relname::text AS name,
-       (bounds.of_range)[1]::timestamptz AS lower_bound,
-       (bounds.of_range)[2]::timestamptz AS upper_bound,
+       bounds.of_range[1] AS lower_bound,
+       bounds.of_range[2] AS upper_bound,
        pg_total_relation_size(child.oid) AS bytes,
        CAST(substring(obj_description(child.oid, 'pg_class') FROM '^made at ([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z)$')
             AS timestamptz) AS made_at
 FROM pg_inherits
 JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
-CROSS JOIN LATERAL (
-    SELECT regexp_match(pg_get_expr(child.relpartbound, child.oid), 'FROM \(''(.+)''\) TO \(''(.+)''\)')
-) AS bounds (of_range)
+CROSS JOIN LATERAL metrics_snapshot_bounds(child.oid) AS bounds (of_range)
 -- One that somebody attached without bounds is none of ours.
 WHERE pg_inherits.inhparent = 'metrics_snapshot'::regclass AND bounds.of_range IS NOT NULL;
 

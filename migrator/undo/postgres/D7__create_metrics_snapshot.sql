@@ -4,6 +4,7 @@ DROP FUNCTION metrics_snapshot_drop_detached(text);
 DROP FUNCTION metrics_snapshot_detach_partition(timestamptz, timestamptz, integer);
 DROP FUNCTION metrics_snapshot_ensure_partition(timestamptz, timestamptz);
 DROP VIEW metrics_snapshot_partition;
+DROP FUNCTION metrics_snapshot_bounds(oid);
 DO $detached$
 DECLARE
     detached text;

@@ -28,6 +28,12 @@ pub enum ArchiveError {
         /// What is wrong with it.
         detail: String,
     },
+    /// A file is not there, or the place is another one.
+    #[error(
+        "the file {0} is not in the archive; see whether ARCHIVE_URL leads to where it was written, and whether its \
+         volume is there"
+    )]
+    Missing(String),
     /// Others used what was to be taken apart, all the time.
     #[error("others used a partition, or rows of it, all the time; the next run tries again: {0}")]
     InUse(DatabaseError),
@@ -57,7 +63,9 @@ impl ArchiveError {
                 Exit::Interrupted
             }
             Self::NoPlace => Exit::Configuration,
-            Self::Storage(_) | Self::Io(_) | Self::Away | Self::Damaged { .. } => Exit::Migration,
+            Self::Storage(_) | Self::Io(_) | Self::Away | Self::Missing(_) | Self::Damaged { .. } => {
+                Exit::Migration
+            }
         }
     }
 }

@@ -86,6 +86,18 @@ impl Objects {
         }
     }
 
+    /// Whether a file is there.
+    ///
+    /// # Errors
+    /// The place cannot be read.
+    pub async fn has(&self, location: &str) -> Result<bool, ArchiveError> {
+        match self.store.head(&Path::parse(location).map_err(StoreError::from)?).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Removes a file and its manifest, as far as they are there, whole or in part.
     ///
     /// # Errors

@@ -62,7 +62,7 @@ impl Ranges {
 /// What the place says of a file that is not what it was, it says of this file alone.
 fn told(location: &str, error: StoreError) -> ArchiveError {
     match error {
-        StoreError::NotFound { .. } => damaged(location, "it is not there"),
+        StoreError::NotFound { .. } => ArchiveError::Missing(location.to_owned()),
         StoreError::Precondition { .. } => damaged(location, "it was changed while it was read"),
         other => other.into(),
     }
@@ -83,7 +83,7 @@ impl Verified {
     /// Sees to it that the file is still there, as it was.
     ///
     /// # Errors
-    /// [`ArchiveError::Damaged`], or what the place says.
+    /// [`ArchiveError::Damaged`], [`ArchiveError::Missing`], or what the place says.
     pub async fn is_unchanged(&self, objects: &Objects) -> Result<(), ArchiveError> {
         let found = Ranges::open(objects, &self.location).await?;
         if (found.size, &found.etag) == (self.size, &self.etag) {
@@ -97,7 +97,7 @@ impl Verified {
 /// Reads a file back from where it lies and compares it with what was written.
 ///
 /// # Errors
-/// [`ArchiveError::Damaged`], or what the place says.
+/// [`ArchiveError::Damaged`], [`ArchiveError::Missing`], or what the place says.
 pub async fn verify(
     objects: &Objects,
     location: &str,

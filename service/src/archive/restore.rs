@@ -43,12 +43,12 @@ pub struct Restored {
 
 impl Archiving {
     /// Brings rows back with their ids; what is there already stays as it is. Nothing, when another process
-    /// runs the policies or brings something back. `event` tells of it.
+    /// runs the policies or brings something back. `event` tells of it, unless there is no file to bring back.
     ///
     /// # Errors
-    /// [`ArchiveError::Unfinished`]: a run has to end first, and nothing was done. A file is damaged or cannot be
-    /// read, or what the database says: what was brought back until then is there, and the same asked again
-    /// brings the rest.
+    /// [`ArchiveError::Unfinished`]: a run has to end first, and nothing was done. [`ArchiveError::Damaged`] and
+    /// [`ArchiveError::Missing`]: all other files were brought back. A file cannot be read, or what the database
+    /// says: what was brought back until then is there, and the same asked again brings the rest.
     pub async fn restore(
         &self,
         asked: &Restore,
@@ -72,15 +72,17 @@ impl Archiving {
         if self.is_unfinished(asked).await? {
             return Err(ArchiveError::Unfinished(asked.metric_type.clone()));
         }
-        let mut transaction = self.database.begin().await?;
-        audit_events::insert(&mut transaction, event).await?;
-        transaction.commit().await?;
         let (mut done, mut after) = (Restored::default(), Uuid::nil());
-        let mut objects = None;
+        let (mut objects, mut damaged) = (None, None);
         loop {
             let (metric_type, range) = (asked.metric_type.as_str(), asked.range);
             let files = archive_files::in_range(&self.database, metric_type, range, after, PAGE).await?;
-            let Some(last) = files.last() else { return Ok(done) };
+            let Some(last) = files.last() else { return damaged.map_or(Ok(done), Err) };
+            if after.is_nil() {
+                let mut transaction = self.database.begin().await?;
+                audit_events::insert(&mut transaction, event).await?;
+                transaction.commit().await?;
+            }
             after = last.id;
             for file in &files {
                 let objects = match &objects {
@@ -88,7 +90,15 @@ impl Archiving {
                     None => &*objects.insert(self.open().await?),
                 };
                 let Some(contents) = &file.contents else { continue };
-                done.inserted += self.restore_file(guard, objects, file, contents, asked.until).await?;
+                match self.restore_file(guard, objects, file, contents, asked.until).await {
+                    Ok(inserted) => done.inserted += inserted,
+                    Err(error @ (ArchiveError::Damaged { .. } | ArchiveError::Missing(_))) => {
+                        tracing::warn!(%error, "a file is not brought back; the others are");
+                        damaged.get_or_insert(error);
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
                 done.rows += contents.rows;
                 done.files += 1;
             }

@@ -38,7 +38,8 @@ pub(super) enum ArchiveCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Brings snapshots back from the archive. Done twice, it is the same as done once.
+    /// Brings snapshots back from the archive. Done twice, it is the same as done once: exit 0, 2 when no file has
+    /// any of them, 75 when a run is under way or was interrupted, 70 when a file is damaged or cannot be read.
     Restore {
         /// The type of the snapshots.
         #[arg(long, value_name = "TYPE")]
@@ -235,6 +236,13 @@ async fn restore(archiving: &Archiving, asked: &Restore) -> Result<Exit, Archive
         tell("a run is under way, or something is being restored: nothing was done");
         return Ok(Exit::Interrupted);
     };
+    if done.files == 0 {
+        let metric_type = &asked.metric_type;
+        tell(format_args!(
+            "the archive has no file of the type {metric_type:?} between {from} and {to}: nothing was done"
+        ));
+        return Ok(Exit::Usage);
+    }
     say(format_args!(
         "{} rows of {} files are in the table until {until}; {} of them were not there before",
         done.rows, done.files, done.inserted

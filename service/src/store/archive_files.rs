@@ -169,6 +169,19 @@ pub async fn forget(transaction: &mut Transaction, id: Uuid) -> Result<(), Datab
     transaction.execute(&FORGET, &[id.into()]).await.map(drop)
 }
 
+const DISCARD: Statement = Statement::write(
+    "archive_file",
+    "DELETE FROM archive_file WHERE id = $1 AND state = 'verified' AND detached IS NOT NULL",
+);
+
+/// Forgets a file that was verified and whose rows still lie in a detached partition, all of them.
+///
+/// # Errors
+/// What the database says.
+pub async fn discard(transaction: &mut Transaction, id: Uuid) -> Result<(), DatabaseError> {
+    transaction.execute(&DISCARD, &[id.into()]).await.map(drop)
+}
+
 const UNFINISHED: Statement = Statement::read(
     "archive_file",
     concat!(
@@ -214,6 +227,21 @@ const OF_DETACHED: Statement = Statement::read(
 /// What the database says.
 pub async fn of_detached(database: &Database, name: &str) -> Result<Vec<ArchiveFile>, DatabaseError> {
     database.query(&OF_DETACHED, &[name.into()]).await?.iter().map(from_row).collect()
+}
+
+const BEFORE: Statement = Statement::read(
+    "archive_file",
+    "SELECT id, location FROM archive_file WHERE id < $1 AND state <> 'writing' ORDER BY id DESC LIMIT $2",
+);
+
+/// The ids and locations of files that were verified and begun before the one with this id, the newest first, at
+/// most `limit`.
+///
+/// # Errors
+/// What the database says.
+pub async fn before(database: &Database, id: Uuid, limit: u32) -> Result<Vec<(Uuid, String)>, DatabaseError> {
+    let rows = database.query(&BEFORE, &[id.into(), limit.into()]).await?;
+    rows.iter().map(|row| Ok((row.get("id")?, row.get("location")?))).collect()
 }
 
 const IS_WRITING_DETACHED: Statement = Statement::read(

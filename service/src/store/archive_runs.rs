@@ -214,6 +214,19 @@ pub async fn abandon(
     transaction.execute(&ABANDON, &[now.into(), fencing.into()]).await
 }
 
+const IS_DRY_RUN_RUNNING: Statement = Statement::read(
+    "archive_run",
+    "SELECT id FROM archive_run WHERE is_dry_run = $1 AND state = 'running' LIMIT 1",
+);
+
+/// Whether there is a dry run that is under way, or was when its process ended.
+///
+/// # Errors
+/// What the database says.
+pub async fn is_dry_run_running(database: &Database) -> Result<bool, DatabaseError> {
+    Ok(database.query_optional(&IS_DRY_RUN_RUNNING, &[true.into()]).await?.is_some())
+}
+
 const PRUNE: Statement = Statement::write(
     "archive_run",
     "DELETE FROM archive_run WHERE id IN (SELECT id FROM archive_run WHERE id < $1 ORDER BY id LIMIT $2)",

@@ -1,6 +1,6 @@
 //! Pages of rows with documents, which are bounded in bytes as well as in number.
 
-use foundation::database::{Database, DatabaseError, Row, Statement, Value};
+use foundation::database::{Database, DatabaseError, DatabaseErrorKind, Row, Statement, Value};
 use futures_util::TryStreamExt as _;
 
 /// The most bytes of documents on a page that has more than one row.
@@ -46,6 +46,25 @@ pub(super) async fn rows(
         let has_more = cut(&mut rows, limits, |it| it)?;
         return Ok((rows, has_more));
     }
+    match streamed(database, statement, values, limits).await {
+        // A standby breaks off what is in the way of its replay, and nobody was told anything of it yet.
+        Err(error) if database.has_standby() && is_broken_off(error.kind()) => {
+            streamed(&database.primary(), statement, values, limits).await
+        }
+        found => found,
+    }
+}
+
+const fn is_broken_off(kind: DatabaseErrorKind) -> bool {
+    matches!(kind, DatabaseErrorKind::SerializationFailure | DatabaseErrorKind::Unreachable)
+}
+
+async fn streamed(
+    database: &Database,
+    statement: &Statement,
+    values: &[Value],
+    limits: PageLimits,
+) -> Result<(Vec<Row>, bool), DatabaseError> {
     let mut stream = database.query_stream(statement, values).await?;
     let (mut rows, mut bytes, mut has_more) = (Vec::new(), 0, false);
     while let Some(row) = stream.try_next().await? {

@@ -28,7 +28,7 @@ fn succeeded(run: &ArchiveRun) {
     assert_eq!((run.state, run.error.as_deref()), (RunState::Succeeded, None), "{run:?}");
 }
 
-async fn detach(world: &World, day: i64) {
+pub async fn detach(world: &World, day: i64) {
     let values = [days_ago(day).into(), days_ago(day - 1).into()];
     let row = world
         .query("SELECT metrics_snapshot_detach_partition($1, $2, 1000) AS name", &values)
@@ -37,7 +37,7 @@ async fn detach(world: &World, day: i64) {
     assert!(row.get::<Option<String>>("name").unwrap().is_some());
 }
 
-async fn detached(world: &World) -> usize {
+pub async fn detached(world: &World) -> usize {
     world.query("SELECT name FROM metrics_snapshot_detached", &[]).await.len()
 }
 
@@ -203,6 +203,45 @@ async fn an_empty_partition_that_is_new_is_left_alone() {
     world.fill("cpu", [20, 21], 5).await;
     succeeded(&world.run(false).await);
     assert_eq!((world.table().await, partitions().await), (Rows::new(), Vec::new()));
+}
+
+/// Whatever form of times a role or the database has: in this one the name of India's zone is read as Israel's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_are_the_same_in_each_form_of_times() {
+    let world = world().await;
+    world.fill("cpu", [20], 30).await;
+    world.policy("cpu", 5, "delete", true).await;
+    let foreign = "DO $$ BEGIN \
+        EXECUTE format('ALTER DATABASE %I SET datestyle = ''SQL, DMY''', current_database()); \
+        EXECUTE format('ALTER DATABASE %I SET timezone = ''Asia/Kolkata''', current_database()); END $$";
+    world.test.connect().await.batch(foreign).await.unwrap();
+    let bounds = foundation::database::Statement::read(
+        "metrics_snapshot_partition",
+        "SELECT lower_bound, upper_bound, current_setting('datestyle') AS style FROM metrics_snapshot_partition",
+    );
+    let row = world.test.connect().await.query_optional(&bounds, &[]).await.unwrap().unwrap();
+    assert_eq!(row.get::<String>("style").unwrap(), "SQL, DMY");
+    let range = Range { lower: row.get("lower_bound").unwrap(), upper: row.get("upper_bound").unwrap() };
+    assert_eq!(range, Range { lower: days_ago(20), upper: days_ago(19) });
+    let database = world.test.open();
+    let done = run(&archiving(&world.test, &database, Clock::fixed(NOW), &[]), false).await;
+    succeeded(&done);
+    assert_eq!(done.figures.partitions_dropped, 1);
+    assert!(store::partitions::list(&database).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_is_not_found_again_is_told_of() {
+    let world = world().await;
+    world.fill("cpu", [20], 30).await;
+    world.policy("cpu", 5, "delete", true).await;
+    let finds_none = "CREATE OR REPLACE FUNCTION metrics_snapshot_detach_partition(lower_bound timestamptz, \
+        upper_bound timestamptz, lock_timeout_ms integer) RETURNS text LANGUAGE sql AS 'SELECT NULL'";
+    world.test.connect().await.batch(finds_none).await.unwrap();
+    let done = world.run(false).await;
+    succeeded(&done);
+    let told: Vec<_> = done.details.iter().map(|it| (it.action.as_str(), it.from)).collect();
+    assert_eq!(told, [("skip", days_ago(20)), ("delete", days_ago(20))]);
 }
 
 /// The address of the database for another role.

@@ -153,6 +153,21 @@ on_both_databases! {
         replica.stop().await;
     }
 
+    /// Nothing follows it, so that nobody else would say how it ended.
+    async fn a_dry_run_that_was_killed_is_abandoned(test: TestDatabase) {
+        let world = World::start(test).await;
+        let asked =
+            Asked { reason: RunReason::Request, requested_by: None, is_dry_run: true, unless_since: None };
+        let run = world.archiving.begin(&asked, |_| None).await.unwrap().unwrap();
+        let replica = Replica::start(&world, Clock::fixed(NOW));
+        stays(&world, &["running"]).await;
+        // The duty is given back, and nothing written down.
+        drop(run);
+        reaches(&world, &["abandoned"]).await;
+        stays(&world, &["abandoned"]).await;
+        replica.stop().await;
+    }
+
     /// Whoever loses the duty each time does not take it each time.
     async fn runs_that_are_stopped_one_after_the_other_are_followed_with_pauses(test: TestDatabase) {
         let world = World::start(test).await;

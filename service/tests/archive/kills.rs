@@ -22,10 +22,16 @@ fn rounds() -> usize {
 }
 
 pub fn command(world: &World) -> Command {
+    command_with(world, &["run"])
+}
+
+/// `service archive` with these arguments.
+pub fn command_with(world: &World, arguments: &[&str]) -> Command {
     let place = format!("file://{}", world.test.folder.path().join("archive").display());
     let mut command = program(env!("CARGO_BIN_EXE_service"), world.test.folder.path());
     command
-        .args(["archive", "run"])
+        .arg("archive")
+        .args(arguments)
         .env("DATABASE_URL", pooled(&world.test.address))
         .env("ARCHIVE_URL", place);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -19,6 +19,7 @@ mod clouds;
 mod detached;
 mod following;
 mod kills;
+mod lost;
 mod programs;
 mod restores;
 mod rules;

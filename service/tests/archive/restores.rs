@@ -9,7 +9,8 @@ use service::domain::audit::{Actor, AuditEvent, Change, Target};
 use service::domain::partitions::Range;
 use time::Duration;
 
-use super::world::{NOW, Rows, World, days_ago, run};
+use super::kills::command_with;
+use super::world::{NOW, Rows, World, archived_before, days_ago, run};
 
 /// The event of a restore.
 pub fn restored_event() -> AuditEvent {
@@ -84,6 +85,37 @@ on_both_databases! {
         assert_eq!(archived, expected);
     }
 
+    async fn what_the_archive_does_not_have_is_not_brought_back(test: TestDatabase) {
+        let world = World::start(test).await;
+        world.fill("cpu", [20], 5).await;
+        world.policy("cpu", 10, "archive", true).await;
+        assert_eq!(world.run(false).await.state, RunState::Succeeded);
+        let day = days_ago(20).date().to_string();
+        let next = days_ago(19).date().to_string();
+        let restored = async || {
+            let sql = "SELECT id FROM audit_event WHERE action = 'archive.restored'";
+            world.query(sql, &[]).await.len()
+        };
+        for (metric_type, from, to, code) in [
+            ("cpus", &*day, &*next, 2),
+            ("cpu", "2025-01-01", "2025-01-02", 2),
+            ("cpu", &day, &next, 0),
+        ] {
+            let arguments = [
+                "restore", "--metric-type", metric_type, "--from", from, "--to", to, "--until", "2100-01-01",
+            ];
+            let output = command_with(&world, &arguments).output().await.unwrap();
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(code), "{said}");
+            if code != 0 {
+                let expected = format!("no file of the type {metric_type:?} between {from}T00:00:00Z and {to}T00:00:00Z");
+                assert!(said.contains(&expected), "{said}");
+                assert_eq!((world.table().await, restored().await), (Rows::new(), 0));
+            }
+        }
+        assert_eq!((world.table().await.len(), restored().await), (5, 1));
+    }
+
     async fn a_damaged_file_brings_nothing_back(test: TestDatabase) {
         let world = World::start(test).await;
         world.fill("cpu", [20], 500).await;
@@ -139,6 +171,7 @@ on_both_databases! {
     /// However many files cannot be finished, each other has its turn.
     async fn more_than_a_page_of_lost_files_keep_none_from_its_turn(test: TestDatabase) {
         let world = World::start(test).await;
+        let first = archived_before(&world).await;
         world.fill("cpu", [20], 5).await;
         world.policy("cpu", 10, "archive", true).await;
         assert_eq!(world.run(false).await.state, RunState::Succeeded);
@@ -148,11 +181,12 @@ on_both_databases! {
         let sql = "INSERT INTO archive_file (id, run_id, metric_type, lower_bound, upper_bound, location, state, rows, bytes, \
                      sha256, restored_until, created_at, updated_at) \
                    SELECT $1, run_id, metric_type, lower_bound, upper_bound, CAST($2 AS text), state, rows, bytes, sha256, \
-                     restored_until, created_at, updated_at FROM archive_file WHERE location NOT LIKE 'lost%'";
+                     restored_until, created_at, updated_at FROM archive_file \
+                   WHERE metric_type = 'cpu' AND location NOT LIKE 'lost%'";
         let statement = foundation::database::Statement::write("archive_file", sql);
         for number in 1..=1_001_u128 {
-            // Their ids lie before that of the file that is there.
-            let id = uuid::Uuid::from_u128(number);
+            // Their ids lie before that of the file that is there, and behind one that shows that it is the place.
+            let id = uuid::Uuid::from_u128(first.as_u128() + number);
             transaction.execute(&statement, &[id.into(), format!("lost/{number}").into()]).await.unwrap();
         }
         transaction.commit().await.unwrap();

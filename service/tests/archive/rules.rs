@@ -173,6 +173,8 @@ on_both_databases! {
         let mut bytes = std::fs::read(&path).unwrap();
         bytes.truncate(bytes.len() - 10);
         std::fs::write(&path, bytes).unwrap();
+        // No policy asks for its rows any more.
+        world.policy("cpu", 1, "archive", false).await;
         let done = world.run(false).await;
         assert_eq!(done.state, RunState::Failed, "{done:?}");
         assert!(done.error.as_deref().is_some_and(|it| it.contains("damaged")), "{done:?}");

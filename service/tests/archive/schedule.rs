@@ -88,8 +88,9 @@ on_both_databases! {
         };
         // One that changes nothing leaves nothing to be finished.
         killed(true).await;
+        eventually(Duration::from_secs(20), "it is abandoned", async || states().await == ["abandoned"]).await;
         tokio::time::sleep(Duration::from_millis(300)).await;
-        assert_eq!((states().await, world.table().await.len()), (vec!["running".to_owned()], 10));
+        assert_eq!((states().await, world.table().await.len()), (vec!["abandoned".to_owned()], 10));
         killed(false).await;
         let followed = async || states().await == ["abandoned", "abandoned", "succeeded"];
         eventually(Duration::from_secs(20), "another run", followed).await;

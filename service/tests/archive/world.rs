@@ -12,7 +12,7 @@ use service::archive::objects::Objects;
 use service::archive::reader::{FileReader, verify};
 use service::archive::{Archiving, Asked};
 use service::domain::archive_files::Contents;
-use service::domain::archive_runs::{ArchiveRun, RunReason};
+use service::domain::archive_runs::{ArchiveRun, RunReason, RunState};
 use service::domain::live::Live;
 use service::domain::partitions::Width;
 use service::leases::Leases;
@@ -23,6 +23,7 @@ use service::partitions::Partitions;
 use service::settings::{ArchiveSettings, AuthSettings};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
 
 use super::accounts::migrate;
 
@@ -190,6 +191,15 @@ impl World {
     pub fn is_postgres(&self) -> bool {
         self.database.backend() == Backend::Postgres
     }
+}
+
+/// A file that was archived before all others: it shows that the place is the right one.
+pub async fn archived_before(world: &World) -> Uuid {
+    world.fill("before", [30], 1).await;
+    world.policy("before", 5, "archive", true).await;
+    let done = run(&world.at(NOW - Duration::hours(1)), false).await;
+    assert_eq!((done.state, done.error), (RunState::Succeeded, None));
+    world.query("SELECT id FROM archive_file", &[]).await.remove(0).get("id").unwrap()
 }
 
 pub async fn run(archiving: &Archiving, is_dry_run: bool) -> ArchiveRun {

@@ -9,10 +9,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use tokio_postgres::error::SqlState;
 
 use super::renewals::{Opened, Renewals};
-use super::{OUTDATED, bound, configured, hosts, not_connected, parameters, timed_out, values};
+use super::{Cancel, OUTDATED, bound, configured, hosts, not_connected, parameters, timed_out, values};
 use crate::database::{DatabaseError, DatabaseErrorKind, PostgresUrl, Row, Value};
 use crate::settings::DatabaseSettings;
 
@@ -21,6 +22,15 @@ const LANES: usize = 4;
 
 /// How long a look-up may take. One that takes longer shows that the lane, or the server, is stuck.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often what runs on a lane that was given up is cancelled, and the first pause, doubled each time. In the end
+/// all who wait on it have given it up too.
+const CANCELLATIONS: u32 = 8;
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// The same once it is closed.
+const LAST_CANCELLATIONS: u32 = 4;
+const LAST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The lanes. Cheap to clone.
 #[derive(Clone)]
@@ -33,6 +43,8 @@ struct Shared {
     connector: hosts::Connector,
     renewals: Arc<Renewals>,
     application_name: String,
+    /// What each lane begins with.
+    limit: String,
     lookup_timeout: Duration,
     /// How long one waits for another one's try to open a lane.
     wait_timeout: Duration,
@@ -81,13 +93,16 @@ impl Lanes {
             connector,
             renewals: Arc::clone(renewals),
             application_name: application_name.to_owned(),
+            // Each look-up that is given up is cancelled; this ends those that no such request reaches. It is that of
+            // the pool, because behind a transaction pooler it is everybody's.
+            limit: format!("SET statement_timeout = {}", settings.statement_timeout.as_millis()),
             lookup_timeout: settings.statement_timeout.min(LOOKUP_TIMEOUT),
             wait_timeout: settings.wait_timeout,
         }))
     }
 
     /// Asks on the next lane. A lane that broke is replaced, and asked once more: nothing was changed. So is one
-    /// whose statement was prepared before a migration.
+    /// whose statement was prepared before a migration, or was cancelled in the place of another's.
     pub(in crate::database) async fn query(
         &self,
         sql: &str,
@@ -96,9 +111,13 @@ impl Lanes {
         let index = self.0.next.fetch_add(1, Ordering::Relaxed) % LANES;
         let lane = self.0.lane(index).await?;
         match self.0.ask(index, &lane, sql, values).await {
-            Err(error) if !lane.is_current() || error.sqlstate() == Some(OUTDATED.code()) => {
+            Err(error) if !lane.is_current() || error.sqlstate().is_some_and(is_asked_again) => {
                 let lane = self.0.lane(index).await?;
-                self.0.ask(index, &lane, sql, values).await
+                // Cancelled twice, it stood behind what took too long both times.
+                self.0.ask(index, &lane, sql, values).await.map_err(|error| match error.kind() {
+                    DatabaseErrorKind::QueryCanceled => timed_out(self.0.lookup_timeout).caused_by(error),
+                    _ => error,
+                })
             }
             answered => answered,
         }
@@ -149,8 +168,13 @@ impl Shared {
     async fn open(&self) -> Result<Opened, DatabaseError> {
         let config = configured(&self.url, &self.application_name);
         let limit = self.connector.create_timeout;
-        match timeout(limit, self.renewals.open(&self.connector, &config)).await {
-            Ok(connected) => connected.map_err(|error| not_connected(&self.url, error.into())),
+        let opened = async {
+            let lane = self.renewals.open(&self.connector, &config).await?;
+            lane.batch_execute(&self.limit).await?;
+            Ok::<_, tokio_postgres::Error>(lane)
+        };
+        match timeout(limit, opened).await {
+            Ok(opened) => opened.map_err(|error| not_connected(&self.url, error.into())),
             Err(_) => Err(not_connected(&self.url, timed_out(limit))),
         }
     }
@@ -176,10 +200,57 @@ impl Shared {
                 Err(error.into())
             }
             Err(_) => {
-                // It is given up. Those who still wait on it have their own time limit.
+                // It is given up. Those who still wait on it have their own time limit. A server that waits for a
+                // lock does not notice that nobody is there any more, and each of its sessions is one less.
                 self.lanes[index].put(None, Some(lane));
+                if lane.begin_cancelling() {
+                    let cancel = Cancel { token: lane.cancel_token(), tls: self.connector.tls.clone() };
+                    tokio::spawn(clear(Arc::clone(lane), cancel));
+                }
                 Err(timed_out(self.lookup_timeout))
             }
         }
     }
+}
+
+/// Cancels what runs on a lane that was given up, one statement after the other, until the server has come to the
+/// end of them, and closes it then. It is as many requests however many look-ups were given up on it.
+async fn clear(lane: Arc<Opened>, cancel: Cancel) {
+    let is_over = {
+        // The server comes to it behind everything that was asked before.
+        let mut last = std::pin::pin!(lane.batch_execute(""));
+        let cancelling = async {
+            for pause in (0..CANCELLATIONS).map(|it| FIRST_PAUSE * 2_u32.pow(it)) {
+                cancel_once(&cancel).await;
+                sleep(pause).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = &mut last => true,
+            () = cancelling => false,
+        }
+    };
+    lane.end_cancelling();
+    drop(lane);
+    if !is_over {
+        // Nobody waits on it any more. A server that cannot send that it has cancelled a statement ends the session,
+        // whatever was asked on it; what it sends first is lost without a sign.
+        for _ in 0..LAST_CANCELLATIONS {
+            sleep(LAST_PAUSE).await;
+            cancel_once(&cancel).await;
+        }
+    }
+}
+
+async fn cancel_once(cancel: &Cancel) {
+    if let Err(error) = cancel.cancel().await {
+        tracing::debug!(error = %error, "a look-up could not be cancelled");
+    }
+}
+
+/// Whether what the server says has nothing to do with the look-up itself. Who gives one up has what runs at that
+/// moment cancelled, which may be the one behind it.
+fn is_asked_again(sqlstate: &str) -> bool {
+    [OUTDATED, SqlState::QUERY_CANCELED].iter().any(|it| it.code() == sqlstate)
 }

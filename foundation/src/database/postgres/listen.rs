@@ -8,6 +8,7 @@ use tokio::time::{interval_at, sleep, timeout};
 use tokio_postgres::{Client, Notification};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::renewals::Renewals;
 use super::{configured, hosts, not_connected, timed_out, tls};
 use crate::database::listen::Heard;
 use crate::database::{DatabaseError, DatabaseErrorKind, PostgresUrl};
@@ -26,6 +27,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct ListenTo {
     url: PostgresUrl,
     tls: MakeRustlsConnect,
+    renewals: Arc<Renewals>,
     application_name: String,
     create_timeout: Duration,
     /// How long it may be silent before it is asked whether it is there.
@@ -37,11 +39,13 @@ impl ListenTo {
     pub(super) fn new(
         url: &PostgresUrl,
         settings: &DatabaseSettings,
+        renewals: &Arc<Renewals>,
         application_name: &str,
     ) -> Result<Self, DatabaseError> {
         Ok(Self {
             url: url.clone(),
             tls: tls::connector(url)?,
+            renewals: Arc::clone(renewals),
             application_name: application_name.to_owned(),
             create_timeout: settings.create_timeout,
             idle: settings.keepalive_idle.max(Duration::from_secs(1)),
@@ -89,10 +93,15 @@ impl ListenTo {
         let config = configured(&self.url, &self.application_name);
         let (sender, notifications) = channel(WAITING);
         let connected = async move {
+            let generation = self.renewals.generation();
             // Not kept here: the channel ends with the connection.
-            let (client, _task) =
+            let (client, task) =
                 hosts::connect_and_hear(&config, &self.tls, self.create_timeout, Some(&sender)).await?;
             drop(sender);
+            if !self.renewals.adopt(task.abort_handle(), generation) {
+                let message = "another server became the primary meanwhile";
+                return Err(DatabaseError::new(DatabaseErrorKind::Unreachable, message));
+            }
             client.batch_execute(&format!("LISTEN \"{}\"", name.replace('"', "\"\""))).await?;
             Ok::<_, DatabaseError>(client)
         };

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
 use futures_util::TryStreamExt as _;
+use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
@@ -72,6 +73,15 @@ impl Cancel {
             Ok(done) => done.map_err(DatabaseError::from),
             Err(_) => Err(DatabaseError::new(DatabaseErrorKind::Unreachable, "the server did not answer")),
         }
+    }
+
+    /// The same, and nobody waits for it.
+    fn cancel_aside(self, runtime: &Handle) {
+        runtime.spawn(async move {
+            if let Err(error) = self.cancel().await {
+                tracing::debug!(error = %error, "a statement could not be cancelled");
+            }
+        });
     }
 }
 
@@ -268,7 +278,7 @@ impl Drop for PostgresConnection {
     /// transaction that was not committed is rolled back before its connection goes back to the pool.
     fn drop(&mut self) {
         let Some(Holder::Pooled(object)) = self.holder.take() else { return };
-        let runtime = tokio::runtime::Handle::try_current();
+        let runtime = Handle::try_current();
         match (self.busy, self.in_transaction, runtime) {
             // One that was given up meanwhile is of use to nobody.
             (false, false, _) if !object.is_current() => drop(Object::take(object)),
@@ -283,12 +293,7 @@ impl Drop for PostgresConnection {
             }
             (true, _, Ok(runtime)) => {
                 drop(Object::take(object));
-                let cancel = self.cancel.clone();
-                runtime.spawn(async move {
-                    if let Err(error) = cancel.cancel().await {
-                        tracing::debug!(error = %error, "a statement could not be cancelled");
-                    }
-                });
+                self.cancel.clone().cancel_aside(&runtime);
             }
             (_, _, Err(_)) => drop(Object::take(object)),
         }

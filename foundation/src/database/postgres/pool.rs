@@ -45,8 +45,11 @@ impl PostgresPool {
         // A statement is planned once for each connection. Planned anew each time, as the server would choose,
         // the page of a day takes twice as long, because the planner looks at every partition of the table. Citus
         // has no such plan where the values say which machine to ask, and fails.
+        // A role, or the database, may have another form of times, which is read as another time where the name of
+        // its zone is that of a second one.
         let limits = format!(
             "SET statement_timeout = {0}; SET idle_in_transaction_session_timeout = {0}; \
+             SET datestyle = 'ISO, YMD'; SET timezone = 'UTC'; \
              SELECT set_config('plan_cache_mode', 'force_generic_plan', false) \
              WHERE NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')",
             settings.statement_timeout.as_millis()
@@ -87,7 +90,7 @@ impl PostgresPool {
             Some(DatabaseUrl::Postgres(direct)) => direct,
             _ => url,
         };
-        let listen_to = Arc::new(ListenTo::new(direct, settings, application_name)?);
+        let listen_to = Arc::new(ListenTo::new(direct, settings, &renewals, application_name)?);
         Ok(Self {
             pool,
             lanes,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
@@ -26,6 +26,7 @@ pub(super) struct Opened {
     composed: Composed,
     generation: u64,
     renewals: Arc<Renewals>,
+    is_cancelled: AtomicBool,
 }
 
 impl Renewals {
@@ -52,16 +53,26 @@ impl Renewals {
             let generation = self.generation();
             // It is large, and would lie in the future of every statement.
             let (client, task) = Box::pin(connector.connect(config)).await?;
-            let abort = task.abort_handle();
+            let is_current = self.adopt(task.abort_handle(), generation);
             let client = ClientWrapper::new(client, task);
-            let mut driving = self.driving();
-            if generation == self.generation() {
-                driving.retain(|task| !task.is_finished());
-                driving.push(abort);
+            if is_current {
                 let (composed, renewals) = (Composed::default(), Arc::clone(self));
-                return Ok(Opened { client, composed, generation, renewals });
+                let is_cancelled = AtomicBool::new(false);
+                return Ok(Opened { client, composed, generation, renewals, is_cancelled });
             }
         }
+    }
+
+    /// Has what drives a connection end with the others, when they are given up. Says whether it is of the generation
+    /// of now: not when they were given up while it was opened.
+    pub(super) fn adopt(&self, task: AbortHandle, generation: u64) -> bool {
+        let mut driving = self.driving();
+        let is_current = generation == self.generation();
+        if is_current {
+            driving.retain(|task| !task.is_finished());
+            driving.push(task);
+        }
+        is_current
     }
 
     fn driving(&self) -> std::sync::MutexGuard<'_, Vec<AbortHandle>> {
@@ -74,6 +85,16 @@ impl Opened {
     /// Whether it is open, and leads to the primary as far as anybody knows.
     pub(super) fn is_current(&self) -> bool {
         self.generation == self.renewals.generation() && !self.client.is_closed()
+    }
+
+    /// Takes the duty to cancel what runs on it, which one has at a time. Says whether nobody had it.
+    pub(super) fn begin_cancelling(&self) -> bool {
+        !self.is_cancelled.swap(true, Ordering::AcqRel)
+    }
+
+    /// Gives it back.
+    pub(super) fn end_cancelling(&self) {
+        self.is_cancelled.store(false, Ordering::Release);
     }
 
     /// Notes a statement that was put together at run time and is run next: the latest stay prepared.

@@ -5,12 +5,14 @@ use std::collections::hash_map::Entry;
 
 use foundation::database::{DatabaseError, DatabaseErrorKind};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::counts::Counted;
 use super::files::Archived;
 use super::patience::Patience;
 use super::work::{BATCH, Work};
 use crate::archive::ArchiveError;
+use crate::archive::reader::Verified;
 use crate::domain::archive_files::ArchiveFile;
 use crate::domain::archive_policies::ArchiveAction;
 use crate::domain::archive_runs::Figures;
@@ -53,10 +55,8 @@ impl Work<'_> {
         loop {
             self.refresh_rules().await?;
             let plan = self.plan(detached).await?;
-            for file in &plan.files {
-                if let Entry::Vacant(entry) = verified.entry(file.id) {
-                    entry.insert(self.verify_again(file).await?);
-                }
+            if !self.verify_all(&plan.files, &mut verified).await? {
+                continue;
             }
             if let Some(name) = plan.archive.first() {
                 match Box::pin(self.archive(name, detached.range, Some(&detached.name))).await? {
@@ -77,6 +77,30 @@ impl Work<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// Sees to it that the files of a partition that is still there are what they were, each once. One that is not
+    /// is forgotten: none of its rows went anywhere. Says whether there was none of those.
+    async fn verify_all(
+        &mut self,
+        files: &[ArchiveFile],
+        verified: &mut HashMap<Uuid, Verified>,
+    ) -> Result<bool, ArchiveError> {
+        for file in files {
+            let Entry::Vacant(entry) = verified.entry(file.id) else { continue };
+            match self.verify_again(file).await {
+                Ok(found) => {
+                    entry.insert(found);
+                }
+                Err(error @ ArchiveError::Damaged { .. }) => {
+                    tracing::warn!(run = %self.run_id, %error, "archive run: the rows of a file are archived once more");
+                    self.discard(file).await?;
+                    return Ok(false);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
     }
 
     /// Drops the partition with the rows that no policy keeps. Says whether it is gone: not when the policies

@@ -17,6 +17,9 @@ use crate::domain::partitions::Range;
 use crate::leases::LeaseError;
 use crate::store::{archive_files, archive_rows, detached_rows};
 
+/// Files that are looked for at most, until one shows that the place is the right one.
+const EARLIER_FILES: u32 = 10;
+
 /// What became of rows that were to be archived.
 pub(super) enum Archived {
     /// A file has them, and it was verified: they are to be deleted.
@@ -129,7 +132,7 @@ impl Work<'_> {
                     }
                 }
                 // Its rows are where they were.
-                Err(ArchiveError::Damaged { .. }) => {}
+                Err(ArchiveError::Damaged { .. } | ArchiveError::Missing(_)) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -152,14 +155,55 @@ impl Work<'_> {
         self.commit(transaction).await
     }
 
-    /// Sees to it that a file of another run is still what it was.
+    /// Forgets a file that is lost or damaged while its rows still lie in their partition. What there is of it
+    /// stays: whoever looks for why may need it.
+    pub(super) async fn discard(&self, file: &ArchiveFile) -> Result<(), ArchiveError> {
+        let mut transaction = self.begin_record().await?;
+        archive_files::discard(&mut transaction, file.id).await?;
+        self.commit(transaction).await
+    }
+
+    /// Lets go of the rows of a file that is lost or damaged, as far as they are in the table: which those are
+    /// nobody knows any more, so they go by the policies as any others do. What the file had stays written down.
+    pub(super) async fn let_go(&self, file: &ArchiveFile) -> Result<(), ArchiveError> {
+        let mut transaction = self.begin_record().await?;
+        archive_files::archived(&mut transaction, file.id, self.archiving.clock.now()).await?;
+        self.commit(transaction).await
+    }
+
+    /// Sees to it that a file of another run is still what it was. One that is not there is
+    /// [`ArchiveError::Damaged`], lost for good, only where the place is the one that it was written to.
     pub(super) async fn verify_again(&mut self, file: &ArchiveFile) -> Result<Verified, ArchiveError> {
         let objects = self.objects().await?;
         let contents = file.contents.as_ref().ok_or_else(|| ArchiveError::Damaged {
             location: file.location.clone(),
             detail: "it is not known what it holds".to_owned(),
         })?;
-        Box::pin(verify(&objects, &file.location, contents)).await
+        match Box::pin(verify(&objects, &file.location, contents)).await {
+            Ok(verified) => {
+                self.seen = Some(self.seen.map_or(file.id, |it| it.min(file.id)));
+                Ok(verified)
+            }
+            Err(ArchiveError::Missing(location)) if self.is_place_of(&objects, file).await? => {
+                Err(ArchiveError::Damaged { location, detail: "it is not there".to_owned() })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the place has a file that was written before this one. Those that were written after it say
+    /// nothing: they may lie where a wrong ARCHIVE_URL leads, or in a folder whose volume is not mounted.
+    async fn is_place_of(&mut self, objects: &Objects, file: &ArchiveFile) -> Result<bool, ArchiveError> {
+        if self.seen.is_some_and(|it| it < file.id) {
+            return Ok(true);
+        }
+        for (id, location) in archive_files::before(self.database(), file.id, EARLIER_FILES).await? {
+            if objects.has(&location).await? {
+                self.seen = Some(id);
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Deletes exactly the rows that are in the file from the table, and says how many were there. The file is

@@ -16,6 +16,7 @@ impl Archiving {
     pub async fn make_up(&self) -> Result<Option<Run>, ArchiveError> {
         // It is asked for the duty only where it may be needed, and looked at once more with it.
         if !self.has_to_make_up().await? {
+            self.abandon_dry_runs().await?;
             return Ok(None);
         }
         let Some(guard) = self.leases.acquire(LEASE).await? else { return Ok(None) };
@@ -26,6 +27,21 @@ impl Archiving {
         let asked =
             Asked { reason: RunReason::Schedule, requested_by: None, is_dry_run: false, unless_since: None };
         self.begin_with(guard, &asked, |_| None).await.map(Some)
+    }
+
+    /// Marks the dry runs that nobody is at any more. None follows those, so it is done where nothing else is.
+    async fn abandon_dry_runs(&self) -> Result<(), ArchiveError> {
+        if !archive_runs::is_dry_run_running(&self.database).await? {
+            return Ok(());
+        }
+        let Some(guard) = self.leases.acquire(LEASE).await? else { return Ok(()) };
+        let now = self.now().await?;
+        let mut transaction = self.database.begin().await?;
+        archive_runs::abandon(&mut transaction, guard.fencing(), now).await?;
+        guard.confirm(&mut transaction).await?;
+        transaction.commit().await?;
+        guard.release().await;
+        Ok(())
     }
 
     async fn has_to_make_up(&self) -> Result<bool, DatabaseError> {

@@ -37,7 +37,7 @@ impl Work<'_> {
                     self.tolerate(dropped).await?;
                 }
                 // It went between two looks.
-                Some(None) => {}
+                Some(None) => self.note(None, "skip", partition.range, 0, partition.bytes),
                 None => {
                     self.note(None, "skip", partition.range, 0, partition.bytes);
                     self.left_alone.push(partition.range);

@@ -49,6 +49,7 @@ pub(super) fn is_of_one_piece(error: &ArchiveError) -> bool {
         ArchiveError::Storage(_)
         | ArchiveError::Io(_)
         | ArchiveError::Damaged { .. }
+        | ArchiveError::Missing(_)
         | ArchiveError::NoPlace
         | ArchiveError::Away
         | ArchiveError::InUse(_) => true,

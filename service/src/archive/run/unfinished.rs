@@ -57,7 +57,13 @@ impl Work<'_> {
             }
             FileState::Verified | FileState::Restored => {
                 let is_first = file.state == FileState::Verified;
-                let verified = self.verify_again(file).await?;
+                let verified = match self.verify_again(file).await {
+                    Err(error @ ArchiveError::Damaged { .. }) => {
+                        self.let_go(file).await?;
+                        return Err(error);
+                    }
+                    found => found?,
+                };
                 let rows = Box::pin(self.delete_rows_of(file, &verified, is_first)).await?;
                 let action = if is_first { "archive" } else { "delete_restored" };
                 self.note(Some(&file.metric_type), action, file.range, rows, 0);

@@ -42,6 +42,8 @@ pub(super) struct Work<'a> {
     can_archive: bool,
     /// Whether it could not be used since: this run leaves it alone then, because each try may take minutes.
     is_away: bool,
+    /// The oldest file that was found in the place.
+    pub(super) seen: Option<Uuid>,
     /// The first thing that went wrong without keeping the rest from being done.
     problem: Option<ArchiveError>,
 }
@@ -62,6 +64,7 @@ impl<'a> Work<'a> {
             deployment: None,
             can_archive: false,
             is_away: false,
+            seen: None,
             problem: None,
         }
     }
@@ -141,10 +144,15 @@ impl<'a> Work<'a> {
             Ok(value) => Ok(Some(value)),
             Err(error) if is_of_one_piece(&error) => {
                 tracing::warn!(run = %self.run_id, error = &error as &dyn std::error::Error, "archive run: a part is left for the next");
-                // It may be this file alone that cannot be used, or all of the place.
-                if matches!(error, ArchiveError::Storage(_) | ArchiveError::Io(_)) && !self.is_away {
-                    self.is_away = self.probe().await.is_err();
-                }
+                self.is_away = match error {
+                    // It may be another place, which a probe does not notice: a folder is made where it is missing.
+                    ArchiveError::Missing(_) => true,
+                    // It may be this file alone that cannot be used, or all of the place.
+                    ArchiveError::Storage(_) | ArchiveError::Io(_) if !self.is_away => {
+                        self.probe().await.is_err()
+                    }
+                    _ => self.is_away,
+                };
                 self.problem.get_or_insert(error);
                 Ok(None)
             }
