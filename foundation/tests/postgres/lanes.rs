@@ -1,15 +1,11 @@
 //! The connections that look-ups share, where a look-up has to wait.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use foundation::database::{Database, DatabaseErrorKind, Statement};
 use foundation::testing::eventually;
-use tokio::net::TcpListener;
 
 use super::cluster::{Cluster, connect, open};
-use super::pool::relay;
 
 const FIND: Statement = Statement::lookup("item", "SELECT id FROM item WHERE id = $1");
 
@@ -50,46 +46,6 @@ async fn a_look_up_that_is_given_up_leaves_no_session_behind() {
     // The four that are open, and that of the lock.
     eventually(Duration::from_secs(5), "the others are gone", async || sessions(&cluster, "true").await <= 5)
         .await;
-    locking.batch("COMMIT").await.unwrap();
-    assert_eq!(find(&database).await, Ok(1));
-}
-
-/// Each request to cancel is a connection, and a server that is stuck is the last one to have thousands of them.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_look_ups_that_are_given_up_are_cancelled_with_few_requests() {
-    let cluster = Cluster::start();
-    cluster.batch(&["CREATE TABLE item (id bigint PRIMARY KEY)", "INSERT INTO item VALUES (1)"]).await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (here, port) = (listener.local_addr().unwrap().port(), cluster.port());
-    let connections = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&connections);
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            counted.fetch_add(1, Ordering::SeqCst);
-            relay(client, port);
-        }
-    });
-    let address = cluster.address.replace(&port.to_string(), &here.to_string());
-    let database = open(&address, &[("DATABASE_STATEMENT_TIMEOUT", "10m")]);
-    for _ in 0..4 {
-        assert_eq!(find(&database).await, Ok(1));
-    }
-    let mut locking = connect(&cluster.address, &[]).await.unwrap();
-    locking.batch("BEGIN; LOCK TABLE item").await.unwrap();
-    let asked = (0..1_000).map(|_| find(&database));
-    for found in futures_util::future::join_all(asked).await {
-        assert!(found.is_err());
-    }
-    eventually(Duration::from_secs(10), "nothing waits for the lock", async || {
-        sessions(&cluster, "wait_event_type = 'Lock'").await == 0
-    })
-    .await;
-    eventually(Duration::from_secs(10), "the others are gone", async || {
-        sessions(&cluster, "true").await <= 5
-    })
-    .await;
-    let connections = connections.load(Ordering::SeqCst);
-    assert!(connections < 250, "{connections} connections");
     locking.batch("COMMIT").await.unwrap();
     assert_eq!(find(&database).await, Ok(1));
 }

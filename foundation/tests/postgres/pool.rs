@@ -239,7 +239,7 @@ async fn a_server_is_the_same_by_each_of_its_addresses() {
 }
 
 /// Passes on what is said on a connection.
-pub(crate) fn relay(mut client: TcpStream, port: u16) {
+fn relay(mut client: TcpStream, port: u16) {
     tokio::spawn(async move {
         let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         // Either side may end it.

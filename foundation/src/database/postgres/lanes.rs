@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 
 use super::renewals::{Opened, Renewals};
@@ -22,15 +23,6 @@ const LANES: usize = 4;
 
 /// How long a look-up may take. One that takes longer shows that the lane, or the server, is stuck.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How often what runs on a lane that was given up is cancelled, and the first pause, doubled each time. In the end
-/// all who wait on it have given it up too.
-const CANCELLATIONS: u32 = 8;
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-
-/// The same once it is closed.
-const LAST_CANCELLATIONS: u32 = 4;
-const LAST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The lanes. Cheap to clone.
 #[derive(Clone)]
@@ -113,11 +105,7 @@ impl Lanes {
         match self.0.ask(index, &lane, sql, values).await {
             Err(error) if !lane.is_current() || error.sqlstate().is_some_and(is_asked_again) => {
                 let lane = self.0.lane(index).await?;
-                // Cancelled twice, it stood behind what took too long both times.
-                self.0.ask(index, &lane, sql, values).await.map_err(|error| match error.kind() {
-                    DatabaseErrorKind::QueryCanceled => timed_out(self.0.lookup_timeout).caused_by(error),
-                    _ => error,
-                })
+                self.0.ask(index, &lane, sql, values).await
             }
             answered => answered,
         }
@@ -203,49 +191,11 @@ impl Shared {
                 // It is given up. Those who still wait on it have their own time limit. A server that waits for a
                 // lock does not notice that nobody is there any more, and each of its sessions is one less.
                 self.lanes[index].put(None, Some(lane));
-                if lane.begin_cancelling() {
-                    let cancel = Cancel { token: lane.cancel_token(), tls: self.connector.tls.clone() };
-                    tokio::spawn(clear(Arc::clone(lane), cancel));
-                }
+                let cancel = Cancel { token: lane.cancel_token(), tls: self.connector.tls.clone() };
+                cancel.cancel_aside(&Handle::current());
                 Err(timed_out(self.lookup_timeout))
             }
         }
-    }
-}
-
-/// Cancels what runs on a lane that was given up, one statement after the other, until the server has come to the
-/// end of them, and closes it then. It is as many requests however many look-ups were given up on it.
-async fn clear(lane: Arc<Opened>, cancel: Cancel) {
-    let is_over = {
-        // The server comes to it behind everything that was asked before.
-        let mut last = std::pin::pin!(lane.batch_execute(""));
-        let cancelling = async {
-            for pause in (0..CANCELLATIONS).map(|it| FIRST_PAUSE * 2_u32.pow(it)) {
-                cancel_once(&cancel).await;
-                sleep(pause).await;
-            }
-        };
-        tokio::select! {
-            biased;
-            _ = &mut last => true,
-            () = cancelling => false,
-        }
-    };
-    lane.end_cancelling();
-    drop(lane);
-    if !is_over {
-        // Nobody waits on it any more. A server that cannot send that it has cancelled a statement ends the session,
-        // whatever was asked on it; what it sends first is lost without a sign.
-        for _ in 0..LAST_CANCELLATIONS {
-            sleep(LAST_PAUSE).await;
-            cancel_once(&cancel).await;
-        }
-    }
-}
-
-async fn cancel_once(cancel: &Cancel) {
-    if let Err(error) = cancel.cancel().await {
-        tracing::debug!(error = %error, "a look-up could not be cancelled");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use deadpool::managed::{Manager, Metrics, RecycleError, RecycleResult};
@@ -26,7 +26,6 @@ pub(super) struct Opened {
     composed: Composed,
     generation: u64,
     renewals: Arc<Renewals>,
-    is_cancelled: AtomicBool,
 }
 
 impl Renewals {
@@ -57,8 +56,7 @@ impl Renewals {
             let client = ClientWrapper::new(client, task);
             if is_current {
                 let (composed, renewals) = (Composed::default(), Arc::clone(self));
-                let is_cancelled = AtomicBool::new(false);
-                return Ok(Opened { client, composed, generation, renewals, is_cancelled });
+                return Ok(Opened { client, composed, generation, renewals });
             }
         }
     }
@@ -85,16 +83,6 @@ impl Opened {
     /// Whether it is open, and leads to the primary as far as anybody knows.
     pub(super) fn is_current(&self) -> bool {
         self.generation == self.renewals.generation() && !self.client.is_closed()
-    }
-
-    /// Takes the duty to cancel what runs on it, which one has at a time. Says whether nobody had it.
-    pub(super) fn begin_cancelling(&self) -> bool {
-        !self.is_cancelled.swap(true, Ordering::AcqRel)
-    }
-
-    /// Gives it back.
-    pub(super) fn end_cancelling(&self) {
-        self.is_cancelled.store(false, Ordering::Release);
     }
 
     /// Notes a statement that was put together at run time and is run next: the latest stay prepared.
