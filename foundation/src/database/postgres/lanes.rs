@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 
@@ -23,6 +23,10 @@ const LANES: usize = 4;
 
 /// How long a look-up may take. One that takes longer shows that the lane, or the server, is stuck.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How many look-ups that were given up are cancelled at the same time. Each needs a connection for that, of a server
+/// that may be in trouble; the others end with the time limit of their session.
+const CANCELS: usize = 16;
 
 /// The lanes. Cheap to clone.
 #[derive(Clone)]
@@ -38,6 +42,8 @@ struct Shared {
     /// What each lane begins with.
     limit: String,
     lookup_timeout: Duration,
+    /// Look-ups that may still be cancelled at the same time.
+    cancels: Arc<Semaphore>,
     /// How long one waits for another one's try to open a lane.
     wait_timeout: Duration,
 }
@@ -89,6 +95,7 @@ impl Lanes {
             // the pool, because behind a transaction pooler it is everybody's.
             limit: format!("SET statement_timeout = {}", settings.statement_timeout.as_millis()),
             lookup_timeout: settings.statement_timeout.min(LOOKUP_TIMEOUT),
+            cancels: Arc::new(Semaphore::new(CANCELS)),
             wait_timeout: settings.wait_timeout,
         }))
     }
@@ -191,8 +198,10 @@ impl Shared {
                 // It is given up. Those who still wait on it have their own time limit. A server that waits for a
                 // lock does not notice that nobody is there any more, and each of its sessions is one less.
                 self.lanes[index].put(None, Some(lane));
-                let cancel = Cancel { token: lane.cancel_token(), tls: self.connector.tls.clone() };
-                cancel.cancel_aside(&Handle::current());
+                if let Ok(permit) = Arc::clone(&self.cancels).try_acquire_owned() {
+                    let cancel = Cancel { token: lane.cancel_token(), tls: self.connector.tls.clone() };
+                    cancel.cancel_aside(&Handle::current(), permit);
+                }
                 Err(timed_out(self.lookup_timeout))
             }
         }

@@ -75,9 +75,10 @@ impl Cancel {
         }
     }
 
-    /// The same, and nobody waits for it.
-    fn cancel_aside(self, runtime: &Handle) {
+    /// The same, and nobody waits for it. What is `kept` is let go afterwards.
+    fn cancel_aside(self, runtime: &Handle, kept: impl Send + 'static) {
         runtime.spawn(async move {
+            let _kept = kept;
             if let Err(error) = self.cancel().await {
                 tracing::debug!(error = %error, "a statement could not be cancelled");
             }
@@ -293,7 +294,7 @@ impl Drop for PostgresConnection {
             }
             (true, _, Ok(runtime)) => {
                 drop(Object::take(object));
-                self.cancel.clone().cancel_aside(&runtime);
+                self.cancel.clone().cancel_aside(&runtime, ());
             }
             (_, _, Err(_)) => drop(Object::take(object)),
         }
