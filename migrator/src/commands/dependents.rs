@@ -9,10 +9,9 @@ use crate::structure::names::quote_text;
 const NAMED: usize = 8;
 
 /// What CASCADE would take along that lies in a schema which stays, or is an extension that stays. It begins with
-/// everything in the current schema, as [`drop_everything`](super::emptying::drop_everything) finds it, and with the
-/// things of `gone`, and follows what depends on them, as far as that is dropped too.
-const OUTSIDE: &str = "WITH RECURSIVE
-  schema AS (
+/// everything in the current schema, as [`drop_everything`](super::emptying::drop_everything) finds it, and with what
+/// `thing (kind, name)` holds, which stands before this, and follows what depends on them, as far as that is dropped too.
+const OUTSIDE: &str = "schema AS (
     SELECT n.oid, quote_ident(n.nspname) AS name, n.nspname = current_schema() AS stays FROM pg_namespace n
     WHERE n.nspname = current_schema() OR n.nspname IN (SELECT name FROM thing WHERE kind = 'SCHEMA')),
   root (classid, objid) AS (
@@ -57,8 +56,7 @@ pub(super) async fn outside(
         .map(|it| format!("SELECT {}, (parse_ident({}))[1]", quote_text(it.kind), quote_text(&it.name)))
         .chain(["SELECT NULL, NULL".to_owned()])
         .collect();
-    let thing = format!("WITH RECURSIVE thing (kind, name) AS ({}),", rows.join(" UNION ALL "));
-    let sql = OUTSIDE.replacen("WITH RECURSIVE", &thing, 1);
+    let sql = format!("WITH RECURSIVE thing (kind, name) AS ({}), {OUTSIDE}", rows.join(" UNION ALL "));
     let rows = connection.query(&DEPENDENTS.clone().with_sql(sql), &[]).await?;
     let names: Vec<String> = rows.iter().map(|row| row.get("it")).collect::<Result<_, _>>()?;
     if names.is_empty() {
