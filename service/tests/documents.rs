@@ -1,4 +1,5 @@
-//! `.env.example`, the README's table of settings, and its commands, are what the programs do.
+//! `.env.example`, `deploy/settings.md` and the commands of the documents are what the programs do, and the
+//! documents' links lead somewhere.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test ends by panicking")]
 
 use std::collections::BTreeSet;
@@ -73,7 +74,7 @@ fn env_example() -> String {
     let mut text =
         "# Every setting with its default. Copy this file to .env for development (`cp .env.example .env`)
 # and take the # away from what you change. Values with blanks, quotes or $ stand in single quotes. A secret
-# may come from a file instead: NAME_FILE=/path. Written by the tests from the code: see README, Settings.\n"
+# may come from a file instead: NAME_FILE=/path. Written by the tests from the code: see deploy/settings.md.\n"
             .to_owned();
     for (title, variables) in sections() {
         let _infallible = writeln!(text, "\n# ---- {title} ----");
@@ -87,11 +88,11 @@ fn env_example() -> String {
     text
 }
 
-fn readme_table() -> String {
+fn settings_table() -> String {
     let mut text = String::new();
     for (title, variables) in sections() {
         let _infallible =
-            write!(text, "\n**{title}**\n\n| variable | default | meaning |\n| --- | --- | --- |\n");
+            write!(text, "\n## {title}\n\n| variable | default | meaning |\n| --- | --- | --- |\n");
         for it in variables {
             let default = if it.default.is_empty() { String::new() } else { format!("`{}`", it.default) };
             let secret = if it.secret { " (or `_FILE`)" } else { "" };
@@ -119,12 +120,13 @@ fn env_example_lists_every_setting() {
 }
 
 #[test]
-fn the_readme_lists_every_setting() {
-    let text = std::fs::read_to_string(root().join("README.md")).unwrap();
+fn the_page_of_settings_lists_every_one() {
+    let name = "deploy/settings.md";
+    let text = std::fs::read_to_string(root().join(name)).unwrap();
     let begin = text.find("<!-- settings:").unwrap();
     let begin = begin + text[begin..].find("-->\n").unwrap() + 4;
     let end = text.find("<!-- /settings -->").unwrap();
-    holds("README.md", &format!("{}{}{}", &text[..begin], readme_table(), &text[end..]));
+    holds(name, &format!("{}{}{}", &text[..begin], settings_table(), &text[end..]));
 }
 
 /// The example is itself a file that can be loaded, with everything taken out of its comments but what is
@@ -144,14 +146,56 @@ fn the_defaults_of_the_example_are_taken() {
     assert_eq!(warnings, []);
 }
 
-/// The commands that the README shows below the comment `<!-- tested: NAME -->`.
+/// The documents of the repository, from its root.
+fn pages() -> Vec<PathBuf> {
+    let is_ours = |entry: &walkdir::DirEntry| {
+        let name = entry.file_name().to_string_lossy();
+        entry.depth() == 0 || !name.starts_with('.') && name != "target"
+    };
+    let entries = walkdir::WalkDir::new(root()).into_iter().filter_entry(is_ours);
+    let paths = entries.map(|entry| entry.unwrap().into_path());
+    paths.filter(|path| path.extension().is_some_and(|it| it == "md")).collect()
+}
+
+/// Where the headings of a page are reached, as GitHub names them.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let lines = page.lines().filter(|line| line.starts_with('#'));
+    let headings = lines.filter_map(|line| line.trim_start_matches('#').strip_prefix(' '));
+    let kept = |it: char| it.is_alphanumeric() || "-_ ".contains(it);
+    headings.map(|it| it.to_lowercase().replace(|it| !kept(it), "").replace(' ', "-")).collect()
+}
+
+#[test]
+fn every_link_of_the_documents_leads_somewhere() {
+    let pages = pages();
+    assert!(pages.len() > 5, "{pages:?}");
+    let mut broken = Vec::new();
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        let links = text.split("](").skip(1).filter_map(|behind| behind.split_once(')'));
+        for (link, _) in links.filter(|(link, _)| !link.contains("://")) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { page.clone() } else { page.with_file_name(file) };
+            let leads = match std::fs::read_to_string(&target) {
+                Ok(text) => anchor.is_empty() || anchors(&text).contains(anchor),
+                Err(_) => anchor.is_empty() && target.is_dir(),
+            };
+            if !leads {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// The commands that the migrator's README shows below the comment `<!-- tested: NAME -->`.
 fn commands(name: &str) -> String {
-    let text = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let text = std::fs::read_to_string(root().join("migrator/README.md")).unwrap();
     let (_, rest) = text.split_once(&format!("<!-- tested: {name} -->\n```sh\n")).unwrap();
     rest.split_once("```").unwrap().0.to_owned()
 }
 
-/// Runs commands of the README in a folder, with our programs and PostgreSQL's in the PATH.
+/// Runs them in a folder, with our programs and PostgreSQL's in the PATH.
 async fn run(test: &TestDatabase, name: &str, environment: &[(&str, &str)]) {
     let programs = PathBuf::from(env!("CARGO_BIN_EXE_service")).parent().unwrap().to_owned();
     let mut path = vec![programs];

@@ -50,7 +50,7 @@ on_both_databases! {
     /// What the README has people try first is taken as it stands there.
     async fn the_example_of_the_readme_is_stored(test: TestDatabase) {
         let world = World::start(test, &[]).await;
-        let readme = include_str!("../../README.md");
+        let readme = include_str!("../README.md");
         let (_, behind) = readme.split_once("\n## Metrics\n").unwrap();
         let (_, behind) = behind.split_once("--json '").unwrap();
         let (body, _) = behind.split_once("' \\\n").unwrap();
