@@ -16,7 +16,7 @@ SCRIPTS = .ci/run $(shell find deploy k8s -name '*.sh')
 NAMES := $(shell env | sed -n 's/^\([A-Z0-9_]*\)=.*/\1/p')
 PREFIXES := $(shell sed -n 's/^#\([A-Z0-9]*_\).*=.*/\1/p' .env.example | sort -u)
 CLEAN := $(addprefix -u ,$(filter-out HTTP_PROXY POSTGRES_VERSION,$(filter $(addsuffix %,$(PREFIXES)),$(NAMES))))
-CARGO_TEST := cargo test --workspace --locked --all-features
+CARGO_TEST := cargo test --locked --all-features
 
 .PHONY: help
 help: ## Says what there is
@@ -68,9 +68,9 @@ test-postgres-versions: cargo ## The same on PostgreSQL 14 to 18, those that are
 .PHONY: test-pgbouncer
 test-pgbouncer: cargo ## The service's tests through a pgbouncer that pools transactions (PGBOUNCER=its path)
 	@$(POOLER) find >/dev/null
-	@env $(CLEAN) $(POSTGRES) run $(POOLER) run $(CARGO_TEST) --test pooler -- --ignored
+	@env $(CLEAN) $(POSTGRES) run $(POOLER) run $(CARGO_TEST) -p migrator --test suite pooler:: -- --ignored
 	@env $(CLEAN) $(BROWSER) try $(POSTGRES) run $(POOLER) run \
-	  $(CARGO_TEST) --exclude foundation --exclude migrator $(ARGS) -- --skip sqlite::
+	  $(CARGO_TEST) -p service $(ARGS) -- --skip sqlite::
 
 .PHONY: test-failover
 test-failover: cargo ## DATABASE_URL=... KILL_LEADER='command': writes while the leader of a cluster goes

@@ -35,11 +35,11 @@ run() {
   say "cargo test $*"
   cargo test --locked --all-features "$@"
 }
-run -p service --test citus -- --include-ignored
+run -p service --test suite -- citus:: --include-ignored
 # Left out: one puts a view in the place of the table, which is not distributed then; one needs a trigger of rows, which
 # Citus does not know.
-run -p service --test metrics_reference --test metrics_snapshots --test metrics_streams --test partitions \
-  --test collector --test archive "$@" -- "${THREADS[@]}" --skip a_dry_run_estimates_what_it_cannot_count_in_time \
+run -p service --test suite "$@" -- metrics_reference:: metrics_snapshots:: metrics_streams:: partitions:: collector:: \
+  archive:: "${THREADS[@]}" --skip a_dry_run_estimates_what_it_cannot_count_in_time \
   --skip a_batch_that_met_a_deadlock_is_tried_again
 # Left out of the migrator's:
 NOT_HERE=(

@@ -1,5 +1,4 @@
 //! The face of the database does the same on PostgreSQL and on SQLite.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
 use std::time::Duration;
 

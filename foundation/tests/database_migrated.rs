@@ -1,5 +1,4 @@
 //! Statements that are prepared already when a migration changes the type of a column, on PostgreSQL.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
 use foundation::database::{Backend, Database, DatabaseError, Statement, Value, ValueType};
 use foundation::testing::{TestDatabase, database_settings};

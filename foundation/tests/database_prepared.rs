@@ -1,5 +1,4 @@
 //! What a connection to PostgreSQL keeps prepared, however many statements are put together at run time.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
 use foundation::database::{Backend, Database, Statement};
 use foundation::testing::{TestDatabase, database_settings};

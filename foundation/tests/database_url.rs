@@ -1,5 +1,4 @@
 //! What comes out of the address of a database, and that its password never does.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by panicking")]
 
 use foundation::database::DatabaseUrl;
 use foundation::settings::{DatabaseSettings, Environment, FoundationSettings, Section as _};

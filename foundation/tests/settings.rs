@@ -1,5 +1,4 @@
 //! What is read from the environment, and what is said about it when it is wrong.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;

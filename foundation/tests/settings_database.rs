@@ -1,5 +1,4 @@
 //! The other addresses of a database.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
 use foundation::database::DatabaseUrl;
 use foundation::settings::{Environment, FoundationSettings};

@@ -1,5 +1,4 @@
 //! The forms that values may have, and how the database is found among them.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
 use std::time::Duration;
 

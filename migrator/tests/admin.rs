@@ -1,12 +1,10 @@
 //! The administrator that `up` makes when there is none.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
-
-mod support;
 
 use argon2::{Argon2, PasswordHash, PasswordVerifier};
 use foundation::database::Connection;
 use foundation::on_both_databases;
-use support::{count, has_table, migrator, migrator_with, texts};
+
+use crate::support::{count, has_table, migrator, migrator_with, texts};
 
 async fn password_fits(connection: &mut Connection, password: &str) -> bool {
     let hashes =

@@ -1,14 +1,11 @@
 //! Many migrators started at the same moment: all of them end well, and each migration is applied once.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
-
-#[path = "support/child.rs"]
-mod child;
-mod support;
 
 use foundation::database::Backend;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
-use support::{Run, backend, count, each_up, journal, migrator_command, versions, write_files};
+
+use crate::support::child;
+use crate::support::{Run, backend, count, each_up, journal, migrator_command, versions, write_files};
 
 const MIGRATORS: usize = 20;
 

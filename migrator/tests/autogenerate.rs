@@ -1,7 +1,4 @@
 //! `new --autogenerate` from the command line: files in both dialects, renames that are said, rows that stay.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +9,8 @@ use foundation::testing::TestDatabase;
 use migrator::Migrator;
 use migrator::source::{Catalog, Dialect};
 use migrator::stop::Stop;
-use support::{Run, migrator, settings, texts};
+
+use crate::support::{self, Run, migrator, settings, texts};
 
 const FIRST: &str = "CREATE TABLE users (id integer PRIMARY KEY, mail text, note text);\n";
 

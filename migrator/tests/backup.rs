@@ -1,9 +1,4 @@
 //! `backup` and `restore`: the database is afterwards what it was, rights and all, or nothing is changed.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
-#[path = "support/tools.rs"]
-mod tools;
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -11,8 +6,11 @@ use std::time::Duration;
 use foundation::database::Backend;
 use foundation::on_both_databases;
 use foundation::testing::{TestDatabase, maintenance, postgres_address, unique_name};
-use support::{Run, backend, count, has_table, migrator, migrator_command, migrator_with, newest, texts};
-use tools::{fake, path_behind, real_psql, with_path, with_tools};
+
+use crate::support::tools::{fake, path_behind, real_psql, with_path, with_tools};
+use crate::support::{
+    self, Run, backend, count, has_table, migrator, migrator_command, migrator_with, newest, texts,
+};
 
 const NAMES: &str = "SELECT username AS it FROM users ORDER BY username";
 

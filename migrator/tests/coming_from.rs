@@ -1,5 +1,4 @@
 //! The page for those who come from other tools: every command of ours on it is one.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
 
 use clap::{CommandFactory, Parser};
 use migrator::cli::Cli;

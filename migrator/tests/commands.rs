@@ -1,12 +1,10 @@
 //! The commands of the program on both databases: what they do, what they print, how they end.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
-
-mod support;
 
 use foundation::database::Backend;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
-use support::{
+
+use crate::support::{
     backend, count, each_up, embedded_versions, has_table, journal, migrator, migrator_with, newest, versions,
 };
 

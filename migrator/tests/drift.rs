@@ -1,12 +1,10 @@
 //! `check`: what somebody changed by hand is told in words, with the SQL that mends it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
 
 use foundation::database::Backend;
 use foundation::on_both_databases;
 use foundation::testing::{TestDatabase, unique_name};
-use support::{backend, migrator, migrator_with};
+
+use crate::support::{self, backend, migrator, migrator_with};
 
 /// Takes a mended schema to be clean, whichever way it is looked at.
 async fn is_clean(database: &TestDatabase) {

@@ -1,14 +1,12 @@
 //! Migrations that fail, or must not be: whole or not at all, and said in words.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
-
-mod support;
 
 use foundation::database::Backend;
 use foundation::exit::Exit;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
 use migrator::MigratorError;
-use support::{backend, count, has_table, journal, library, number, texts, versions};
+
+use crate::support::{self, backend, count, has_table, journal, library, number, texts, versions};
 
 const ONE: (&str, &str) = ("V1__one", "CREATE TABLE one (id bigint PRIMARY KEY);");
 const THREE: (&str, &str) = ("V3__three", "CREATE TABLE three (id bigint);");

@@ -1,13 +1,11 @@
 //! `--migrations`: folders of anybody's, named as their own tools name them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
 
 use foundation::database::Backend;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
-use support::folders::{Contents, ONE, TWO, folder, with};
-use support::{backend, count, has_table, journal, migrator_with, number, versions};
+
+use crate::support::folders::{Contents, ONE, TWO, folder, with};
+use crate::support::{backend, count, has_table, journal, migrator_with, number, versions};
 
 const SECTIONS_OF_DBMATE: &str = "-- migrate:up\nCREATE TABLE two (id integer PRIMARY KEY, name text);\nCREATE INDEX two_name ON two (name);\n\n-- migrate:down\nDROP TABLE two;\n";
 const SECTIONS_OF_GOOSE: &str = "-- +goose Up\n-- +goose StatementBegin\nCREATE TABLE two (id integer PRIMARY KEY, name text)\n-- +goose StatementEnd\nCREATE INDEX two_name ON two (name);\n\n-- +goose Down\nDROP TABLE two;\n";

@@ -1,11 +1,9 @@
 //! `--migrations`: what a file with two sections says above them counts as much as what stands in one.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
-
-mod support;
 
 use foundation::on_both_databases;
-use support::folders::{ONE, TWO, folder, with};
-use support::{has_table, number, texts, versions};
+
+use crate::support::folders::{ONE, TWO, folder, with};
+use crate::support::{has_table, number, texts, versions};
 
 on_both_databases! {
     async fn instructions_stand_above_the_sections_too(database: TestDatabase) {

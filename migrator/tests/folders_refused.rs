@@ -1,15 +1,13 @@
 //! `--migrations`: folders that cannot be used, and new files in those that can.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
 
 use std::path::{Path, PathBuf};
 
 use foundation::database::Backend;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
-use support::folders::{Contents, ONE, TWO, folder, with};
-use support::{backend, has_table};
+
+use crate::support::folders::{Contents, ONE, TWO, folder, with};
+use crate::support::{backend, has_table};
 
 on_both_databases! {
     /// Each with the words that say what to do, and the exit code that says who mends it.

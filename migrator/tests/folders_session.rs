@@ -1,13 +1,11 @@
 //! What the files of a folder do to the session that all of them run in ends with each of them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
 
 use foundation::database::Backend;
 use foundation::on_both_databases;
 use foundation::testing::{TestDatabase, maintenance, unique_name};
-use support::folders::{Contents, folder, with};
-use support::{backend, count, texts, versions};
+
+use crate::support::folders::{Contents, folder, with};
+use crate::support::{backend, count, texts, versions};
 
 on_both_databases! {
     /// Where a file goes, the migrator does not follow: its own tables are where they were.

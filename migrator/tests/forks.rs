@@ -1,8 +1,5 @@
 //! A project of its own on top of another one: each has numbers of its own, and a release brings migrations of the
 //! other one whose versions are lower than what is applied.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
-
-mod support;
 
 use std::time::Duration;
 
@@ -11,8 +8,9 @@ use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
 use migrator::schema::{self, SchemaState};
 use migrator::{Awaited, Migrator};
-use support::folders::{Contents, folder, with};
-use support::{Files, has_table, library, library_with, migrator_with, versions};
+
+use crate::support::folders::{Contents, folder, with};
+use crate::support::{self, Files, has_table, library, library_with, migrator_with, versions};
 
 const BASE: (&str, &str) = ("V1__base", "CREATE TABLE base (id bigint);");
 const OWN: (&str, &str) = ("V20260101000000__own", "CREATE TABLE own (id bigint);");

@@ -1,11 +1,9 @@
 //! What a person asks the program: help with examples that work, the manual, and completions.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
-
-mod support;
 
 use clap::{CommandFactory, Parser};
 use migrator::cli::Cli;
-use support::Run;
+
+use crate::support::Run;
 
 /// The examples below a help, as they would be typed: what follows two blanks is about them.
 fn examples(command: &clap::Command) -> Vec<String> {

@@ -1,14 +1,12 @@
 //! `import-history`: what other tools say is applied, from tables as they make them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
 
 use foundation::database::Backend;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
-use support::folders::{Contents, ONE, TWO, folder, with};
-use support::foreign::{self, Fixture};
-use support::{backend, has_table, journal, migrator, texts, versions};
+
+use crate::support::folders::{Contents, ONE, TWO, folder, with};
+use crate::support::foreign::{self, Fixture};
+use crate::support::{backend, has_table, journal, migrator, texts, versions};
 
 const THREE: &str = "CREATE TABLE three (id integer PRIMARY KEY);\n";
 

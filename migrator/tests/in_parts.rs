@@ -1,7 +1,4 @@
 //! Files that run statement by statement, and that fail: what is done is known, and nothing else is taken for it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
 
 use std::time::Duration;
 
@@ -11,7 +8,8 @@ use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
 use migrator::Awaited;
 use migrator::schema::{self, SchemaState};
-use support::{backend, count, has_table, library, number, texts, versions};
+
+use crate::support::{backend, count, has_table, library, number, texts, versions};
 
 const ACCOUNT: (&str, &str) = (
     "V1__account",

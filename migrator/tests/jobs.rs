@@ -1,7 +1,4 @@
 //! What a job in a cluster needs: last words, a role that owns, a schema of its own, and the next primary.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
-
-mod support;
 
 use std::path::Path;
 use std::process::Stdio;
@@ -14,8 +11,9 @@ use foundation::testing::eventually;
 use foundation::testing::{TestDatabase, database_settings, maintenance, unique_name};
 use migrator::schema::{self, SchemaState};
 use serde_json::Value;
-use support::{Run, embedded_versions, migrator_command, migrator_with, newest};
 use tokio::io::AsyncBufReadExt as _;
+
+use crate::support::{self, Run, embedded_versions, migrator_command, migrator_with, newest};
 
 on_both_databases! {
     async fn the_last_words_are_left_where_the_cluster_reads_them(database: TestDatabase) {

@@ -1,22 +1,13 @@
 //! A migrator that is killed at any moment leaves a database from which the next one finishes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test ends by panicking, and tells how much it proved"
-)]
-
-#[path = "support/child.rs"]
-mod child;
-mod support;
 
 use std::time::Duration;
 
 use foundation::database::{Backend, Connection};
 use foundation::testing::TestDatabase;
-use support::{Run, backend, journal, library, texts, versions, write_files};
 use tokio::time::Instant;
+
+use crate::support::child;
+use crate::support::{self, Run, backend, journal, library, texts, versions, write_files};
 
 const MIGRATIONS: u32 = 30;
 

@@ -1,7 +1,4 @@
 //! Histories of ten thousand migrations.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
-
-mod support;
 
 use std::path::Path;
 
@@ -9,7 +6,8 @@ use foundation::database::Backend;
 use foundation::testing::TestDatabase;
 use foundation::testing::cluster::PrivateCluster;
 use foundation::{on_both_databases, testing::eventually};
-use support::{Run, migrator_command, migrator_with, newest};
+
+use crate::support::{self, Run, migrator_command, migrator_with, newest};
 
 const COUNT: usize = 10_000;
 

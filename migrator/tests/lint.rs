@@ -2,15 +2,13 @@
 //!
 //! This test is where our own migrations are linted, and not the build script: squawk would be compiled a second time
 //! for it, and every build of the service would wait for that.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
 
 use foundation::database::Backend;
 use foundation::testing::TestDatabase;
 use migrator::lint::{self, Finding, Level, Rules, Source};
 use migrator::source::{Dialect, embedded};
-use support::{migrator, migrator_command};
+
+use crate::support::{self, migrator, migrator_command};
 
 fn found(dialect: Dialect, text: &str) -> Vec<Finding> {
     lint::lint(

@@ -1,17 +1,16 @@
 //! Somebody else's locks: a migration waits for them without keeping others waiting, and gives up in words.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
-
-#[path = "support/child.rs"]
-mod child;
-mod support;
 
 use std::time::Duration;
 
 use foundation::database::{Backend, Connection};
 use foundation::on_both_databases;
 use foundation::testing::{TestDatabase, database_settings};
-use support::{Files, Run, backend, has_table, library, migrator_with, number, versions, write_files};
 use tokio::time::Instant;
+
+use crate::support::child;
+use crate::support::{
+    self, Files, Run, backend, has_table, library, migrator_with, number, versions, write_files,
+};
 
 const FILES: Files<'_> = &[
     ("V1__item", "CREATE TABLE item (id bigint PRIMARY KEY);\nINSERT INTO item VALUES (1);"),

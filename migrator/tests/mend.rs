@@ -1,12 +1,10 @@
 //! Schemas that were hard to get from one to the other and back, each pair for itself.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
 
 use foundation::database::{Backend, Connection, DatabaseUrl};
 use foundation::testing::{TestDatabase, database_settings};
 use migrator::structure::{Mend, Partitions, Structure, difference, dump, mend};
-use support::texts;
+
+use crate::support::texts;
 
 /// Databases in which one schema after the other is made.
 struct Workshop {

@@ -1,13 +1,11 @@
 //! Files that run outside of a transaction: each statement once, whatever interrupts it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
 
 use foundation::database::{Backend, Connection};
 use foundation::exit::Exit;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
-use support::{backend, count, has_table, library, number, texts, versions};
+
+use crate::support::{backend, count, has_table, library, number, texts, versions};
 
 const ONE: (&str, &str) = ("V1__one", "CREATE TABLE one (id bigint);");
 

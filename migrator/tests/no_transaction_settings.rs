@@ -1,12 +1,10 @@
 //! What a file that runs outside of a transaction sets for itself, where its statements are taken up again.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
 
 use foundation::database::Backend;
 use foundation::exit::Exit;
 use foundation::testing::TestDatabase;
-use support::{count, library, texts, versions};
+
+use crate::support::{count, library, texts, versions};
 
 const TABLES: (&str, &str) = (
     "V1__tables",

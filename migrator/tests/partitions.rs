@@ -1,11 +1,9 @@
 //! The functions through which the service makes, detaches and drops partitions on PostgreSQL.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
-
-mod support;
 
 use foundation::database::{Backend, Connection, DatabaseErrorKind, Statement};
 use foundation::testing::TestDatabase;
-use support::migrator;
+
+use crate::support::migrator;
 
 async fn migrated() -> TestDatabase {
     let database = TestDatabase::new(Backend::Postgres).await;

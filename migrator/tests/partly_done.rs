@@ -1,7 +1,4 @@
 //! What a run tells that did a part of what it was asked for.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
 
 use std::time::Duration;
 
@@ -9,8 +6,9 @@ use foundation::database::Backend;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
 use serde_json::Value;
-use support::folders::{ONE, TWO, folder, with};
-use support::{backend, library, versions};
+
+use crate::support::folders::{ONE, TWO, folder, with};
+use crate::support::{backend, library, versions};
 
 fn of(report: &Value, what: &str) -> Vec<i64> {
     report[what].as_array().unwrap().iter().map(|it| it["version"].as_i64().unwrap()).collect()

@@ -1,7 +1,4 @@
 //! `plan`: what `up` and `down` would do, and that the locks it names are those that PostgreSQL takes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
 
 use std::collections::BTreeMap;
 
@@ -11,7 +8,8 @@ use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
 use migrator::locks;
 use migrator::source::Dialect;
-use support::{backend, library, migrator, newest, versions};
+
+use crate::support::{self, backend, library, migrator, newest, versions};
 
 /// What the statements below are tried on.
 const TABLES: &str = "

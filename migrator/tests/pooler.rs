@@ -1,11 +1,9 @@
 //! Behind a transaction pooler. `make test-pgbouncer` starts one.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
-
-mod support;
 
 use foundation::database::Backend;
 use foundation::testing::{TestDatabase, pooled};
-use support::{has_table, migrator};
+
+use crate::support::{has_table, migrator};
 
 /// The lock would be that of a session that others use as well, also where nobody else is there to use it.
 /// What is refused leaves no lock behind, and what only reads is answered.

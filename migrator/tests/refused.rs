@@ -1,14 +1,12 @@
 //! What a person has to mend: one clear message, the right exit code, and no secret.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
-
-mod support;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use foundation::database::Backend;
 use foundation::testing::{TestDatabase, maintenance, postgres_address, program, unique_name};
-use support::{Run, migrator_with};
+
+use crate::support::{self, Run, migrator_with};
 
 const SECRET: &str = "tell-nobody-1234";
 

@@ -1,13 +1,11 @@
 //! `rehearse`: an undo that does not bring back what was before is found.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
 
 use foundation::database::Backend;
 use foundation::on_both_databases;
 use foundation::testing::{TestDatabase, address_of_database, maintenance, unique_name};
 use migrator::{MigratorError, Outcome};
-use support::{Files, library, library_at, texts};
+
+use crate::support::{self, Files, library, library_at, texts};
 
 const TABLE: (&str, &str) = ("V1__a", "CREATE TABLE a (id integer PRIMARY KEY, name text);");
 const TABLE_UNDO: (&str, &str) = ("D1__a", "DROP TABLE a;");

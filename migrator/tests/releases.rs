@@ -1,7 +1,4 @@
 //! Other releases: histories that do not go together, older images on newer schemas, and refinery's own rows.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
-
-mod support;
 
 use std::hash::{Hash, Hasher};
 use std::time::Duration;
@@ -12,7 +9,8 @@ use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
 use migrator::schema::{self, SchemaState};
 use migrator::{Awaited, Migrator};
-use support::{Files, backend, catalog, has_table, journal, library, migrator, texts, versions};
+
+use crate::support::{Files, backend, catalog, has_table, journal, library, migrator, texts, versions};
 
 const ONE: (&str, &str) = ("V1__one", "CREATE TABLE one (id bigint);");
 const TWO: (&str, &str) = ("V2__two", "CREATE TABLE two (id bigint);");

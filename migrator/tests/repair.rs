@@ -1,7 +1,4 @@
 //! What is applied and does not go together with the files: told in words, and put right after it was shown.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
 
 use foundation::database::Backend;
 use foundation::exit::Exit;
@@ -9,7 +6,10 @@ use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
 use migrator::settings::Settings;
 use migrator::{CheckReport, Migrator, MigratorError, RepairReport, Repairs};
-use support::{Files, backend, count, has_table, journal, library, library_with, migrator, texts, versions};
+
+use crate::support::{
+    self, Files, backend, count, has_table, journal, library, library_with, migrator, texts, versions,
+};
 
 const ONE: (&str, &str) = ("V1__one", "CREATE TABLE one (id bigint);");
 const TWO: (&str, &str) = ("V2__two", "CREATE TABLE two (id bigint);\n-- A remark.\n");

@@ -1,15 +1,11 @@
 //! `reset` of what migrations make beside tables, in the schema and beyond it, on PostgreSQL.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
-#[path = "support/tools.rs"]
-mod tools;
 
 use foundation::database::Backend;
 use foundation::exit::Exit;
 use foundation::testing::{TestDatabase, unique_name};
-use support::{Files, has_table, library, library_with, number, texts, versions, write_files};
-use tools::with_tools;
+
+use crate::support::tools::with_tools;
+use crate::support::{Files, has_table, library, library_with, number, texts, versions, write_files};
 
 /// One of each kind that a schema can have, each of them made by one migration only.
 const KINDS: (&str, &str) = (

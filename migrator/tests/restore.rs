@@ -1,16 +1,12 @@
 //! `restore` beside others: migrators, roles and schemas of a database that is shared, and what it knows.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
-#[path = "support/tools.rs"]
-mod tools;
 
 use std::time::Duration;
 
 use foundation::database::Backend;
 use foundation::testing::{TestDatabase, maintenance, unique_name};
-use support::{has_table, migrator, texts};
-use tools::{fake, real_psql, with_all, with_path, with_tools};
+
+use crate::support::tools::{fake, real_psql, with_all, with_path, with_tools};
+use crate::support::{self, has_table, migrator, texts};
 
 /// Other migrators wait until it is done.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

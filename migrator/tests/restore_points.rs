@@ -1,7 +1,4 @@
 //! What is made before `up` changes anything: a copy, a restore point, and whatever a command makes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
 
 use std::time::Duration;
 
@@ -9,11 +6,12 @@ use foundation::database::Backend;
 use foundation::exit::Exit;
 use foundation::on_both_databases;
 use foundation::testing::{TestDatabase, maintenance, unique_name};
-use support::{
-    Run, backend, count, has_table, library, library_with, migrator, migrator_command, migrator_with,
+use tokio::time::Instant;
+
+use crate::support::{
+    self, Run, backend, count, has_table, library, library_with, migrator, migrator_command, migrator_with,
     versions,
 };
-use tokio::time::Instant;
 
 const ONE: (&str, &str) = ("V1__one", "CREATE TABLE one (id bigint);");
 const TWO: (&str, &str) = ("V2__two", "CREATE TABLE two (id bigint);");

@@ -1,14 +1,12 @@
 //! The two roles of production: the owner migrates, the service serves and can change nothing about it.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
-
-mod support;
 
 use foundation::database::{Backend, Connection, DatabaseErrorKind, DatabaseUrl};
 use foundation::testing::{
     TestDatabase, database_settings, maintenance, postgres_address, program, unique_name,
 };
 use migrator::schema::{self, SchemaState};
-use support::{Run, library_at, migrator_command};
+
+use crate::support::{self, Run, library_at, migrator_command};
 
 /// A database with its two roles, made by the script that a deployment uses.
 struct Deployment {

@@ -1,13 +1,11 @@
 //! Where the search path leads elsewhere than it did, nothing is begun anew.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
 
 use foundation::database::Backend;
 use foundation::exit::Exit;
 use foundation::testing::TestDatabase;
-use support::folders::{folder, with};
-use support::{count, has_table, library, library_at, library_with, versions};
+
+use crate::support::folders::{folder, with};
+use crate::support::{count, has_table, library, library_at, library_with, versions};
 
 const TWO: (&str, &str) = ("V2__two", "CREATE TABLE two (id bigint);");
 

@@ -1,11 +1,9 @@
 //! What PostgreSQL has had since some version only, on the servers that have it: dumped, told as drift, mended.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
-
-mod support;
 
 use foundation::database::{Backend, Connection};
 use foundation::testing::{TestDatabase, maintenance, unique_name};
-use support::{migrator, number};
+
+use crate::support::{migrator, number};
 
 /// What can be in a schema: since which version, how it is made, and how drift that is it is told.
 const NOVELTIES: [(i64, &str, &str); 9] = [

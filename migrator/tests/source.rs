@@ -1,13 +1,9 @@
 //! The embedded migrations: whole, paired, and kept by SQLite as they are written.
 
-#![expect(clippy::unwrap_used, reason = "the helpers of a test may fail it as the tests themselves do")]
-
-#[path = "support/users_rules.rs"]
-mod users_rules;
-
 use migrator::source::{Catalog, Dialect, bookkeeping, embedded};
 use rusqlite::Connection;
-use users_rules::{CASES, STANDING_ROWS, TRUTHS, Verdict};
+
+use crate::support::users_rules::{CASES, STANDING_ROWS, TRUTHS, Verdict};
 
 fn migrated() -> Connection {
     let connection = Connection::open_in_memory().unwrap();

@@ -1,7 +1,5 @@
 //! The rules for migration files: each breach is told by file, line and what is allowed.
 
-#![expect(clippy::expect_used, reason = "the helpers of a test may fail it as the tests themselves do")]
-
 use migrator::source::{Catalog, Dialect, NewFilesError, SourceErrors, new_files};
 use proptest::prelude::*;
 use std::fs;

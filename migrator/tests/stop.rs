@@ -1,17 +1,14 @@
 //! SIGTERM in the middle of a long statement: it ends soon, and nothing is half applied.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
-
-#[path = "support/child.rs"]
-mod child;
-mod support;
 
 use std::time::Duration;
 
 use foundation::database::Backend;
 use foundation::on_both_databases;
 use foundation::testing::eventually;
-use support::{backend, has_table, library, number, signal, versions, write_files};
 use tokio::time::Instant;
+
+use crate::support::child;
+use crate::support::{backend, has_table, library, number, signal, versions, write_files};
 
 on_both_databases! {
     /// The statement is cancelled and rolled back; what was finished before stays.

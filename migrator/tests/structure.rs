@@ -1,7 +1,4 @@
 //! The structure of our own schema: what the dump says of it, and that every undo brings back what was before.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
 
 use std::path::Path;
 
@@ -10,7 +7,8 @@ use foundation::on_both_databases;
 use migrator::source::{Dialect, embedded};
 use migrator::statements::split;
 use migrator::structure::{Partitions, Structure, difference, dump, mend};
-use support::{backend, migrator, settings};
+
+use crate::support::{self, backend, migrator, settings};
 
 fn own(database: &TestDatabase) -> migrator::Migrator {
     let (_nobody_stops_it, stop) = migrator::stop::Stop::new();
@@ -37,7 +35,7 @@ on_both_databases! {
         let file = std::fs::read_to_string(&path).unwrap();
         assert!(
             file == dump,
-            "{} is not what the migrations make: UPDATE_DOCUMENTS=1 make test ARGS='-p migrator --test structure'\n{dump}",
+            "{} is not what the migrations make: UPDATE_DOCUMENTS=1 make test ARGS='-p migrator structure::'\n{dump}",
             path.display()
         );
         let again = TestDatabase::new(backend(&database)).await;

@@ -1,5 +1,4 @@
 //! A run of the migrator is a trace: a span for each migration, with the spans of its statements.
-#![allow(clippy::unwrap_used, reason = "a test ends by panicking")]
 
 use foundation::on_both_databases;
 use foundation::testing::otlp::{OtlpReceiver, ReceivedSpan};

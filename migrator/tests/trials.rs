@@ -1,13 +1,11 @@
 //! A trial in a scratch database changes nothing but that database, and is like the real one.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends by panicking")]
-
-mod support;
 
 use foundation::database::Backend;
 use foundation::exit::Exit;
 use foundation::testing::{TestDatabase, maintenance, unique_name};
-use support::folders::{ONE, folder, with};
-use support::{Files, count, library};
+
+use crate::support::folders::{ONE, folder, with};
+use crate::support::{Files, count, library};
 
 /// Roles and the settings of databases are the server's.
 #[tokio::test(flavor = "multi_thread")]

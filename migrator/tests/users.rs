@@ -1,13 +1,9 @@
 //! What the table `users` accepts and refuses, the same on both databases.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
-
-mod support;
-#[path = "support/users_rules.rs"]
-mod users_rules;
 
 use foundation::on_both_databases;
-use support::{migrator, number};
-use users_rules::{CASES, STANDING_ROWS, TRUTHS, Verdict};
+
+use crate::support::users_rules::{CASES, STANDING_ROWS, TRUTHS, Verdict};
+use crate::support::{migrator, number};
 
 on_both_databases! {
     /// Every rule, by the name of its constraint where it has one.

@@ -1,14 +1,12 @@
 //! `wait` and `check-config`.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends by panicking")]
-
-mod support;
 
 use std::time::Duration;
 
 use foundation::database::Backend;
 use foundation::on_both_databases;
 use foundation::testing::{TestDatabase, eventually, program};
-use support::{Run, backend, migrator, migrator_command};
+
+use crate::support::{self, Run, backend, migrator, migrator_command};
 
 on_both_databases! {
     /// What does not come in time ends it; what is there already does at once.

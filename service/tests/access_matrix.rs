@@ -1,29 +1,19 @@
 //! Who may do what: every route, asked by everybody. A route that the documentation names and that has no
 //! row here fails the test, and so does a row without a route.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "tests do what programs may not"
-)]
-
-#[path = "support/accounts.rs"]
-mod accounts;
-mod support;
 
 use std::collections::BTreeSet;
 
-use accounts::{Accounts, Kind, PASSWORD, migrate};
 use foundation::clock::Clock;
 use foundation::on_both_databases;
 use reqwest::Method;
 use serde_json::{Value, json};
 use service::domain::access::Scope;
-use support::TestService;
 use time::Duration;
 use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
+
+use crate::support::TestService;
+use crate::support::accounts::{Accounts, Kind, PASSWORD, migrate};
 
 /// Who asks, in the order of a row's statuses.
 const CALLERS: [&str; 9] = [

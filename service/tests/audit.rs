@@ -1,28 +1,17 @@
 //! Audit events, as administrators read them.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::redundant_clone,
-    reason = "tests do what programs may not"
-)]
 
-#[path = "support/accounts.rs"]
-mod accounts;
-mod support;
-
-use accounts::{Accounts, Kind, migrate};
 use foundation::database::Database;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
 use serde_json::{Value, json};
 use service::domain::audit::{Actor, ActorKind, AuditEvent, Change, Target};
 use service::store::audit_events;
-use support::TestService;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
+
+use crate::support::TestService;
+use crate::support::accounts::{Accounts, Kind, migrate};
 
 const START: OffsetDateTime = datetime!(2026-01-31 12:00:00 UTC);
 

@@ -1,28 +1,17 @@
 //! Bodies that are refused, and the memory of those that are not.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::redundant_clone,
-    reason = "tests do what programs may not"
-)]
-
-#[path = "support/accounts.rs"]
-mod accounts;
-mod support;
 
 use std::time::{Duration, Instant};
 
-use accounts::{Accounts, Kind, migrate};
 use foundation::database::Backend;
 use foundation::testing::TestDatabase;
 use reqwest::Method;
 use serde_json::{Value, json};
-use support::{DEADLINE, TestService};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use crate::support::accounts::{Accounts, Kind, migrate};
+use crate::support::{self, DEADLINE, TestService};
 
 const SNAPSHOTS: &str = "/api/v1/metrics/snapshots";
 const MIB: usize = 1024 * 1024;

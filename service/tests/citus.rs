@@ -1,14 +1,5 @@
 //! The snapshots distributed over several machines by `deploy/citus`, and taken back, with the two roles of
 //! production. `make test-citus` runs these; without Citus they are left out.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "tests do what programs may not"
-)]
-
-mod support;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,8 +13,9 @@ use migrator::Migrator;
 use migrator::settings::Settings;
 use migrator::stop::Stop;
 use serde_json::{Value, json};
-use support::{TestService, json as body_of};
 use time::format_description::well_known::Rfc3339;
+
+use crate::support::{TestService, json as body_of};
 
 const PASSWORD: &str = "a password of the test";
 const SNAPSHOTS: &str = "/api/v1/metrics/snapshots";

@@ -1,20 +1,8 @@
 //! What this host says about itself is written as snapshots, as often as is asked for.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "tests do what programs may not"
-)]
-
-#[path = "support/accounts.rs"]
-mod accounts;
-mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use accounts::{Accounts, Kind, migrate};
 use foundation::clock::Clock;
 use foundation::database::{Database, Statement};
 use foundation::on_both_databases;
@@ -28,9 +16,11 @@ use service::lifecycle::{Lifecycle, Stage};
 use service::live_settings::LiveSettings;
 use service::partitions::Partitions;
 use service::settings::AuthSettings;
-use support::{Program, TestService};
 use time::OffsetDateTime;
 use tokio::time::timeout;
+
+use crate::support::accounts::{Accounts, Kind, migrate};
+use crate::support::{Program, TestService};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 

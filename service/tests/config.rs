@@ -1,24 +1,14 @@
 //! Settings that are changed while the service runs, as administrators read and change them.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "tests do what programs may not"
-)]
 
-#[path = "support/accounts.rs"]
-mod accounts;
-mod support;
-
-use accounts::{Accounts, Kind, migrate};
 use foundation::database::{Statement, Value as Bound};
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
 use reqwest::Method;
 use serde_json::{Value, json};
 use service::domain::config::Key;
-use support::TestService;
+
+use crate::support::TestService;
+use crate::support::accounts::{Accounts, Kind, migrate};
 
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 

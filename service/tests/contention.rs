@@ -1,23 +1,12 @@
 //! Who meets somebody else's lock is told to come again, whatever they asked for.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::redundant_clone,
-    reason = "tests do what programs may not"
-)]
 
-#[path = "support/accounts.rs"]
-mod accounts;
-mod support;
-
-use accounts::{ADMIN_PASSWORD, Accounts, Kind, migrate};
 use foundation::database::Backend;
 use foundation::on_both_databases;
 use foundation::testing::{evidence, maintenance};
 use serde_json::json;
-use support::{Program, client, header};
+
+use crate::support::accounts::{ADMIN_PASSWORD, Accounts, Kind, migrate};
+use crate::support::{self, Program, client, header};
 
 on_both_databases! {
     async fn locks_of_others_are_503_and_pass_by(test: TestDatabase) {

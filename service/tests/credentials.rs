@@ -1,16 +1,5 @@
 //! Tokens that are looked up together: what one of them is like is nothing to the others.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "tests do what programs may not"
-)]
 
-#[path = "support/accounts.rs"]
-mod accounts;
-
-use accounts::{Accounts, Kind, migrate};
 use foundation::database::Backend;
 use foundation::on_both_databases;
 use service::access::token_hash;
@@ -18,6 +7,8 @@ use service::domain::access::Credential;
 use service::store::api_tokens;
 use service::store::credentials::Tokens;
 use service::store::together::LookUp as _;
+
+use crate::support::accounts::{Accounts, Kind, migrate};
 
 on_both_databases! {
     /// A newer release may have written scopes that this one does not know, and is rolled back.

@@ -1,21 +1,12 @@
 //! The documentation: its page, its files, its documents.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::redundant_clone,
-    reason = "tests do what programs may not"
-)]
-
-mod support;
 
 use std::io::Read as _;
 
 use reqwest::StatusCode;
 use serde_json::Value;
 use service::product;
-use support::{TestService, header};
+
+use crate::support::{TestService, header};
 
 /// The addresses of scripts, styles and pictures that the page names.
 fn files(page: &str) -> Vec<String> {

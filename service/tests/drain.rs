@@ -1,14 +1,4 @@
 //! Out of service without a request that is lost.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::redundant_clone,
-    reason = "tests do what programs may not"
-)]
-
-mod support;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,9 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
-use support::{DEADLINE, Program, client, json, wait_for};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+use crate::support::{DEADLINE, Program, client, json, wait_for};
 
 const REQUEST: &[u8] = b"GET /health/db HTTP/1.1\r\nHost: x\r\n\r\n";
 

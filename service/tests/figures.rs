@@ -1,14 +1,4 @@
 //! The figures for Prometheus.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::redundant_clone,
-    reason = "tests do what programs may not"
-)]
-
-mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
@@ -17,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use serde_json::Value;
-use support::{DEADLINE, Program, client, header, wait_for};
+
+use crate::support::{DEADLINE, Program, client, header, wait_for};
 
 #[tokio::test]
 async fn the_figures_tell_of_requests_pool_schema_and_build() {

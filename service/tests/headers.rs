@@ -1,18 +1,9 @@
 //! The headers of every answer: names of the request, and what browsers are told.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::redundant_clone,
-    reason = "tests do what programs may not"
-)]
-
-mod support;
 
 use foundation::telemetry::propagation::TraceContext;
 use reqwest::{Method, StatusCode};
-use support::{TestService, header};
+
+use crate::support::{TestService, header};
 
 #[tokio::test]
 async fn a_sane_request_id_is_kept() {

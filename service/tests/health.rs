@@ -1,22 +1,13 @@
 //! What the service says about itself.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::redundant_clone,
-    reason = "tests do what programs may not"
-)]
-
-mod support;
 
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use serde_json::Value;
-use support::{TestService, header, json, wait_for};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+use crate::support::{TestService, header, json, wait_for};
 
 fn time_of(answer: &Value) -> OffsetDateTime {
     let text = answer["timestamp"].as_str().expect("a timestamp");

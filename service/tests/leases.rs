@@ -1,20 +1,9 @@
 //! One process at a time has a duty, and another takes it over.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "tests do what programs may not"
-)]
-
-#[path = "support/accounts.rs"]
-mod accounts;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use accounts::migrate;
 use foundation::clock::Clock;
 use foundation::database::{Database, Statement};
 use foundation::entropy::Entropy;
@@ -23,6 +12,8 @@ use foundation::testing::eventually;
 use service::leases::{LeaseError, Leases};
 use service::lifecycle::{Lifecycle, Stage};
 use tokio::time::timeout;
+
+use crate::support::accounts::migrate;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 

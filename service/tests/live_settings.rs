@@ -1,22 +1,10 @@
 //! A setting that is changed is obeyed by every process within a second.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "tests do what programs may not"
-)]
-
-#[path = "support/accounts.rs"]
-mod accounts;
-mod support;
 
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use accounts::{Accounts, Kind, migrate};
 use foundation::database::{Backend, Database, Statement, Value as Bound};
 use foundation::on_both_databases;
 use foundation::settings::{Environment, Section as _};
@@ -26,7 +14,9 @@ use serde_json::{Value, json};
 use service::lifecycle::{Lifecycle, Stage};
 use service::live_settings::{CHANNEL, Live, LiveSettings, poll_interval};
 use service::settings::AuthSettings;
-use support::{Program, client};
+
+use crate::support::accounts::{Accounts, Kind, migrate};
+use crate::support::{Program, client};
 
 /// How soon a change is obeyed.
 const SECOND: Duration = Duration::from_secs(1);

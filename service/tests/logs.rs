@@ -1,16 +1,6 @@
 //! One line for each request.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::redundant_clone,
-    reason = "tests do what programs may not"
-)]
 
-mod support;
-
-use support::{Program, client};
+use crate::support::{Program, client};
 
 #[tokio::test]
 async fn a_request_is_one_line_with_its_names() {

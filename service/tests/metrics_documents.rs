@@ -1,20 +1,12 @@
 //! What is kept of a document, on both databases: its numbers as they were written, on one line.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "tests do what programs may not"
-)]
-
-mod metrics_support;
 
 use foundation::clock::Clock;
 use foundation::database::Statement;
 use foundation::on_both_databases;
-use metrics_support::{NDJSON, PATH, World, json as body_of};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
+
+use crate::metrics_support::{NDJSON, PATH, World, json as body_of};
 
 fn item(document: &str) -> String {
     let time = Clock::system().now().format(&Rfc3339).unwrap();

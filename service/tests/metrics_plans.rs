@@ -1,20 +1,10 @@
 //! A question about a day touches that day alone and is answered by an index, whatever else there is: the
 //! plans of both databases say so.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "tests do what programs may not"
-)]
-
-mod metrics_support;
 
 use foundation::database::{Backend, Database, Statement, Value};
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
 use futures_util::StreamExt as _;
-use metrics_support::migrate;
 use service::domain::aggregates::{Aggregation, Figure, Path, Step};
 use service::domain::metrics_snapshots::{Order, Position, SeriesFilter, SeriesKey, SnapshotFilter};
 use service::domain::partitions::Width;
@@ -23,6 +13,8 @@ use service::store::layout::Layout;
 use service::store::{aggregates, metrics_series, metrics_snapshots};
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
+
+use crate::metrics_support::migrate;
 
 const BEGIN: OffsetDateTime = datetime!(2026-01-01 00:00 UTC);
 const DAYS: i64 = 10;

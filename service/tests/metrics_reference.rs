@@ -1,22 +1,9 @@
 //! What is written, listed and told of snapshots, on both databases, is what a plain reference makes of the
 //! same rows: random ones, with equal times, many offsets, leap days, large and small numbers, and none.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "tests do what programs may not"
-)]
-
-mod metrics_support;
 
 use std::collections::BTreeMap;
 
 use foundation::on_both_databases;
-use metrics_support::{PATH, World};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, TestRunner};
@@ -24,6 +11,9 @@ use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime, UtcOffset};
+
+use crate::metrics_support;
+use crate::metrics_support::{PATH, World};
 
 /// A snapshot as the reference keeps it; its place in the list is the order of ids.
 #[derive(Clone, Debug)]

@@ -1,13 +1,4 @@
 //! Streams that last longer than their lines take: what came is stored, by the clock of its own time.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "tests do what programs may not"
-)]
-
-mod metrics_support;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -16,10 +7,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use foundation::clock::Clock;
 use foundation::on_both_databases;
 use foundation::testing::eventually;
-use metrics_support::{NDJSON, PATH, World};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::metrics_support::{NDJSON, PATH, World};
 
 /// How long anything may take before the test calls it broken.
 const DEADLINE: std::time::Duration = std::time::Duration::from_secs(20);

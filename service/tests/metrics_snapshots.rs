@@ -1,13 +1,4 @@
 //! Snapshots are written and listed, on both databases: nothing good is lost, nothing bad is stored.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "tests do what programs may not"
-)]
-
-mod users_support;
 
 use foundation::clock::Clock;
 use foundation::database::Backend;
@@ -16,7 +7,8 @@ use foundation::testing::TestDatabase;
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime, UtcOffset};
-use users_support::{Person, World, json as body_of, pointers};
+
+use crate::users_support::{Person, World, json as body_of, pointers};
 
 const PATH: &str = "/api/v1/metrics/snapshots";
 

@@ -1,23 +1,15 @@
 //! Snapshots as streams of lines, in and out, on both databases.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "tests do what programs may not"
-)]
-
-mod metrics_support;
 
 use std::io::Write as _;
 
 use foundation::clock::Clock;
 use foundation::on_both_databases;
 use foundation::testing::eventually;
-use metrics_support::{NDJSON, PATH, World, json as body_of};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::metrics_support::{NDJSON, PATH, World, json as body_of};
 
 fn gzip(text: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

@@ -1,20 +1,12 @@
 //! Figures of numbers that cancel each other, or are next to what a float cannot hold: the same on both databases,
 //! to the last digit.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "tests do what programs may not"
-)]
-
-mod metrics_support;
 
 use foundation::clock::Clock;
 use foundation::on_both_databases;
-use metrics_support::{World, json as body_of};
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
+
+use crate::metrics_support::{World, json as body_of};
 
 const LARGEST: f64 = f64::MAX;
 const SMALLEST: f64 = 5e-324;

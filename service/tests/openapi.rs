@@ -1,18 +1,10 @@
 //! The OpenAPI document says who may do what, and shows an example of everything.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "tests do what programs may not"
-)]
-
-mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
-use support::TestService;
+
+use crate::support::TestService;
 
 const ADMIN_PASSWORD: &str = "the first admin's";
 

@@ -1,25 +1,16 @@
 //! `service admin`: what an operator with a shell does to accounts.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::redundant_clone,
-    reason = "tests do what programs may not"
-)]
-
-#[path = "support/accounts.rs"]
-mod accounts;
 
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Output, Stdio};
 
-use accounts::{Accounts, Kind, migrate};
 use argon2::{Argon2, PasswordHash, PasswordVerifier as _};
 use foundation::database::{Database, Row, Statement};
 use foundation::on_both_databases;
 use foundation::testing::{TestDatabase, evidence, pooled};
 use uuid::Uuid;
+
+use crate::support::accounts;
+use crate::support::accounts::{Accounts, Kind, migrate};
 
 /// Runs `service admin` with this on its standard input.
 fn admin(database: &TestDatabase, arguments: &[&str], input: &str) -> Output {

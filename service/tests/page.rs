@@ -1,27 +1,17 @@
 //! The page at `/`, its files, and what it alone asks for.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "tests do what programs may not"
-)]
-
-#[path = "support/accounts.rs"]
-mod accounts;
-mod support;
 
 use std::collections::BTreeSet;
 
-use accounts::{Accounts, Kind, migrate};
 use foundation::clock::Clock;
 use foundation::database::{Statement, Value as Bound};
 use foundation::on_both_databases;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use support::{TestService, header};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+use crate::support::accounts::{Accounts, Kind, migrate};
+use crate::support::{TestService, header};
 
 /// The addresses of files that a text names.
 fn files(text: &str) -> BTreeSet<String> {

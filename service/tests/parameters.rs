@@ -1,24 +1,13 @@
 //! Parameters of the query that are not there, or not what they should be, are told as the documentation has
 //! them.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::redundant_clone,
-    reason = "tests do what programs may not"
-)]
 
-#[path = "support/accounts.rs"]
-mod accounts;
-mod support;
-
-use accounts::{Accounts, Kind, migrate};
 use foundation::on_both_databases;
 use reqwest::Method;
 use reqwest::header::HeaderValue;
 use serde_json::{Value, json};
-use support::TestService;
+
+use crate::support::TestService;
+use crate::support::accounts::{Accounts, Kind, migrate};
 
 const RANGE: &str = "from=2026-01-31T12:00:00Z&to=2026-01-31T11:00:00Z";
 

@@ -1,19 +1,7 @@
 //! Partitions are there when something is written, whoever makes them.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "tests do what programs may not"
-)]
-
-#[path = "support/accounts.rs"]
-mod accounts;
-mod support;
 
 use std::time::Duration;
 
-use accounts::migrate;
 use foundation::clock::Clock;
 use foundation::database::{Backend, Database, DatabaseError, Statement, Transaction};
 use foundation::entropy::Entropy;
@@ -27,6 +15,9 @@ use service::partitions::{Ahead, Partitions};
 use service::store::{metrics_snapshots, partitions};
 use time::OffsetDateTime;
 use time::macros::datetime;
+
+use crate::support;
+use crate::support::accounts::migrate;
 
 const NOON: OffsetDateTime = datetime!(2026-01-31 12:00:00 UTC);
 

@@ -1,13 +1,4 @@
 //! The service on a PostgreSQL that is stopped, frozen, behind, ahead, or not its own.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "tests do what programs may not"
-)]
-
-mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -24,7 +15,8 @@ use migrator::settings::Settings;
 use migrator::stop::Stop;
 use reqwest::StatusCode;
 use serde_json::Value;
-use support::{DEADLINE, Program, client, json, wait_for};
+
+use crate::support::{DEADLINE, Program, client, json, wait_for};
 
 /// How long a probe's answer may take, whatever the state of the database.
 const PROMPT: Duration = Duration::from_secs(1);

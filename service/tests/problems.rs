@@ -1,14 +1,4 @@
 //! Every error is a problem document: ours, the framework's, and panics.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::redundant_clone,
-    reason = "tests do what programs may not"
-)]
-
-mod support;
 
 use std::time::Duration;
 
@@ -19,7 +9,8 @@ use poem_openapi::payload::{Json, PlainText};
 use poem_openapi::{Object, OpenApi};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use support::{TestService, header, json};
+
+use crate::support::{TestService, header, json};
 
 #[derive(Object)]
 struct Item {

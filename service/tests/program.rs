@@ -1,21 +1,12 @@
 //! The program from outside: its commands, what it says, and what it ends with.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::redundant_clone,
-    reason = "tests do what programs may not"
-)]
-
-mod support;
 
 use std::process::Output;
 
 use reqwest::StatusCode;
 use serde_json::Value;
-use support::{Program, client, command, wait_for};
 use tempfile::TempDir;
+
+use crate::support::{Program, client, command, wait_for};
 
 fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let folder = tempfile::tempdir().expect("a folder");

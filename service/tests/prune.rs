@@ -1,18 +1,7 @@
 //! What is over is deleted, in batches, and what is not stays.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "tests do what programs may not"
-)]
-
-#[path = "support/accounts.rs"]
-mod accounts;
 
 use std::sync::Arc;
 
-use accounts::{Accounts, Kind, migrate};
 use foundation::clock::Clock;
 use foundation::database::{Database, Statement, Value};
 use foundation::on_both_databases;
@@ -25,6 +14,8 @@ use service::settings::AuthSettings;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
+
+use crate::support::accounts::{Accounts, Kind, migrate};
 
 const NOW: OffsetDateTime = datetime!(2026-01-31 12:00:00 UTC);
 

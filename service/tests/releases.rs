@@ -2,16 +2,6 @@
 //!
 //! Building it takes minutes, so that this runs with `BEDPLATE_TEST_LONG` alone; `migrator/tests/releases.rs` asks the
 //! same of the library each time.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a test ends by panicking"
-)]
-
-mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -20,7 +10,8 @@ use foundation::database::Backend;
 use foundation::testing::TestDatabase;
 use migrator::source::{Dialect, embedded};
 use reqwest::StatusCode;
-use support::{Program, client, wait_for};
+
+use crate::support::{Program, client, wait_for};
 
 const ADMIN: (&str, &str) = ("ADMIN_PASSWORD", "a password of the test");
 

@@ -1,24 +1,13 @@
 //! The service on tables that are in a schema of their own.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    clippy::redundant_clone,
-    reason = "tests do what programs may not"
-)]
 
-#[path = "support/accounts.rs"]
-mod accounts;
-mod support;
-
-use accounts::{ADMIN_PASSWORD, migrate_with};
 use foundation::database::Backend;
 use foundation::testing::{TestDatabase, maintenance, pooled};
 use serde_json::{Value, json};
-use support::TestService;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+use crate::support::TestService;
+use crate::support::accounts::{ADMIN_PASSWORD, migrate_with};
 
 const SCHEMA: (&str, &str) = ("DATABASE_SCHEMA", "Team-1");
 

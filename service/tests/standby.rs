@@ -1,13 +1,4 @@
 //! The service with a standby to read from: who wrote finds it, and what guards the door is never read there.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "tests do what programs may not"
-)]
-
-mod support;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -26,7 +17,8 @@ use migrator::settings::Settings;
 use migrator::stop::Stop;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
-use support::{TestService, header, json as body_of};
+
+use crate::support::{self, TestService, header, json as body_of};
 
 const POSITION: &str = "bedplate-position";
 const PASSWORD: &str = "a password of the test";

@@ -1,19 +1,11 @@
 //! A request is a trace: the server's span, and the span of each statement below it.
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    clippy::unwrap_used,
-    reason = "tests do what programs may not"
-)]
-
-mod support;
 
 use foundation::database::Backend;
 use foundation::testing::TestDatabase;
 use foundation::testing::otlp::OtlpReceiver;
 use reqwest::StatusCode;
-use support::{Program, client, wait_for};
+
+use crate::support::{Program, client, wait_for};
 
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 

@@ -1,20 +1,12 @@
 //! Accounts through the API, on both databases.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "tests do what programs may not"
-)]
-
-mod users_support;
 
 use foundation::clock::Clock;
 use foundation::database::Statement;
 use foundation::on_both_databases;
 use reqwest::Method;
 use serde_json::{Value, json};
-use users_support::{Person, World, header, json as body_of, pointers};
+
+use crate::users_support::{Person, World, header, json as body_of, pointers};
 
 const USERS: &str = "/api/v1/users";
 const PASSWORD: &str = "correct horse battery";

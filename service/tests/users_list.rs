@@ -1,17 +1,9 @@
 //! Pages of accounts, on both databases: nobody twice, nobody left out, no cursor made up.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "tests do what programs may not"
-)]
-
-mod users_support;
 
 use foundation::on_both_databases;
 use serde_json::{Value, json};
-use users_support::{Person, World, json as body_of, pointers};
+
+use crate::users_support::{Person, World, json as body_of, pointers};
 
 /// The names on all pages of a list.
 async fn names(world: &World, admin: &Person, query: &str) -> Vec<String> {

@@ -1,14 +1,5 @@
 //! Pages, searches and single accounts are read by an index, whatever the number of accounts: the plans of
 //! both databases say so. 20,000 accounts; a million with `BEDPLATE_TEST_LONG`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "tests do what programs may not"
-)]
-
-mod users_support;
 
 use std::time::{Duration, Instant};
 
@@ -20,8 +11,9 @@ use service::domain::users_list::{Position, UserFilter};
 use service::store::together::AT_ONCE;
 use service::store::users_list::{Query, page};
 use service::store::{credentials, users};
-use users_support::migrate;
 use uuid::Uuid;
+
+use crate::users_support::migrate;
 
 fn accounts() -> u32 {
     if std::env::var_os("BEDPLATE_TEST_LONG").is_some() { 1_000_000 } else { 20_000 }

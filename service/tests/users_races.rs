@@ -1,20 +1,12 @@
 //! Two requests at the same time: an administrator stays, a name is given once, a key is used once. Each is
 //! tried 200 times on PostgreSQL; on SQLite, where one transaction comes after the other, fewer.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "tests do what programs may not"
-)]
-
-mod users_support;
 
 use foundation::database::Backend;
 use foundation::on_both_databases;
 use reqwest::{Method, Response};
 use serde_json::json;
-use users_support::{Person, World};
+
+use crate::users_support::{Person, World};
 
 const USERS: &str = "/api/v1/users";
 const PASSWORD: &str = "correct horse battery";

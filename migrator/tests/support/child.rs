@@ -22,7 +22,7 @@ const FOLDER: &str = "TEST_CHILD_FOLDER";
 pub(crate) fn up_command(database: &TestDatabase, folder: &Path, variables: &[(&str, &str)]) -> Command {
     let this = std::env::current_exe().unwrap();
     let mut command = program(this.to_str().unwrap(), database.folder.path());
-    command.args(["child::is_the_migrator", "--exact", "--ignored", "--nocapture", "--quiet"]);
+    command.args(["support::child::is_the_migrator", "--exact", "--ignored", "--nocapture", "--quiet"]);
     command.env("DATABASE_URL", &database.address).env(FOLDER, folder).envs(variables.iter().copied());
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command

@@ -7,8 +7,12 @@
     reason = "each file of tests takes what it needs, and a test ends by panicking"
 )]
 
+pub(crate) mod child;
 pub(crate) mod folders;
 pub(crate) mod foreign;
+pub(crate) mod schemas;
+pub(crate) mod tools;
+pub(crate) mod users_rules;
 
 use std::fmt;
 use std::path::Path;

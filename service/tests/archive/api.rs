@@ -8,9 +8,10 @@ use foundation::testing::{TestDatabase, eventually};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use super::accounts::{Accounts, Kind};
-use super::support::TestService;
 use super::world::World;
+
+use crate::support::TestService;
+use crate::support::accounts::{Accounts, Kind};
 
 const POLICIES: &str = "/api/v1/archive-policies";
 const RUNS: &str = "/api/v1/archive-policies/runs";

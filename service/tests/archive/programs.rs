@@ -11,8 +11,9 @@ use service::store::partitions;
 use time::OffsetDateTime;
 
 use super::kills::command;
-use super::support::Program;
 use super::world::{Rows, World};
+
+use crate::support::Program;
 
 /// Within this time another process has the duty of one that was killed.
 const TAKEN_OVER: Duration = Duration::from_secs(10);

@@ -25,7 +25,7 @@ use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::accounts::migrate;
+use crate::support::accounts::migrate;
 
 /// The time of every test.
 pub const NOW: OffsetDateTime = datetime!(2026-03-31 12:30 UTC);

@@ -4,7 +4,7 @@ use foundation::testing::eventually;
 use reqwest::{Response, StatusCode};
 use time::Duration;
 
-use crate::house::{House, NewUser, PASSWORD, hash, login, login_from};
+use crate::auth::house::{House, NewUser, PASSWORD, hash, login, login_from};
 use crate::support::{header, json};
 
 const OK: StatusCode = StatusCode::OK;

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use time::Duration;
 
-use crate::house::{House, NewUser, PASSWORD, hash};
+use crate::auth::house::{House, NewUser, PASSWORD, hash};
 use crate::support::{header, json};
 
 /// What a refused login tells, but for the id of its request.

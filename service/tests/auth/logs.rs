@@ -5,13 +5,13 @@ use foundation::testing::{TestDatabase, evidence};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::house::PASSWORD;
+use crate::auth::house::PASSWORD;
 use crate::support::{Program, client};
 
 async fn nothing_secret_is_logged(backend: Backend) {
     let test = TestDatabase::new(backend).await;
     if backend == Backend::Postgres {
-        crate::house::migrate(&test).await;
+        crate::auth::house::migrate(&test).await;
     }
     let variables = [("DATABASE_URL", &*test.address), ("ADMIN_PASSWORD", PASSWORD), ("LOG_LEVEL", "trace")];
     let mut program = Program::serve(&variables);

@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::house::{House, NewUser};
+use crate::auth::house::{House, NewUser};
 use crate::support::json as body;
 
 const OK: StatusCode = StatusCode::OK;

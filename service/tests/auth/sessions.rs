@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::json;
 use time::Duration;
 
-use crate::house::{House, NewUser, PASSWORD, ask, hash, login_from};
+use crate::auth::house::{House, NewUser, PASSWORD, ask, hash, login_from};
 use crate::support::json as body;
 
 const OK: StatusCode = StatusCode::OK;

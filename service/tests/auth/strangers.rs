@@ -4,7 +4,7 @@
 use reqwest::StatusCode;
 use time::Duration;
 
-use crate::house::{House, NewUser, PASSWORD, answer_from, login_from};
+use crate::auth::house::{House, NewUser, PASSWORD, answer_from, login_from};
 use crate::support::{header, json};
 
 const OK: StatusCode = StatusCode::OK;

@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use time::Duration;
 
-use crate::house::{House, PASSWORD, ask};
+use crate::auth::house::{House, PASSWORD, ask};
 use crate::support::json as body;
 
 const PATH: &str = "/api/v1/auth/tokens";

@@ -7,10 +7,10 @@ use serde_json::json;
 use thirtyfour::{By, Key};
 use time::{Duration, OffsetDateTime};
 
-use crate::accounts::{ADMIN_PASSWORD, migrate};
 use crate::browser::Browser;
 use crate::page::Page;
 use crate::support::TestService;
+use crate::support::accounts::{ADMIN_PASSWORD, migrate};
 
 /// A service with these snapshots of one source.
 async fn with_snapshots(

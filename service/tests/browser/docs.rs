@@ -6,9 +6,9 @@ use foundation::database::DatabaseUrl;
 use foundation::on_both_databases;
 use serde_json::{Value, json};
 
-use crate::accounts::{ADMIN_PASSWORD, migrate};
 use crate::browser::Browser;
 use crate::support::TestService;
+use crate::support::accounts::{ADMIN_PASSWORD, migrate};
 use crate::swagger::Swagger;
 
 on_both_databases! {

@@ -9,8 +9,6 @@
     reason = "tests do what programs may not"
 )]
 
-#[path = "../support/accounts.rs"]
-mod accounts;
 #[path = "../support/browser/mod.rs"]
 mod browser;
 mod charts;

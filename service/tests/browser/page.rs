@@ -8,9 +8,9 @@ use foundation::testing::{TestDatabase, eventually};
 use serde_json::{Value, json};
 use thirtyfour::Key;
 
-use crate::accounts::{ADMIN_PASSWORD, migrate};
 use crate::browser::Browser;
 use crate::support::TestService;
+use crate::support::accounts::{ADMIN_PASSWORD, migrate};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 

@@ -1,20 +1,16 @@
 //! What the tests of metrics share: a service with settings of theirs, and somebody who may write.
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses a part of it")]
 
-#[path = "../support/accounts.rs"]
-mod accounts;
-#[path = "../support/mod.rs"]
-mod support;
-
-pub use accounts::migrate;
-use accounts::{Accounts, Kind};
+pub use crate::support::accounts::migrate;
+pub use crate::support::json;
 use foundation::clock::Clock;
 use foundation::database::{Database, Statement};
 use foundation::testing::TestDatabase;
 use reqwest::{RequestBuilder, Response};
 use serde_json::Value;
-use support::TestService;
-pub use support::json;
+
+use crate::support::TestService;
+use crate::support::accounts::{Accounts, Kind};
 
 pub const PATH: &str = "/api/v1/metrics/snapshots";
 pub const NDJSON: &str = "application/x-ndjson";

@@ -1,6 +1,8 @@
 //! What the tests of the service share.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod accounts;
+
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};

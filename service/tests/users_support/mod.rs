@@ -1,9 +1,7 @@
 //! What the tests of accounts share: a service on a database, and people with sessions.
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses a part of it")]
 
-#[path = "../support/mod.rs"]
-mod support;
-
+pub use crate::support::{header, json};
 use foundation::clock::Clock;
 use foundation::database::{Database, Statement, Value};
 use foundation::entropy::Entropy;
@@ -14,9 +12,9 @@ use migrator::settings::Settings;
 use migrator::stop::Stop;
 use reqwest::{Method, RequestBuilder, Response};
 use service::access::token_hash;
-use support::{TestService, client};
-pub use support::{header, json};
 use uuid::Uuid;
+
+use crate::support::{TestService, client};
 
 /// Brings a database up to date.
 pub async fn migrate(address: &str) {
