@@ -14,6 +14,13 @@ const BROKEN_FOREIGN_KEYS: Statement = Statement::write(
     "SELECT \"table\", parent, CAST(count(*) AS BIGINT) AS count FROM pragma_foreign_key_check GROUP BY 1, 2",
 );
 
+/// What detaches the other files that this session has open.
+const ATTACHED: Statement = Statement::write(
+    "pragma_database_list",
+    "SELECT 'DETACH \"' || replace(name, '\"', '\"\"') || '\"' AS \"detach\" FROM pragma_database_list
+     WHERE name NOT IN ('main', 'temp')",
+);
+
 /// How many tables with broken foreign keys are named.
 const NAMED: usize = 5;
 
@@ -29,8 +36,11 @@ const TEMPORARY: Statement = Statement::write(
 /// each transaction ends with a check of all foreign keys.
 ///
 /// A signal cannot end a wait for another writer inside of SQLite, so that is short, and tried again.
+const SESSION: &str = "PRAGMA foreign_keys = OFF; PRAGMA busy_timeout = 500";
+
+/// Sets the session up.
 pub(super) async fn prepare(connection: &mut Connection) -> Result<(), DatabaseError> {
-    connection.batch("PRAGMA foreign_keys = OFF; PRAGMA busy_timeout = 500").await
+    connection.batch(SESSION).await
 }
 
 /// After a statement outside of a transaction, which may have turned them on.
@@ -38,32 +48,44 @@ pub(super) async fn keep_foreign_keys_off(connection: &mut Connection) -> Result
     connection.batch("PRAGMA foreign_keys = OFF").await
 }
 
-/// After a file: what it has set for the session, and the tables that only the session has, end with it. Foreign
-/// keys stay off.
+/// After a file: what it has set for the session, the tables that only the session has, and the other files that it
+/// has opened, end with it: a name that the next file does not find here would be looked for there.
 pub(super) async fn forget_file(connection: &mut Connection) -> Result<(), DatabaseError> {
     connection
-        .batch(
-            "PRAGMA foreign_keys = OFF; PRAGMA case_sensitive_like = OFF; PRAGMA ignore_check_constraints = OFF; \
-             PRAGMA legacy_alter_table = OFF; PRAGMA recursive_triggers = OFF; PRAGMA writable_schema = OFF",
-        )
+        .batch(&format!(
+            "{SESSION}; PRAGMA query_only = OFF; PRAGMA synchronous = NORMAL; PRAGMA locking_mode = NORMAL; \
+             PRAGMA case_sensitive_like = OFF; PRAGMA ignore_check_constraints = OFF; \
+             PRAGMA legacy_alter_table = OFF; PRAGMA recursive_triggers = OFF; PRAGMA writable_schema = OFF"
+        ))
         .await?;
     for row in connection.query(&TEMPORARY, &[]).await? {
         connection.batch(&row.get::<String>("drop")?).await?;
     }
+    for row in connection.query(&ATTACHED, &[]).await? {
+        connection.batch(&row.get::<String>("detach")?).await?;
+    }
     Ok(())
 }
 
-/// At the beginning of a transaction: a mark that is gone when a file ended it.
-pub(super) async fn enter(connection: &mut Connection) -> Result<(), DatabaseError> {
+/// Begins a transaction, whatever a statement outside of it has set.
+pub(super) async fn begin(connection: &mut Connection) -> Result<(), DatabaseError> {
+    connection.batch("PRAGMA foreign_keys = OFF; PRAGMA query_only = OFF").await?;
+    connection.begin().await?;
+    enter(connection).await
+}
+
+/// A mark that is gone when a file ended the transaction.
+async fn enter(connection: &mut Connection) -> Result<(), DatabaseError> {
     connection.batch("SAVEPOINT bedplate_migration").await
 }
 
-/// After a file: that the transaction is still the one that was begun. One that the file began after ending
-/// ours does not know the savepoint.
+/// After a file: that the transaction is still the one that was begun, and may write what is recorded of it. One that
+/// the file began after ending ours does not know the savepoint.
 pub(super) async fn still_inside(connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
     if connection.batch("RELEASE bedplate_migration").await.is_err() {
         return Err(ended_its_transaction(title));
     }
+    connection.batch("PRAGMA query_only = OFF").await?;
     Ok(enter(connection).await?)
 }
 

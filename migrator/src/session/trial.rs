@@ -7,13 +7,13 @@ use crate::error::MigratorError;
 
 /// Begins it.
 pub(crate) async fn begin(connection: &mut Connection) -> Result<(), MigratorError> {
-    connection.begin().await?;
     match connection.backend() {
         Backend::Postgres => {
+            connection.begin().await?;
             let sql = format!("SET LOCAL {} = 'yes'; {}", postgres::MARKER, postgres::KEEP_PLACE);
             connection.batch(&sql).await?;
         }
-        Backend::Sqlite => sqlite::enter(connection).await?,
+        Backend::Sqlite => sqlite::begin(connection).await?,
     }
     Ok(())
 }
