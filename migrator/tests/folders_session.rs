@@ -204,3 +204,40 @@ async fn a_failure_is_recorded_whatever_its_file_has_set() {
     with(&database, &files, &["up"]).await.ends(78).says(&["readonly"]);
     assert_eq!(journal(&mut database.connect().await).await, ["failed up 1"]);
 }
+
+/// Also where no transaction holds its statements together, so that they are there to stay: the next run asks again.
+#[tokio::test]
+async fn broken_foreign_keys_are_found_in_parts() {
+    for delete in ["DELETE FROM p;\n", "BEGIN;\nDELETE FROM p;\nCOMMIT;\n"] {
+        let database = TestDatabase::new(Backend::Sqlite).await;
+        let first = (
+            "1_one.up.sql",
+            "CREATE TABLE p (id integer PRIMARY KEY);\nCREATE TABLE c (id integer REFERENCES p (id));\nINSERT INTO p VALUES (1);\nINSERT INTO c VALUES (1);\n",
+        );
+        let text = format!("{delete}VACUUM;\n");
+        let files = folder(&database, "broken", &[first, ("2_gone.up.sql", &text)]);
+        with(&database, &files, &["rehearse"]).await.ends(65).says(&["leaves broken foreign keys"]);
+        for _ in 0..2 {
+            let run = with(&database, &files, &["up"]).await.ends(65);
+            run.says(&["V2__gone has left broken foreign keys: 1 of c point at no row of p"])
+                .hides(&["were broken before"]);
+        }
+        let mut connection = database.connect().await;
+        assert_eq!(versions(&mut connection).await, ["1"]);
+        connection.batch("DELETE FROM c").await.unwrap();
+        with(&database, &files, &["up"]).await.ends(0);
+
+        // What was broken before the file is not its own, here either.
+        connection.batch("PRAGMA foreign_keys = OFF; INSERT INTO c VALUES (7)").await.unwrap();
+        let more = folder(
+            &database,
+            "more",
+            &[
+                first,
+                ("2_gone.up.sql", &text),
+                ("3_more.up.sql", "CREATE TABLE more (id integer);\nVACUUM;\n"),
+            ],
+        );
+        with(&database, &more, &["up"]).await.ends(0).says(&["foreign keys were broken before"]);
+    }
+}

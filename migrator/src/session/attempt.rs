@@ -193,13 +193,14 @@ async fn transaction(
     }
     // At the end of a migration or an undo: between two statements of a file that is not run as one, a table that is
     // rebuilt may be missing, also while the next run takes it up again.
+    let has_files = work.iter().any(|it| matches!(it, Work::File { .. }));
     if connection.backend() == Backend::Sqlite
+        && has_files
         && matches!(change.guard, Guard::NotApplied(_) | Guard::Applied(_))
     {
         sqlite::leave_as_found(context, connection, &change.title).await?;
     }
     let record = record.map_or("", String::as_str);
-    let has_files = work.iter().any(|it| matches!(it, Work::File { .. }));
     if has_files && !is_piece_in_sqlite(connection, change) {
         trial::commit_file(connection, record).await?;
     } else {

@@ -26,6 +26,7 @@ pub(crate) use attempt::{CHANGED_MEANWHILE, line_at};
 pub(crate) use change::{Change, Guard, Performed, Work};
 pub(crate) use context::Context;
 pub(crate) use place::{no_schema, require_schema};
+pub(crate) use sqlite::ForeignKeys;
 
 /// One connection that changes a database.
 pub(crate) struct Session {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use foundation::database::{Connection, DatabaseError, Statement};
+use foundation::database::{Backend, Connection, DatabaseError, Statement};
 
 use super::Context;
 use super::postgres::ended_its_transaction;
@@ -114,11 +114,53 @@ pub(super) async fn leave_as_found(
         return Ok(());
     }
     let before = broken(&mut context.connect(Duration::ZERO).await?).await;
+    refuse(title, &new(title, before, now)?)
+}
+
+/// The foreign keys that were broken before statements that no transaction holds together. PostgreSQL lets none be.
+pub(crate) struct ForeignKeys(Result<Broken, DatabaseError>);
+
+impl ForeignKeys {
+    /// As they are at the moment.
+    pub(crate) async fn read(connection: &mut Connection) -> Self {
+        Self(match connection.backend() {
+            Backend::Postgres => Ok(Broken::new()),
+            Backend::Sqlite => broken(connection).await,
+        })
+    }
+
+    /// Where nobody knows it any more, so that all that are broken count.
+    pub(crate) fn unknown() -> Self {
+        Self(Ok(Broken::new()))
+    }
+
+    /// After the statements: that they have broken none.
+    pub(crate) async fn compare(self, connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
+        if connection.backend() == Backend::Postgres {
+            return Ok(());
+        }
+        let new = new(title, self.0, broken(connection).await)?;
+        if new.is_empty() {
+            return Ok(());
+        }
+        Err(MigratorError::Schema(vec![format!(
+            "{title} has left broken foreign keys: {}; what it did stays, because it runs outside of a transaction: put these rows right and run this again",
+            described(&new)
+        )]))
+    }
+}
+
+/// Those that were not broken before.
+fn new(
+    title: &str,
+    before: Result<Broken, DatabaseError>,
+    now: Result<Broken, DatabaseError>,
+) -> Result<Broken, MigratorError> {
     let now = match (now, &before) {
         // A foreign key that points at columns which are no key can never be looked at.
         (Err(error), Err(before)) if error.to_string() == before.to_string() => {
             tracing::warn!(migration = title, reason = %error, "the foreign keys cannot be looked at, and could not before");
-            return Ok(());
+            return Ok(Broken::new());
         }
         (now, _) => now?,
     };
@@ -132,7 +174,7 @@ pub(super) async fn leave_as_found(
         let keys = described(&old);
         tracing::warn!(migration = title, keys, "foreign keys were broken before, and are as they were");
     }
-    refuse(title, &new)
+    Ok(new)
 }
 
 fn described(broken: &Broken) -> String {

@@ -50,6 +50,14 @@ pub(crate) async fn begin_parts(connection: &mut Connection) -> Result<(), Migra
     }
 }
 
+/// After all of a file: no foreign key of SQLite points at nothing.
+pub(crate) async fn leave_parts(connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
+    match connection.backend() {
+        Backend::Postgres => Ok(()),
+        Backend::Sqlite => sqlite::leave(connection, title).await,
+    }
+}
+
 /// After them: the session is as it was before.
 pub(crate) async fn end_parts(connection: &mut Connection) -> Result<(), MigratorError> {
     match connection.backend() {
