@@ -1,0 +1,38 @@
+//! What is true of SQLite alone, whose database is a file: its name, its pages, its journal and its lock.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
+
+use foundation::database::Backend;
+use foundation::testing::TestDatabase;
+
+use crate::support::folders::{folder, with};
+use crate::support::{Run, backend, count, has_table, migrator, migrator_command, migrator_with, texts, versions};
+
+const NAMES: &str = "SELECT username AS it FROM users ORDER BY username";
+
+/// A name that SQLite would read as an address is one all the same, and one that it cannot be told is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_may_have_any_name_that_sqlite_can_be_told() {
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    migrator(&database, &["up"]).await.ends(0);
+    migrator(&database, &["backup", "file:b.db"]).await.ends(0);
+    let folder = database.folder.path();
+    assert!(std::fs::metadata(folder.join("file:b.db")).unwrap().len() > 0);
+    let empty = TestDatabase::missing(Backend::Sqlite);
+    let copy = folder.join("file:b.db");
+    migrator(&empty, &["restore", copy.to_str().unwrap()]).await.ends(0);
+    assert_eq!(texts(&mut empty.connect().await, NAMES).await.unwrap(), ["admin"]);
+
+    let mut command = migrator_command(&database, &["backup"]);
+    command.arg(OsStr::from_bytes(b"b\xff.db"));
+    Run::of(command).await.ends(2).says(&["UTF-8"]);
+    let names = std::fs::read_dir(folder).unwrap().map(|it| it.unwrap().file_name());
+    let left: Vec<_> = names
+        .filter(|it| {
+            it.to_string_lossy().contains("b\u{fffd}") || it.to_string_lossy().contains("unfinished")
+        })
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
