@@ -8,7 +8,9 @@ use foundation::database::Backend;
 use foundation::testing::TestDatabase;
 
 use crate::support::folders::{folder, with};
-use crate::support::{Run, backend, count, has_table, migrator, migrator_command, migrator_with, texts, versions};
+use crate::support::{
+    Run, backend, count, has_table, migrator, migrator_command, migrator_with, texts, versions,
+};
 
 const NAMES: &str = "SELECT username AS it FROM users ORDER BY username";
 
@@ -35,4 +37,24 @@ async fn a_backup_may_have_any_name_that_sqlite_can_be_told() {
         })
         .collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+/// What another program made need not have pages of the size that SQLite gives a new file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_with_pages_of_another_size_is_restored() {
+    let database = TestDatabase::missing(Backend::Sqlite);
+    rusqlite::Connection::open(database.file())
+        .and_then(|file| file.execute_batch("PRAGMA page_size = 8192; CREATE TABLE by_hand (id integer)"))
+        .unwrap();
+    migrator(&database, &["up"]).await.ends(0);
+    migrator(&database, &["backup", "x"]).await.ends(0);
+    let copy = database.folder.path().join("x");
+    let (empty, full) = (TestDatabase::missing(Backend::Sqlite), TestDatabase::new(Backend::Sqlite).await);
+    migrator(&full, &["up", "--to", "2"]).await.ends(0);
+    for (target, say) in [(&empty, &[][..]), (&full, &["--replace", "--yes"])] {
+        migrator(target, &[&["restore", copy.to_str().unwrap()], say].concat()).await.ends(0);
+        let mut connection = target.connect().await;
+        assert!(has_table(&mut connection, "by_hand").await);
+        assert_eq!(texts(&mut connection, NAMES).await.unwrap(), ["admin"]);
+    }
 }
