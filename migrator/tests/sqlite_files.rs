@@ -58,3 +58,37 @@ async fn a_backup_with_pages_of_another_size_is_restored() {
         assert_eq!(texts(&mut connection, NAMES).await.unwrap(), ["admin"]);
     }
 }
+
+/// Whether the file is in WAL mode, as its head says.
+fn is_in_wal_mode(file: &std::path::Path) -> bool {
+    std::fs::read(file).unwrap()[18] == 2
+}
+
+/// What only looks changes nothing, also not how the file is written. A copy is one file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn looking_at_a_file_does_not_change_it() {
+    let database = TestDatabase::missing(Backend::Sqlite);
+    let file = database.file();
+    let by_hand = "CREATE TABLE by_hand (id integer)";
+    rusqlite::Connection::open(&file).and_then(|file| file.execute_batch(by_hand)).unwrap();
+    let before = std::fs::read(&file).unwrap();
+    for arguments in [
+        &["plan"][..],
+        &["status"],
+        &["history"],
+        &["dump"],
+        &["backup", "x"],
+        &["wait", "--for", "database"],
+    ] {
+        migrator(&database, arguments).await.ends(0);
+        assert!(std::fs::read(&file).unwrap() == before, "{arguments:?}");
+    }
+    migrator(&database, &["up"]).await.ends(0);
+    assert!(is_in_wal_mode(&file));
+    migrator(&database, &["backup", "y"]).await.ends(0);
+    let names = std::fs::read_dir(database.folder.path()).unwrap().map(|it| it.unwrap().file_name());
+    let mut copies: Vec<_> = names.filter(|it| it.to_string_lossy().starts_with(['x', 'y'])).collect();
+    copies.sort();
+    assert_eq!(copies, ["x", "y"]);
+    assert!(!is_in_wal_mode(&database.folder.path().join("y")));
+}

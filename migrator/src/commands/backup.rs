@@ -101,7 +101,7 @@ async fn check_copy(
     may_be_empty: bool,
 ) -> Result<Option<Version>, MigratorError> {
     let url = DatabaseUrl::sqlite(copy);
-    let mut connection = Connection::open(&url, &context.database, "migrator").await?;
+    let mut connection = Connection::look_at(&url, &context.database, "migrator").await?;
     let verdict: Option<String> =
         connection.query_optional(&CHECK, &[]).await?.map(|row| row.get("verdict")).transpose()?;
     if verdict.as_deref() != Some("ok") {
@@ -111,8 +111,6 @@ async fn check_copy(
     if is_empty(&mut connection).await? && !may_be_empty {
         return Err(MigratorError::Schema(vec!["the copy has nothing in it".to_owned()]));
     }
-    // One file again, without the log beside it that opening it made.
-    connection.query(&Statement::read("sqlite_schema", "PRAGMA journal_mode = DELETE"), &[]).await?;
     let applied = history::read(&mut connection).await?.unwrap_or_default();
     Ok(applied.last().map(|it| it.version))
 }

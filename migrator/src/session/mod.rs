@@ -78,12 +78,12 @@ impl Session {
         if !create {
             context.require_file()?;
         }
-        let connection = match context.connect(wait).await {
+        let connection = match context.connect_to_change(wait).await {
             Err(MigratorError::Database(error))
                 if error.kind() == DatabaseErrorKind::MissingDatabase && create =>
             {
                 place::create_database(context, error).await?;
-                context.connect(wait).await?
+                context.connect_to_change(wait).await?
             }
             connected => connected?,
         };
