@@ -5,12 +5,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
 use foundation::database::Backend;
-use foundation::testing::TestDatabase;
+use foundation::testing::{TestDatabase, eventually};
 
 use crate::support::folders::{folder, with};
-use crate::support::{
-    Run, backend, count, has_table, migrator, migrator_command, migrator_with, texts, versions,
-};
+use crate::support::{Run, has_table, migrator, migrator_command, texts, versions};
 
 const NAMES: &str = "SELECT username AS it FROM users ORDER BY username";
 
@@ -91,4 +89,32 @@ async fn looking_at_a_file_does_not_change_it() {
     copies.sort();
     assert_eq!(copies, ["x", "y"]);
     assert!(!is_in_wal_mode(&database.folder.path().join("y")));
+}
+
+/// As everywhere else: a statement outside of a transaction is tried again until the deadline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statements_in_parts_wait_for_whoever_writes() {
+    for statement in ["VACUUM other", "PRAGMA other.user_version = 7"] {
+        let (database, other) =
+            (TestDatabase::new(Backend::Sqlite).await, TestDatabase::new(Backend::Sqlite).await);
+        // The migrator's own records are not what waits: they are in the first file.
+        let text = format!("ATTACH '{}' AS other;\n{statement};\n", other.file().display());
+        let files = folder(&database, "files", &[("1_other.up.sql", &text)]);
+        let arguments = |deadline| ["--migrations", files.to_str().unwrap(), "up", "--deadline", deadline];
+        let mut writer = other.connect().await;
+        writer.batch("BEGIN IMMEDIATE").await.unwrap();
+        let refused = migrator(&database, &arguments("300ms")).await.ends(75);
+        refused.says(&["another connection to the file"]);
+        let said = database.folder.path().join("said");
+        let mut command = migrator_command(&database, &arguments("30s"));
+        let mut waiting = command.stderr(std::fs::File::create(&said).unwrap()).spawn().unwrap();
+        eventually(Duration::from_secs(20), "it waits", async || {
+            std::fs::read_to_string(&said).unwrap().contains("a lock was not given in time")
+        })
+        .await;
+        writer.batch("ROLLBACK").await.unwrap();
+        let ended = waiting.wait().await.unwrap();
+        assert!(ended.success(), "{statement}: {}", std::fs::read_to_string(&said).unwrap());
+        assert_eq!(versions(&mut database.connect().await).await, ["1"]);
+    }
 }
