@@ -118,3 +118,19 @@ async fn statements_in_parts_wait_for_whoever_writes() {
         assert_eq!(versions(&mut database.connect().await).await, ["1"]);
     }
 }
+
+/// A copy, and a file that was made smaller, has the tables of a virtual table before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_with_virtual_tables_is_emptied() {
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    let text = "CREATE VIRTUAL TABLE docs USING fts5 (body);\nINSERT INTO docs VALUES ('one');\nCREATE VIRTUAL TABLE places USING rtree (id, low, high);\nCREATE VIEW bodies AS SELECT body FROM docs;\n";
+    let files = folder(&database, "files", &[("1_docs.up.sql", text)]);
+    with(&database, &files, &["up"]).await.ends(0);
+    let mut connection = database.connect().await;
+    connection.batch("VACUUM").await.unwrap();
+    let order = "SELECT name AS it FROM sqlite_schema WHERE name LIKE 'docs%' ORDER BY rowid";
+    assert_ne!(texts(&mut connection, order).await.unwrap()[0], "docs", "its tables come first");
+    with(&database, &files, &["reset", "--yes"]).await.ends(0);
+    assert_eq!(texts(&mut connection, "SELECT body AS it FROM docs").await.unwrap(), ["one"]);
+    with(&database, &files, &["check"]).await.ends(0);
+}
