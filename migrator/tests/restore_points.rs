@@ -76,6 +76,8 @@ on_both_databases! {
         assert!(!has_table(&mut database.connect().await, "users").await);
         let missing = migrator(&database, &["up", "--backup-cmd", "no-such-program-anywhere"]).await;
         missing.ends(78).says(&["exit code 127", "no-such-program-anywhere"]);
+        let bare = migrator_with(&database, &[("PATH", "/nowhere")], &["up", "--backup-cmd", "true"]).await;
+        bare.ends(78).says(&["there is no sh on the PATH, which runs the backup command"]);
         // Nobody else is kept out by what ended.
         migrator(&database, &["up"]).await.ends(0);
     }
