@@ -6,6 +6,7 @@ use foundation::database::Backend;
 use foundation::exit::Exit;
 use foundation::on_both_databases;
 use foundation::testing::{TestDatabase, maintenance, unique_name};
+use migrator::Down;
 use tokio::time::Instant;
 
 use crate::support::{
@@ -161,7 +162,7 @@ async fn a_sqlite_file_is_copied_before_it_is_changed() {
     for _ in 0..3 {
         let release = library_with(&database, &[ONE, TWO, THREE], &two);
         release.up(None).await.unwrap();
-        release.down_to(2).await.unwrap();
+        release.down(Down::To(2)).await.unwrap();
     }
     let kept = copies(&database);
     assert!(kept.len() == 2 && kept.iter().all(|it| it.ends_with(".before-V3.backup")), "{kept:?}");

@@ -66,7 +66,7 @@ impl Output {
 
     async fn down(&self, migrator: &Migrator, down: Down) -> Result<Exit, Unfinished> {
         let mut report = DownReport::new(migrator.url());
-        let done = Box::pin(migrator.down(down, &mut report)).await;
+        let done = Box::pin(migrator.down_telling(down, &mut report)).await;
         let report = told(done, report)?;
         let text = format!("took {} back; at version {}", report.undone.len(), show(report.current_version));
         Ok(self.result("down", &report, &text))
