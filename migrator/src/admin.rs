@@ -3,7 +3,7 @@
 use argon2::password_hash::PasswordHasher;
 use argon2::{Algorithm, Argon2, Params, Version};
 use foundation::clock::Clock;
-use foundation::database::{Backend, Connection, DatabaseError, DatabaseErrorKind, Statement, Value};
+use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Statement, Value};
 use foundation::entropy::Entropy;
 use foundation::passwords;
 use foundation::settings::Secret;
@@ -75,12 +75,7 @@ pub async fn exists(connection: &mut Connection) -> Result<bool, DatabaseError> 
     match Asked::Connection(&mut *connection).own_rows(&EXISTS, &[]).await {
         Ok(rows) => Ok(rows.is_some_and(|rows| !rows.is_empty())),
         // A table of that name without our columns: a schema from before the users of this release.
-        Err(error)
-            if connection.backend() == Backend::Sqlite && error.to_string().contains("no such column") =>
-        {
-            Ok(false)
-        }
-        Err(error) if error.sqlstate() == Some("42703") => Ok(false),
+        Err(error) if error.kind() == DatabaseErrorKind::UndefinedName => Ok(false),
         Err(error) => Err(error),
     }
 }

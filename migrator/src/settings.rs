@@ -39,7 +39,8 @@ foundation::settings! {
         /// How many copies of a SQLite file `up` keeps beside it: it makes one before it changes the schema,
         /// and on PostgreSQL a restore point in the server's log where the role may do that; `0` for none.
         restore_points: u32 = "3",
-        /// A command that has to succeed before `up` changes the schema, run by `sh`: a backup of your own.
+        /// A command that has to succeed before `up` changes the schema, run by `sh`, which the image has not:
+        /// a backup of your own.
         /// It finds the database in `PGHOST` and its kin, or in `RESTORE_POINT_DATABASE` the SQLite file,
         /// and in `RESTORE_POINT_FROM` and `RESTORE_POINT_TO` the versions. A secret, because what it signs in
         /// with may stand in it.

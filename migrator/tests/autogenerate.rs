@@ -6,9 +6,9 @@ use foundation::clock::Clock;
 use foundation::database::Backend;
 use foundation::entropy::Entropy;
 use foundation::testing::TestDatabase;
-use migrator::Migrator;
 use migrator::source::{Catalog, Dialect};
 use migrator::stop::Stop;
+use migrator::{Down, Migrator};
 
 use crate::support::{self, Run, migrator, settings, texts};
 
@@ -92,7 +92,7 @@ async fn a_rename_is_never_guessed_and_keeps_the_rows() {
         connection.batch("INSERT INTO users (id, mail) VALUES (1, 'a@b.c')").await.unwrap();
         second.up(None).await.unwrap();
         assert_eq!(texts(&mut connection, "SELECT email AS it FROM users").await.unwrap(), ["a@b.c"]);
-        second.down_steps(1).await.unwrap();
+        second.down(Down::Steps(1)).await.unwrap();
         assert_eq!(texts(&mut connection, "SELECT mail AS it FROM users").await.unwrap(), ["a@b.c"]);
     }
     generate(&database, &[]).await.ends(0);
@@ -219,6 +219,6 @@ async fn a_table_that_is_made_anew_keeps_everything() {
     connection.batch("INSERT INTO users (note) VALUES ('d')").await.unwrap();
     let ids = texts(&mut connection, "SELECT CAST(id AS TEXT) AS it FROM users ORDER BY id").await.unwrap();
     assert_eq!(ids, ["1", "2", "4"], "no number is given twice");
-    loaded(&database).down_steps(1).await.unwrap();
+    loaded(&database).down(Down::Steps(1)).await.unwrap();
     assert_eq!(support::count(&mut connection, "posts").await, 2);
 }

@@ -4,7 +4,7 @@ use foundation::database::Backend;
 use foundation::exit::Exit;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
-use migrator::MigratorError;
+use migrator::{Down, MigratorError};
 
 use crate::support::{self, backend, count, has_table, journal, library, number, texts, versions};
 
@@ -83,7 +83,7 @@ on_both_databases! {
         ];
         let migrator = library(&database, &files);
         migrator.up(None).await.unwrap();
-        let error = migrator.down_to(0).await.expect_err("it fails");
+        let error = migrator.down(Down::To(0)).await.expect_err("it fails");
         assert_eq!(error.exit(), Exit::Migration);
         assert!(error.to_string().contains("the undo of V2__two"), "{error}");
         let mut connection = database.connect().await;
@@ -97,7 +97,7 @@ on_both_databases! {
         let gone = ("V2__two", "-- migrator: irreversible the old values are not kept\nDELETE FROM one;");
         let migrator = library(&database, &[ONE, gone, THREE, ("D3__three", "DROP TABLE three;")]);
         migrator.up(None).await.unwrap();
-        for attempt in [migrator.down_to(0).await, migrator.down_steps(2).await] {
+        for attempt in [migrator.down(Down::To(0)).await, migrator.down(Down::Steps(2)).await] {
             let error = attempt.expect_err("it is refused");
             assert_eq!(error.exit(), Exit::Schema);
             assert!(
@@ -107,7 +107,7 @@ on_both_databases! {
         }
         let mut connection = database.connect().await;
         assert_eq!(versions(&mut connection).await, ["1", "2", "3"]);
-        assert_eq!(migrator.down_steps(1).await.unwrap().current_version, Some(2));
+        assert_eq!(migrator.down(Down::Steps(1)).await.unwrap().current_version, Some(2));
     }
 
     /// `--steps`, `--to` in the middle and to the base.
@@ -123,11 +123,11 @@ on_both_databases! {
         let migrator = library(&database, &files);
         assert_eq!(migrator.up(Some(2)).await.unwrap().current_version, Some(2));
         assert_eq!(migrator.up(None).await.unwrap().applied.len(), 1);
-        let down = migrator.down_steps(2).await.unwrap();
+        let down = migrator.down(Down::Steps(2)).await.unwrap();
         assert_eq!(down.undone.iter().map(|it| it.version).collect::<Vec<_>>(), [3, 2]);
         migrator.up(None).await.unwrap();
-        assert_eq!(migrator.down_to(1).await.unwrap().current_version, Some(1));
-        assert_eq!(migrator.down_to(0).await.unwrap().current_version, None);
+        assert_eq!(migrator.down(Down::To(1)).await.unwrap().current_version, Some(1));
+        assert_eq!(migrator.down(Down::To(0)).await.unwrap().current_version, None);
         let mut connection = database.connect().await;
         for table in ["one", "two", "three"] {
             assert!(!has_table(&mut connection, table).await, "{table}");
@@ -285,7 +285,7 @@ async fn the_line_of_what_fails_when_it_runs_is_told_on_postgresql() {
     let undo = "DROP TABLE one;\nDO $$ BEGIN\nRAISE 'no'; END $$;";
     let release = library(&database, &[ONE, ("D1__one", undo)]);
     release.up(None).await.unwrap();
-    let error = release.down_steps(1).await.expect_err("it raises an error");
+    let error = release.down(Down::Steps(1)).await.expect_err("it raises an error");
     assert!(error.to_string().contains("at line 2"), "{error}");
     // Outside of a transaction too, where a block has several statements.
     let parts = "-- migrator: no-transaction\nSELECT 1;\nBEGIN;\nSELECT 2;\nSELECT 1 / 0;\nCOMMIT;";

@@ -5,7 +5,7 @@ use foundation::on_both_databases;
 use foundation::testing::{TestDatabase, maintenance, unique_name};
 
 use crate::support::folders::{Contents, folder, with};
-use crate::support::{backend, count, texts, versions};
+use crate::support::{backend, count, journal, texts, versions};
 
 on_both_databases! {
     /// Where a file goes, the migrator does not follow: its own tables are where they were.
@@ -158,4 +158,86 @@ async fn old_broken_foreign_keys_are_not_the_migrations() {
     let other = ("2_other.up.sql", "CREATE TABLE other (id integer);\n");
     let run = with(&database, &folder_of("odd", &[more, other]), &["up"]).await.ends(0);
     run.says(&["could not before", "foreign key mismatch"]);
+}
+
+/// Other files that a file opens are not there for the next one, which would find their tables where its own are
+/// missing. Within a file they are, also where it runs statement by statement.
+#[tokio::test]
+async fn what_a_file_attaches_ends_with_it() {
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    let other = TestDatabase::new(Backend::Sqlite).await;
+    let mut elsewhere = other.connect().await;
+    elsewhere.batch("CREATE TABLE extra (id integer); INSERT INTO extra VALUES (1), (2)").await.unwrap();
+    let attach = format!("ATTACH '{}' AS other;\n", other.file().display());
+    let contents = [
+        (
+            "1_two.up.sql",
+            format!(
+                "{attach}CREATE TABLE two AS SELECT * FROM other.extra;\nCREATE TEMP TABLE both AS SELECT * FROM other.extra;\nINSERT INTO two SELECT * FROM both;\n"
+            ),
+        ),
+        ("2_extra.up.sql", "DROP TABLE IF EXISTS extra;\nCREATE TABLE extra (id integer);\n".to_owned()),
+        (
+            "3_again.up.sql",
+            format!("{attach}BEGIN;\nINSERT INTO main.extra SELECT * FROM other.extra;\nCOMMIT;\n"),
+        ),
+        ("4_read.up.sql", "PRAGMA query_only = ON;\n".to_owned()),
+        ("5_last.up.sql", "CREATE TABLE last (id integer);\n".to_owned()),
+    ];
+    let contents: Vec<_> = contents.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    with(&database, &folder(&database, "attached", &contents), &["up"]).await.ends(0);
+    let mut connection = database.connect().await;
+    assert_eq!(versions(&mut connection).await, ["1", "2", "3", "4", "5"]);
+    assert_eq!((count(&mut connection, "two").await, count(&mut connection, "extra").await), (4, 2));
+    assert_eq!(count(&mut elsewhere, "extra").await, 2, "it is nobody's to drop");
+}
+
+/// What a file that fails has set keeps nobody from recording that.
+#[tokio::test]
+async fn a_failure_is_recorded_whatever_its_file_has_set() {
+    let database = TestDatabase::new(Backend::Sqlite).await;
+    let files = folder(
+        &database,
+        "fails",
+        &[("1_fails.up.sql", "PRAGMA query_only = ON;\nCREATE TABLE one (id integer);\n")],
+    );
+    with(&database, &files, &["up"]).await.ends(78).says(&["readonly"]);
+    assert_eq!(journal(&mut database.connect().await).await, ["failed up 1"]);
+}
+
+/// Also where no transaction holds its statements together, so that they are there to stay: the next run asks again.
+#[tokio::test]
+async fn broken_foreign_keys_are_found_in_parts() {
+    for delete in ["DELETE FROM p;\n", "BEGIN;\nDELETE FROM p;\nCOMMIT;\n"] {
+        let database = TestDatabase::new(Backend::Sqlite).await;
+        let first = (
+            "1_one.up.sql",
+            "CREATE TABLE p (id integer PRIMARY KEY);\nCREATE TABLE c (id integer REFERENCES p (id));\nINSERT INTO p VALUES (1);\nINSERT INTO c VALUES (1);\n",
+        );
+        let text = format!("{delete}VACUUM;\n");
+        let files = folder(&database, "broken", &[first, ("2_gone.up.sql", &text)]);
+        with(&database, &files, &["rehearse"]).await.ends(65).says(&["leaves broken foreign keys"]);
+        for _ in 0..2 {
+            let run = with(&database, &files, &["up"]).await.ends(65);
+            run.says(&["V2__gone has left broken foreign keys: 1 of c point at no row of p"])
+                .hides(&["were broken before"]);
+        }
+        let mut connection = database.connect().await;
+        assert_eq!(versions(&mut connection).await, ["1"]);
+        connection.batch("DELETE FROM c").await.unwrap();
+        with(&database, &files, &["up"]).await.ends(0);
+
+        // What was broken before the file is not its own, here either.
+        connection.batch("PRAGMA foreign_keys = OFF; INSERT INTO c VALUES (7)").await.unwrap();
+        let more = folder(
+            &database,
+            "more",
+            &[
+                first,
+                ("2_gone.up.sql", &text),
+                ("3_more.up.sql", "CREATE TABLE more (id integer);\nVACUUM;\n"),
+            ],
+        );
+        with(&database, &more, &["up"]).await.ends(0).says(&["foreign keys were broken before"]);
+    }
 }

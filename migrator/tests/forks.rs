@@ -7,7 +7,7 @@ use foundation::exit::Exit;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
 use migrator::schema::{self, SchemaState};
-use migrator::{Awaited, Migrator};
+use migrator::{Awaited, Down, Migrator};
 
 use crate::support::folders::{Contents, folder, with};
 use crate::support::{self, Files, has_table, library, library_with, migrator_with, versions};
@@ -73,16 +73,16 @@ on_both_databases! {
     /// To the old release both are newer than what it has, so it takes both back, the one applied last first.
     async fn the_old_release_takes_back_what_came_late(database: TestDatabase) {
         let (old, next) = upgraded(&database, &[BASE, BELOW, UNDO_BELOW, OWN, LATER, UNDO_LATER]).await;
-        let plan = old.plan_down_to(OWN_VERSION).await.unwrap();
+        let plan = old.plan_down(Down::To(OWN_VERSION)).await.unwrap();
         let planned: Vec<_> = plan.migrations.iter().map(|it| it.version).collect();
         assert_eq!(planned, [20_260_201_000_000, 11]);
         assert_eq!(plan.target_version, Some(OWN_VERSION));
         // To the next one it lies where its number says.
-        let undone = next.plan_down_steps(1).await.unwrap().migrations;
+        let undone = next.plan_down(Down::Steps(1)).await.unwrap().migrations;
         assert_eq!(undone[0].version, 20_260_201_000_000);
-        assert!(next.plan_down_to(OWN_VERSION).await.unwrap().migrations.iter().all(|it| it.version != 11));
+        assert!(next.plan_down(Down::To(OWN_VERSION)).await.unwrap().migrations.iter().all(|it| it.version != 11));
 
-        let report = old.down_to(OWN_VERSION).await.unwrap();
+        let report = old.down(Down::To(OWN_VERSION)).await.unwrap();
         let undone: Vec<_> = report.undone.iter().map(|it| it.version).collect();
         assert_eq!((undone, report.current_version), (vec![20_260_201_000_000, 11], Some(OWN_VERSION)));
         let mut connection = database.connect().await;
@@ -90,7 +90,7 @@ on_both_databases! {
         runs(&database, &old).await;
         // And once more, one by one.
         library_with(&database, &[BASE, BELOW, UNDO_BELOW, OWN], OUT_OF_ORDER).up(None).await.unwrap();
-        assert_eq!(old.down_steps(1).await.unwrap().undone[0].version, 11);
+        assert_eq!(old.down(Down::Steps(1)).await.unwrap().undone[0].version, 11);
         assert_eq!(versions(&mut connection).await, ["1", "20260101000000"]);
     }
 
@@ -101,7 +101,7 @@ on_both_databases! {
         runs(&database, &next).await;
         is_refused(&database, &old, "V11__below needs a release that has version 11, which this one does not have").await;
         assert!(matches!(state(&database, &old).await, SchemaState::TooNew(_)));
-        assert_eq!(old.down_steps(1).await.unwrap().undone[0].version, 11);
+        assert_eq!(old.down(Down::Steps(1)).await.unwrap().undone[0].version, 11);
         runs(&database, &old).await;
     }
 

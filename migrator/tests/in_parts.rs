@@ -6,8 +6,8 @@ use foundation::database::Backend;
 use foundation::exit::Exit;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
-use migrator::Awaited;
 use migrator::schema::{self, SchemaState};
+use migrator::{Awaited, Down};
 
 use crate::support::{backend, count, has_table, library, number, texts, versions};
 
@@ -33,7 +33,7 @@ async fn a_block_that_begins_with_a_setting_is_run_once() {
         let balance = "SELECT balance AS it FROM account WHERE id = 1";
         assert_eq!(number(&mut connection, balance).await, 110, "{file}");
         assert_eq!(count(&mut connection, "account").await, 2, "{file}");
-        release.down_steps(1).await.unwrap();
+        release.down(Down::Steps(1)).await.unwrap();
         assert_eq!(number(&mut connection, balance).await, 100, "{file}");
         assert_eq!(count(&mut connection, "account").await, 1, "{file}");
     }
@@ -119,10 +119,10 @@ on_both_databases! {
             reasons.contains("V2__more was applied in part: of its file 1 statements are done") && reasons.contains("`migrator up`")
         };
         assert!(told(&status.problems.join("\n")), "{:?}", status.problems);
-        let error = release.down_steps(1).await.expect_err("it stands on version 1");
+        let error = release.down(Down::Steps(1)).await.expect_err("it stands on version 1");
         assert_eq!(error.exit(), Exit::Schema);
         assert!(told(&error.to_string()), "{error}");
-        let error = release.plan_down_steps(1).await.expect_err("`down` refuses");
+        let error = release.plan_down(Down::Steps(1)).await.expect_err("`down` refuses");
         assert!(told(&error.to_string()), "{error}");
         assert_eq!(release.plan_up(None).await.unwrap().migrations.len(), 1, "`up` goes on there");
         let mut connection = database.connect().await;
@@ -140,7 +140,7 @@ on_both_databases! {
         release.up(None).await.unwrap();
         assert_eq!(count(&mut connection, "one WHERE a = 1").await, 1);
         assert!(release.status().await.unwrap().problems.is_empty());
-        release.down_to(0).await.unwrap();
+        release.down(Down::To(0)).await.unwrap();
         assert!(!has_table(&mut connection, "one").await);
     }
 
@@ -155,7 +155,7 @@ on_both_databases! {
         let mut connection = database.connect().await;
         connection.batch("ALTER TABLE two RENAME TO three").await.unwrap();
         let release = library(&database, &files);
-        release.down_steps(1).await.expect_err("there is no table two");
+        release.down(Down::Steps(1)).await.expect_err("there is no table two");
 
         // Nothing is pending, and yet the schema is not there.
         let told = |said: &str| said.contains("V1__one was taken back in part") && said.contains("`migrator down`");
@@ -170,7 +170,7 @@ on_both_databases! {
         let error = release.wait(Awaited::Schema, Duration::ZERO).await.expect_err("it is not there");
         assert_eq!(error.exit(), Exit::Interrupted);
         assert!(told(&error.to_string()), "{error}");
-        assert_eq!(release.plan_down_steps(1).await.unwrap().migrations.len(), 1, "`down` goes on there");
+        assert_eq!(release.plan_down(Down::Steps(1)).await.unwrap().migrations.len(), 1, "`down` goes on there");
 
         let more = [files[0], files[1], ("V2__more", "CREATE TABLE four (id integer);"), ("D2__more", "DROP TABLE four;")];
         let release = library(&database, &more);
@@ -183,7 +183,7 @@ on_both_databases! {
         }
         assert!(!has_table(&mut connection, "four").await);
         connection.batch("ALTER TABLE three RENAME TO two").await.unwrap();
-        release.down_steps(1).await.unwrap();
+        release.down(Down::Steps(1)).await.unwrap();
         assert_eq!(texts(&mut connection, "SELECT CAST(version AS text) AS it FROM refinery_schema_history").await.unwrap(), Vec::<String>::new());
         release.up(None).await.unwrap();
         assert!(has_table(&mut connection, "four").await);

@@ -49,6 +49,7 @@ mod search_path;
 mod server_versions;
 mod source;
 mod source_files;
+mod sqlite_files;
 mod stop;
 mod structure;
 mod support;

@@ -4,6 +4,7 @@ use foundation::database::{Backend, Connection};
 use foundation::exit::Exit;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
+use migrator::Down;
 
 use crate::support::{backend, count, has_table, library, number, texts, versions};
 
@@ -62,7 +63,7 @@ async fn a_statement_that_was_finished_and_not_recorded_is_not_run_again() {
     assert_eq!(statements(&mut connection).await, ["1 applied", "2 applied", "3 applied"]);
 
     // What was done before it was taken back does not count afterwards.
-    release.down_steps(1).await.unwrap();
+    release.down(Down::Steps(1)).await.unwrap();
     release.up(None).await.unwrap();
     assert_eq!(count(&mut connection, "one").await, 3);
     assert_ne!(oid(&mut connection, "one_id").await, first);
@@ -228,7 +229,7 @@ async fn what_a_file_sets_ends_with_it() {
         ],
     );
     release.up(None).await.unwrap();
-    release.down_steps(3).await.unwrap();
+    release.down(Down::Steps(3)).await.unwrap();
     let mut connection = database.connect().await;
     let kept = texts(&mut connection, "SELECT it FROM kept").await.unwrap();
     let default = &kept[0];
@@ -248,19 +249,19 @@ async fn an_undo_goes_on_with_a_statement_that_was_not_recorded() {
     let two = ("V3__two", "CREATE TABLE two (id bigint);");
     let release = library(&database, &[ONE, INDEX, undo]);
     release.up(None).await.unwrap();
-    let error = release.down_steps(1).await.expect_err("there is no such table");
+    let error = release.down(Down::Steps(1)).await.expect_err("there is no such table");
     assert!(error.to_string().contains("at line 2"), "{error}");
     let mut connection = database.connect().await;
     let begun = "UPDATE migrator_journal SET outcome = 'started', finished_at = NULL WHERE action = 'down' AND statement = 1";
     connection.batch(&format!("{begun}; {}", two.1)).await.unwrap();
-    release.down_steps(1).await.unwrap();
+    release.down(Down::Steps(1)).await.unwrap();
     assert_eq!(versions(&mut connection).await, ["1"]);
     let expected = ["1 applied", "2 applied", "3 applied", "1 applied", "2 applied", "3 applied"];
     assert_eq!(statements(&mut connection).await, expected);
 
     // What was done before it was applied again does not count afterwards.
     release.up(None).await.unwrap();
-    release.down_steps(1).await.unwrap();
+    release.down(Down::Steps(1)).await.unwrap();
     assert_eq!(count(&mut connection, "pg_class WHERE relname = 'one_id'").await, 0);
 }
 
@@ -281,19 +282,19 @@ on_both_databases! {
         release.up(None).await.unwrap();
         let mut connection = database.connect().await;
         connection.batch("ALTER TABLE three RENAME TO four").await.unwrap();
-        let error = release.down_steps(1).await.expect_err("there is no such table");
+        let error = release.down(Down::Steps(1)).await.expect_err("there is no such table");
         assert_eq!(error.exit(), Exit::Migration);
         assert!(error.to_string().contains("the undo of V1__tables failed, at line 3"), "{error}");
         assert_eq!(versions(&mut connection).await, ["1"]);
 
         let other = text.replace("VACUUM", "VACUUM one");
-        let error = library(&database, &[up, ("D1__tables", other.as_str())]).down_steps(1).await.expect_err("it is another file");
+        let error = library(&database, &[up, ("D1__tables", other.as_str())]).down(Down::Steps(1)).await.expect_err("it is another file");
         assert!(error.to_string().contains("statement 2 of it is another one now"), "{error}");
         connection.batch("ALTER TABLE four RENAME TO three").await.unwrap();
-        release.down_steps(1).await.unwrap();
+        release.down(Down::Steps(1)).await.unwrap();
         assert!(versions(&mut connection).await.is_empty());
         release.up(None).await.unwrap();
-        release.down_steps(1).await.unwrap();
+        release.down(Down::Steps(1)).await.unwrap();
         assert!(!has_table(&mut connection, "two").await);
     }
 

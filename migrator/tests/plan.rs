@@ -6,6 +6,7 @@ use foundation::database::{Backend, Connection, Statement};
 use foundation::exit::Exit;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
+use migrator::Down;
 use migrator::locks;
 use migrator::source::Dialect;
 
@@ -226,15 +227,15 @@ on_both_databases! {
 
         release.up(None).await.unwrap();
         assert!(release.plan_up(None).await.unwrap().migrations.is_empty());
-        let plan = release.plan_down_steps(1).await.unwrap();
+        let plan = release.plan_down(Down::Steps(1)).await.unwrap();
         assert_eq!((plan.direction, plan.current_version, plan.target_version), ("down", Some(2), Some(1)));
         assert_eq!(plan.migrations[0].sql, UNDO_TWO.1);
         assert!(plan.migrations[0].findings.is_empty(), "dropping is what an undo is for");
-        assert_eq!(release.plan_down_to(0).await.unwrap().migrations.len(), 2);
+        assert_eq!(release.plan_down(Down::To(0)).await.unwrap().migrations.len(), 2);
         assert_eq!(versions(&mut database.connect().await).await, ["1", "2"]);
         // An older release plans with what the journal kept.
         let older = library(&database, &[ONE]);
-        assert_eq!(older.plan_down_to(1).await.unwrap().migrations[0].sql, UNDO_TWO.1);
+        assert_eq!(older.plan_down(Down::To(1)).await.unwrap().migrations[0].sql, UNDO_TWO.1);
 
         let changed = ("V2__two", "SELECT 1;");
         let error = library(&database, &[ONE, changed]).plan_up(None).await.expect_err("as up");

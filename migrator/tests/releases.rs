@@ -8,7 +8,7 @@ use foundation::exit::Exit;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
 use migrator::schema::{self, SchemaState};
-use migrator::{Awaited, Migrator};
+use migrator::{Awaited, Down, Migrator};
 
 use crate::support::{Files, backend, catalog, has_table, journal, library, migrator, texts, versions};
 
@@ -48,7 +48,7 @@ on_both_databases! {
             .await;
         assert_eq!(versions(&mut database.connect().await).await, ["1", "2"]);
         let error =
-            library(&database, &[ONE, changed]).down_steps(1).await.expect_err("its undo may not fit");
+            library(&database, &[ONE, changed]).down(Down::Steps(1)).await.expect_err("its undo may not fit");
         assert_eq!(error.exit(), Exit::Schema);
     }
 
@@ -100,7 +100,7 @@ on_both_databases! {
         assert!(library(&database, &[ONE, TWO]).up(None).await.unwrap().nothing_done());
         // It can be taken back by a release that does not know it, with what the journal kept.
         let older = library(&database, &[ONE, TWO]);
-        assert_eq!(older.down_steps(1).await.unwrap().undone[0].version, 3);
+        assert_eq!(older.down(Down::Steps(1)).await.unwrap().undone[0].version, 3);
         assert!(!has_table(&mut database.connect().await, "three").await);
         assert!(library(&database, &[ONE]).up(None).await.unwrap().nothing_done());
     }
@@ -120,7 +120,7 @@ on_both_databases! {
         .await
         .unwrap();
         let older = library(&database, &[ONE]);
-        let error = older.down_to(1).await.expect_err("the newest has no undo");
+        let error = older.down(Down::To(1)).await.expect_err("the newest has no undo");
         assert_eq!(error.exit(), Exit::Schema);
         assert!(error.to_string().contains("V3__three is not known to this release"), "{error}");
         let mut connection = database.connect().await;
@@ -137,7 +137,7 @@ on_both_databases! {
         .stamp(2)
         .await
         .unwrap();
-        older.down_to(1).await.unwrap();
+        older.down(Down::To(1)).await.unwrap();
         assert!(!has_table(&mut connection, "two").await);
         assert_eq!(journal(&mut connection).await, ["up 1", "up 2", "up 3", "stamp 3", "down 2"]);
     }
@@ -150,7 +150,7 @@ on_both_databases! {
         assert_eq!(inspect(&database, &release).await, SchemaState::Behind { pending: 1 });
         release.up(None).await.unwrap();
         assert_eq!(inspect(&database, &release).await, SchemaState::Current);
-        release.down_to(0).await.unwrap();
+        release.down(Down::To(0)).await.unwrap();
         assert_eq!(inspect(&database, &release).await, SchemaState::Unmigrated);
         assert_eq!(
             schema::inspect(&mut database.connect().await).await.unwrap().state,
@@ -180,7 +180,7 @@ on_both_databases! {
         }
         let status = release.status().await.unwrap();
         assert_eq!(status.migrations[0].applied_on.unwrap().year(), 2026);
-        release.down_to(0).await.unwrap();
+        release.down(Down::To(0)).await.unwrap();
         assert!(versions(&mut connection).await.is_empty());
     }
 

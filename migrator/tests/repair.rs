@@ -5,7 +5,7 @@ use foundation::exit::Exit;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
 use migrator::settings::Settings;
-use migrator::{CheckReport, Migrator, MigratorError, RepairReport, Repairs};
+use migrator::{CheckReport, Down, Migrator, MigratorError, RepairReport, Repairs};
 
 use crate::support::{
     self, Files, backend, count, has_table, journal, library, library_with, migrator, texts, versions,
@@ -84,9 +84,9 @@ on_both_databases! {
         let third = library(&database, &[ONE, ("V2__two", "CREATE TABLE two (id bigint);\n"), THREE]);
         let report = third.repairs(&Repairs::default()).await.unwrap();
         assert!(report.repairs[0].difference.as_deref().unwrap().contains("--- V2__two as it was applied\n+++ V2__two.sql\n@@ -1,2 +1 @@\n CREATE TABLE two (id bigint);\n--- Another remark."), "{report:?}");
-        assert_eq!(third.down_to(1).await.expect_err("its undo may not fit").exit(), Exit::Schema);
+        assert_eq!(third.down(Down::To(1)).await.expect_err("its undo may not fit").exit(), Exit::Schema);
         repaired(&third, &Repairs::default()).await;
-        assert_eq!(third.down_to(1).await.unwrap().undone.len(), 2);
+        assert_eq!(third.down(Down::To(1)).await.unwrap().undone.len(), 2);
     }
 
     /// A name alone, and a number alone, as merged branches give them.
@@ -189,7 +189,7 @@ on_both_databases! {
         assert_eq!(error.exit(), Exit::Interrupted, "it will come: {error}");
         assert_eq!(late.up(None).await.unwrap().applied[0].version, 2);
         is_whole(&strict).await;
-        assert_eq!(strict.down_to(1).await.unwrap().undone.len(), 2);
+        assert_eq!(strict.down(Down::To(1)).await.unwrap().undone.len(), 2);
     }
 
     /// No file any more: back with it, down, or out of the history by name.
@@ -217,7 +217,7 @@ on_both_databases! {
         // Or it is taken back by what the journal kept.
         let again = TestDatabase::new(backend(&database)).await;
         library(&again, &[ONE, TWO, UNDO_TWO, THREE, UNDO_THREE]).up(None).await.unwrap();
-        library(&again, &[ONE, THREE, UNDO_THREE]).down_to(1).await.unwrap();
+        library(&again, &[ONE, THREE, UNDO_THREE]).down(Down::To(1)).await.unwrap();
         assert!(!has_table(&mut again.connect().await, "two").await);
         assert_eq!(library(&again, &[ONE, THREE]).up(None).await.unwrap().applied.len(), 1);
     }

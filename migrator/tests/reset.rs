@@ -3,6 +3,7 @@
 use foundation::database::Backend;
 use foundation::exit::Exit;
 use foundation::testing::{TestDatabase, unique_name};
+use migrator::Down;
 
 use crate::support::tools::with_tools;
 use crate::support::{Files, has_table, library, library_with, number, texts, versions, write_files};
@@ -152,7 +153,7 @@ async fn what_belongs_to_the_server_is_told_first() {
     let error = release.reset().await.expect_err("the role is there").to_string();
     assert!(error.contains("V1__role line 2") && error.contains("down --to 0"), "{error}");
     assert!(has_table(&mut database.connect().await, "one").await, "nothing was dropped");
-    release.down_steps(1).await.unwrap();
+    release.down(Down::Steps(1)).await.unwrap();
 }
 
 /// Of a file that is applied in part nobody knows which of its statements are done.

@@ -6,6 +6,7 @@ use foundation::database::Backend;
 use foundation::exit::Exit;
 use foundation::on_both_databases;
 use foundation::testing::{TestDatabase, maintenance, unique_name};
+use migrator::Down;
 use tokio::time::Instant;
 
 use crate::support::{
@@ -76,6 +77,8 @@ on_both_databases! {
         assert!(!has_table(&mut database.connect().await, "users").await);
         let missing = migrator(&database, &["up", "--backup-cmd", "no-such-program-anywhere"]).await;
         missing.ends(78).says(&["exit code 127", "no-such-program-anywhere"]);
+        let bare = migrator_with(&database, &[("PATH", "/nowhere")], &["up", "--backup-cmd", "true"]).await;
+        bare.ends(78).says(&["there is no sh on the PATH, which runs the backup command"]);
         // Nobody else is kept out by what ended.
         migrator(&database, &["up"]).await.ends(0);
     }
@@ -159,7 +162,7 @@ async fn a_sqlite_file_is_copied_before_it_is_changed() {
     for _ in 0..3 {
         let release = library_with(&database, &[ONE, TWO, THREE], &two);
         release.up(None).await.unwrap();
-        release.down_to(2).await.unwrap();
+        release.down(Down::To(2)).await.unwrap();
     }
     let kept = copies(&database);
     assert!(kept.len() == 2 && kept.iter().all(|it| it.ends_with(".before-V3.backup")), "{kept:?}");

@@ -4,6 +4,7 @@ use foundation::database::{Backend, Connection, DatabaseErrorKind, DatabaseUrl};
 use foundation::testing::{
     TestDatabase, database_settings, maintenance, postgres_address, program, unique_name,
 };
+use migrator::Down;
 use migrator::schema::{self, SchemaState};
 
 use crate::support::{self, Run, library_at, migrator_command};
@@ -222,7 +223,7 @@ async fn a_table_that_is_made_anew_has_its_rights_at_once() {
     let mut connection = deployment.connect(&service).await;
     release(&files).up(None).await.expect_err("nothing is divided by zero");
     connection.batch("INSERT INTO u VALUES (1, 'new')").await.unwrap();
-    release(&files[..3]).down_steps(1).await.unwrap();
+    release(&files[..3]).down(Down::Steps(1)).await.unwrap();
     connection.batch("INSERT INTO u VALUES (2); SELECT * FROM refinery_schema_history").await.unwrap();
 
     // Of what runs in parts some is done, and stays.
@@ -255,6 +256,6 @@ async fn what_runs_in_parts_has_its_rights_before_the_next_migration() {
     ];
     let release = library_at(&owner, Backend::Postgres, &files, &grant);
     release.up(None).await.unwrap();
-    release.down_steps(3).await.unwrap();
+    release.down(Down::Steps(3)).await.unwrap();
     deployment.clean().await;
 }

@@ -3,6 +3,7 @@
 use foundation::database::Backend;
 use foundation::exit::Exit;
 use foundation::testing::TestDatabase;
+use migrator::Down;
 
 use crate::support::folders::{folder, with};
 use crate::support::{count, has_table, library, library_at, library_with, versions};
@@ -55,7 +56,7 @@ async fn it_is_found_by_a_rehearsal_and_refused_in_an_undo() {
     run.says(&["V1__own", "DATABASE_SCHEMA"]);
     let release = library(&database, &[TWO, ("D2__two", "DROP TABLE two;\nCREATE SCHEMA postgres;")]);
     release.up(None).await.unwrap();
-    let error = release.down_steps(1).await.expect_err("the history would be out of sight");
+    let error = release.down(Down::Steps(1)).await.expect_err("the history would be out of sight");
     assert!(error.to_string().contains("the undo of V2__two was rolled back"), "{error}");
     assert_eq!(versions(&mut database.connect().await).await, ["2"]);
 }
@@ -77,7 +78,7 @@ async fn a_history_that_was_left_behind_is_told() {
         release.status().await.expect_err("nothing is not what is applied"),
         release.plan_up(None).await.expect_err("it would begin anew"),
         release.check(false).await.expect_err("there is nothing there"),
-        release.down_steps(1).await.expect_err("there is nothing to take back"),
+        release.down(Down::Steps(1)).await.expect_err("there is nothing to take back"),
         release.stamp(1).await.expect_err("it would begin anew"),
         release.reset().await.expect_err("it would begin anew"),
     ];

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::position;
 use super::postgres::{Cancel, PostgresConnection};
-use super::sqlite::SqliteConnection;
+use super::sqlite::{Purpose, SqliteConnection};
 use super::statement::Watch;
 use super::{Backend, DatabaseError, DatabaseErrorKind, DatabaseUrl, Row, Statement, Value};
 use crate::settings::DatabaseSettings;
@@ -39,7 +39,8 @@ macro_rules! on_driver {
 }
 
 impl Connection {
-    /// Opens a connection that is not of a pool and has no statement timeout.
+    /// Opens a connection that is not of a pool and has no statement timeout. A SQLite file is made when it is
+    /// missing, and put into WAL mode, in which it stays.
     ///
     /// # Errors
     /// A sentence that says which database, what is wrong and what to look at.
@@ -48,6 +49,27 @@ impl Connection {
         settings: &DatabaseSettings,
         application_name: &str,
     ) -> Result<Self, DatabaseError> {
+        Self::open_for(url, settings, application_name, Purpose::Write).await
+    }
+
+    /// The same for looking at it: a SQLite file stays in the mode that it is in.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn look_at(
+        url: &DatabaseUrl,
+        settings: &DatabaseSettings,
+        application_name: &str,
+    ) -> Result<Self, DatabaseError> {
+        Self::open_for(url, settings, application_name, Purpose::Look).await
+    }
+
+    async fn open_for(
+        url: &DatabaseUrl,
+        settings: &DatabaseSettings,
+        application_name: &str,
+        purpose: Purpose,
+    ) -> Result<Self, DatabaseError> {
         let watch = Arc::new(Watch::new(url, settings));
         match url {
             DatabaseUrl::Postgres(url) => {
@@ -55,7 +77,7 @@ impl Connection {
                 Ok(Self::postgres(connection, watch))
             }
             DatabaseUrl::Sqlite(path) => {
-                Ok(Self::sqlite(SqliteConnection::open(path, settings).await?, watch))
+                Ok(Self::sqlite(SqliteConnection::open(path, settings, purpose).await?, watch))
             }
         }
     }

@@ -24,7 +24,8 @@ pub(super) const UP: &str = "Examples:
   migrator up
   migrator up --to 3                         no further than version 3
   migrator up --out-of-order                 also what came late, from a branch that was merged
-  migrator up --backup-cmd 'migrator backup /backups/before.dump'
+  migrator up --backup-cmd 'migrator backup /backups/before-$RESTORE_POINT_TO-$(date +%s).dump'
+                                             under a new name each time: no backup is overwritten
   migrator up --grant-to service --deadline 10m";
 
 pub(super) const DOWN: &str = "Examples:

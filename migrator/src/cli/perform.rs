@@ -1,6 +1,5 @@
 //! From a command of the command line to a call of the library, and back to a result.
 
-use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 use tracing::Instrument;
 
 use super::Command;
+use super::confirm::ask_for_name;
 use super::output::{Output, show};
 use crate::commands::{Awaited, Down, Migrator};
 use crate::error::MigratorError;
@@ -26,12 +26,6 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 impl Output {
     pub(super) async fn command(&self, command: Command, settings: &Settings) -> Exit {
         let name = command.name();
-        if let Command::Reset { yes, i_know_this_deletes_everything: known } = command
-            // Before the signals are caught, so that Ctrl-C at the question ends the program.
-            && let Err(error) = confirm_reset(settings, yes, known)
-        {
-            return self.failure(name, &error);
-        }
         let stop = match Stop::on_signals() {
             Ok(stop) => stop,
             Err(error) => {
@@ -39,6 +33,11 @@ impl Output {
                     .failure(name, &MigratorError::File(error, "signals cannot be listened to".to_owned()));
             }
         };
+        if let Command::Reset { yes, i_know_this_deletes_everything: known } = command
+            && let Err(error) = confirm_reset(settings, yes, known, &stop).await
+        {
+            return self.failure(name, &error);
+        }
         let migrator = match migrator(&command, settings, stop.clone()) {
             Ok(migrator) => migrator,
             Err(error) => return self.failure(name, &error),
@@ -67,7 +66,7 @@ impl Output {
 
     async fn down(&self, migrator: &Migrator, down: Down) -> Result<Exit, Unfinished> {
         let mut report = DownReport::new(migrator.url());
-        let done = Box::pin(migrator.down(down, &mut report)).await;
+        let done = Box::pin(migrator.down_telling(down, &mut report)).await;
         let report = told(done, report)?;
         let text = format!("took {} back; at version {}", report.undone.len(), show(report.current_version));
         Ok(self.result("down", &report, &text))
@@ -175,31 +174,17 @@ fn migrator(command: &Command, settings: &Settings, stop: Stop) -> Result<Migrat
     }
 }
 
-fn confirm_reset(settings: &Settings, yes: bool, known: bool) -> Result<(), MigratorError> {
-    let refuse = |sentence: String| Err(MigratorError::Usage(sentence));
+async fn confirm_reset(
+    settings: &Settings,
+    yes: bool,
+    known: bool,
+    stop: &Stop,
+) -> Result<(), MigratorError> {
     let url = settings.url();
     if settings.is_production() && !(yes && known) {
-        return refuse(format!(
+        return Err(MigratorError::Usage(format!(
             "reset would delete everything in {url}, and this is production; if that is meant: reset --yes --i-know-this-deletes-everything"
-        ));
+        )));
     }
-    if yes {
-        return Ok(());
-    }
-    if !std::io::stdin().is_terminal() {
-        return refuse(format!(
-            "reset would delete everything in {url}; there is no terminal to ask on, so say --yes"
-        ));
-    }
-    let question = format!(
-        "This deletes everything in {url}. Type the name of the database ({}) to go on: ",
-        url.name()
-    );
-    let _nobody_reads = write!(std::io::stderr(), "{question}");
-    let mut answer = String::new();
-    match std::io::stdin().read_line(&mut answer) {
-        Ok(_) if answer.trim() == url.name() => Ok(()),
-        Ok(_) => refuse("that is not its name; nothing was changed".to_owned()),
-        Err(error) => Err(MigratorError::File(error, "the answer cannot be read".to_owned())),
-    }
+    if yes { Ok(()) } else { ask_for_name("reset", "delete", url, stop).await }
 }

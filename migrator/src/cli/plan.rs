@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use foundation::exit::Exit;
 
 use super::output::{Output, show};
-use crate::commands::{Migrator, PlanReport, PlannedMigration};
+use crate::commands::{Down, Migrator, PlanReport, PlannedMigration};
 use crate::error::MigratorError;
 use crate::lint;
 use crate::locks::PlannedStatement;
@@ -48,8 +48,8 @@ impl Output {
                 return Err(MigratorError::Usage("up knows no --steps: say --to VERSION".to_owned()));
             }
             (Direction::Up, to, None) => migrator.plan_up(to).await?,
-            (Direction::Down, Some(version), _) => migrator.plan_down_to(version).await?,
-            (Direction::Down, None, steps) => migrator.plan_down_steps(steps.unwrap_or(1)).await?,
+            (Direction::Down, Some(version), _) => migrator.plan_down(Down::To(version)).await?,
+            (Direction::Down, None, steps) => migrator.plan_down(Down::Steps(steps.unwrap_or(1))).await?,
         };
         let found = arguments.check && !report.migrations.is_empty();
         let exit = if found { Exit::Drift } else { Exit::Success };

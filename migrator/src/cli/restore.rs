@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use foundation::exit::Exit;
 
-use super::confirm::ask;
+use super::confirm::ask_for_name;
 use super::output::{Output, show};
 use super::safety::Safety;
 use crate::commands::Migrator;
@@ -33,17 +33,7 @@ impl Output {
         migrator: &Migrator,
     ) -> Result<Exit, MigratorError> {
         if arguments.replace && !arguments.yes {
-            let url = migrator.url();
-            let without_terminal = format!(
-                "restore --replace would replace everything in {url}; there is no terminal to ask on, so say --yes"
-            );
-            let question = format!(
-                "This replaces everything in {url}. Type the name of the database ({}) to go on: ",
-                url.name()
-            );
-            if ask(&question, &without_terminal, migrator.stop()).await? != url.name() {
-                return Err(MigratorError::Usage("that is not its name; nothing was changed".to_owned()));
-            }
+            ask_for_name("restore --replace", "replace", migrator.url(), migrator.stop()).await?;
         }
         let report = migrator.restore(&arguments.file, arguments.replace).await?;
         let exit = if report.problems.is_empty() { Exit::Success } else { Exit::Schema };

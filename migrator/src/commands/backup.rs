@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use foundation::database::{Connection, DatabaseUrl, Statement};
+use foundation::database::{Connection, DatabaseError, DatabaseUrl, Statement};
 
 use super::Migrator;
 use crate::error::MigratorError;
@@ -19,6 +19,8 @@ const COPY: Statement = Statement::write("sqlite_schema", "VACUUM INTO $1");
 
 const CHECK: Statement =
     Statement::read("sqlite_schema", "SELECT integrity_check AS verdict FROM pragma_integrity_check LIMIT 1");
+
+const ANYTHING: Statement = Statement::read("sqlite_schema", "SELECT 1 AS it FROM sqlite_schema LIMIT 1");
 
 impl Migrator {
     /// Copies the database, history and all, while others read and write it: the copy is the state of one
@@ -67,8 +69,12 @@ pub(super) async fn copy_sqlite(
     connection: &mut Connection,
     file: &Path,
 ) -> Result<Option<Version>, MigratorError> {
-    let unfinished = Unfinished::beside(context, file)?;
-    let target = unfinished.path().display().to_string();
+    // SQLite takes a name that begins with `file:` for an address.
+    let unfinished = Unfinished::beside(context, &Path::new(".").join(file))?;
+    let target = unfinished.path().to_str().map(str::to_owned).ok_or_else(|| {
+        MigratorError::Usage(format!("{} is not written in UTF-8, as SQLite needs a name", file.display()))
+    })?;
+    let is_empty = is_empty(connection).await?;
     let canceller = connection.canceller();
     let (statement, values) = (COPY, [target.into()]);
     tokio::select! {
@@ -79,23 +85,32 @@ pub(super) async fn copy_sqlite(
             return Err(MigratorError::Stopped);
         }
     }
-    let version = check_copy(context, unfinished.path()).await?;
+    let version = check_copy(context, unfinished.path(), is_empty).await?;
     unfinished.finish(file)?;
     Ok(version)
 }
 
-/// The version of the copy, when it is sound.
-async fn check_copy(context: &Context, copy: &Path) -> Result<Option<Version>, MigratorError> {
+async fn is_empty(connection: &mut Connection) -> Result<bool, DatabaseError> {
+    Ok(connection.query_optional(&ANYTHING, &[]).await?.is_none())
+}
+
+/// The version of the copy, when it is sound, and has something in it unless what was copied has nothing.
+async fn check_copy(
+    context: &Context,
+    copy: &Path,
+    may_be_empty: bool,
+) -> Result<Option<Version>, MigratorError> {
     let url = DatabaseUrl::sqlite(copy);
-    let mut connection = Connection::open(&url, &context.database, "migrator").await?;
+    let mut connection = Connection::look_at(&url, &context.database, "migrator").await?;
     let verdict: Option<String> =
         connection.query_optional(&CHECK, &[]).await?.map(|row| row.get("verdict")).transpose()?;
     if verdict.as_deref() != Some("ok") {
         let verdict = verdict.unwrap_or_default();
         return Err(MigratorError::Schema(vec![format!("the copy is not sound: {verdict}")]));
     }
-    // One file again, without the log beside it that opening it made.
-    connection.query(&Statement::read("sqlite_schema", "PRAGMA journal_mode = DELETE"), &[]).await?;
+    if is_empty(&mut connection).await? && !may_be_empty {
+        return Err(MigratorError::Schema(vec!["the copy has nothing in it".to_owned()]));
+    }
     let applied = history::read(&mut connection).await?.unwrap_or_default();
     Ok(applied.last().map(|it| it.version))
 }

@@ -15,36 +15,31 @@ use crate::source::Version;
 
 /// How far `down` goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Down {
-    /// Takes back that many.
+pub enum Down {
+    /// Takes back the newest, that many.
     Steps(usize),
-    /// Takes back everything above the version; 0 is back to the base.
+    /// Takes back everything above the version; 0 is back to the base. What a newer release applied is above all that
+    /// this one has, whatever its version.
     To(Version),
 }
 
 impl Migrator {
-    /// Takes back the newest `steps` migrations, each in one transaction with its row of the history.
+    /// Takes migrations back, newest first, each in one transaction with its row of the history.
     ///
     /// # Errors
-    /// Every [`MigratorError`]. A migration that says it is irreversible stops the run before anything is
-    /// taken back.
-    pub async fn down_steps(&self, steps: usize) -> Result<DownReport, MigratorError> {
+    /// [`MigratorError::Usage`] when the version is not applied, and every other [`MigratorError`]. A migration that
+    /// says it is irreversible stops the run before anything is taken back.
+    pub async fn down(&self, down: Down) -> Result<DownReport, MigratorError> {
         let mut report = DownReport::new(&self.context.url);
-        Box::pin(self.down(Down::Steps(steps), &mut report)).await.map(|()| report)
-    }
-
-    /// Takes back every migration above the version, each in one transaction with its row of the history. What a
-    /// newer release applied is above all that this one has, whatever its version.
-    ///
-    /// # Errors
-    /// As [`down_steps`](Self::down_steps); [`MigratorError::Usage`] when the version is not applied.
-    pub async fn down_to(&self, version: Version) -> Result<DownReport, MigratorError> {
-        let mut report = DownReport::new(&self.context.url);
-        Box::pin(self.down(Down::To(version), &mut report)).await.map(|()| report)
+        Box::pin(self.down_telling(down, &mut report)).await.map(|()| report)
     }
 
     /// Does it, and tells in the report what was done, also when that is not all.
-    pub(crate) async fn down(&self, down: Down, report: &mut DownReport) -> Result<(), MigratorError> {
+    pub(crate) async fn down_telling(
+        &self,
+        down: Down,
+        report: &mut DownReport,
+    ) -> Result<(), MigratorError> {
         let mut session = Session::open(&self.context, false).await?;
         // Where nothing was ever done, which may be the wrong database, nothing is made either.
         let past = Past::read_whole(session.connection()).await?;

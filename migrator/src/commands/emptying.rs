@@ -30,11 +30,13 @@ const EVERYTHING_ON_POSTGRES: Statement = Statement::read(
           AND o.objsubid = 0 AND o.deptype IN ('e', 'i', 'a'))",
 );
 
-/// Everything of the file; a table takes its indexes and triggers along.
+/// Everything of the file; a table takes its indexes and triggers along, and a virtual one the tables in which it
+/// keeps what it has, without which it cannot be dropped. So those go first.
 const EVERYTHING_IN_SQLITE: Statement = Statement::read(
     "sqlite_schema",
-    "SELECT 'DROP ' || upper(type) || ' IF EXISTS \"' || replace(name, '\"', '\"\"') || '\"' AS \"drop\" FROM sqlite_schema
-     WHERE type IN ('view', 'table') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type DESC",
+    "SELECT 'DROP ' || CASE type WHEN 'view' THEN 'VIEW' ELSE 'TABLE' END || ' IF EXISTS \"' || replace(name, '\"', '\"\"') || '\"' AS \"drop\"
+     FROM pragma_table_list WHERE schema = 'main' AND type <> 'shadow' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+     ORDER BY CASE type WHEN 'virtual' THEN 1 WHEN 'view' THEN 2 ELSE 3 END",
 );
 
 /// The statements that empty the current schema, or the file.

@@ -72,19 +72,7 @@ impl Migrator {
     ///
     /// # Errors
     /// Every reason for which `down` would refuse to begin.
-    pub async fn plan_down_steps(&self, steps: usize) -> Result<PlanReport, MigratorError> {
-        self.plan_down(Down::Steps(steps)).await
-    }
-
-    /// What `down` would take back to come to the version.
-    ///
-    /// # Errors
-    /// As [`plan_down_steps`](Self::plan_down_steps).
-    pub async fn plan_down_to(&self, version: Version) -> Result<PlanReport, MigratorError> {
-        self.plan_down(Down::To(version)).await
-    }
-
-    async fn plan_down(&self, down: Down) -> Result<PlanReport, MigratorError> {
+    pub async fn plan_down(&self, down: Down) -> Result<PlanReport, MigratorError> {
         let past = self.present().await?;
         nothing_in_part(&past.begun)?;
         let undone = self.undone(&past, down)?;

@@ -12,7 +12,7 @@ mod units;
 use crate::error::MigratorError;
 use crate::history::{self, Action, Applied};
 use crate::progress::{self, Piece};
-use crate::session::{Change, Performed, Session, Work};
+use crate::session::{Change, ForeignKeys, Performed, Session, Work};
 use crate::source::{Migration, Version};
 use crate::statements::undo_runs_in_parts;
 use step::Step;
@@ -80,6 +80,8 @@ async fn run_parts(session: &mut Session, file: &File<'_>) -> Result<Performed, 
     let dialect = session.dialect();
     let refused = |reason| MigratorError::Schema(vec![format!("{}: {reason}", file.title)]);
     let units = units::units(dialect, file.sql).map_err(refused)?;
+    // Before what is done of it is read: where nothing is, none of it had run by then.
+    let foreign_keys = ForeignKeys::read(session.connection()).await;
     let known = progress::read(session.connection(), file.action, file.version).await?;
     let pieces: Vec<Piece> = units
         .iter()
@@ -95,6 +97,7 @@ async fn run_parts(session: &mut Session, file: &File<'_>) -> Result<Performed, 
             )));
         }
     }
+    let foreign_keys = if known.is_empty() { foreign_keys } else { ForeignKeys::unknown() };
     let mut settings = String::new();
     for (unit, piece) in units.iter().zip(pieces) {
         if unit.is_setting(dialect) {
@@ -114,5 +117,6 @@ async fn run_parts(session: &mut Session, file: &File<'_>) -> Result<Performed, 
         // On the heap, as in `step`: without optimisation these frames are large.
         Box::pin(step.run(session, known)).await.map_err(|error| step.explain(error))?;
     }
+    foreign_keys.compare(session.connection(), &file.title).await?;
     Ok(Performed::Done)
 }

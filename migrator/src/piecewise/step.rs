@@ -31,7 +31,11 @@ impl Failed {
 async fn alone(session: &mut Session, title: &str, settings: &str, sql: &str) -> Result<(), Failed> {
     let not_sent = |error| Failed { error, was_sent: false };
     let sent = |error| Failed { error, was_sent: true };
-    let in_turns = session.backend() == Backend::Postgres && locks::locks_others_out(sql);
+    // Whoever writes to a SQLite file locks all others out.
+    let in_turns = match session.backend() {
+        Backend::Postgres => locks::locks_others_out(sql),
+        Backend::Sqlite => true,
+    };
     // A limit that the file sets for itself comes later and holds.
     let settings = session.limits(in_turns) + settings;
     session.begin_parts().await.map_err(not_sent)?;
@@ -63,7 +67,7 @@ impl Step<'_> {
         known: Option<&Known>,
     ) -> Result<(), MigratorError> {
         if self.unit.mode == Mode::EachSession {
-            return session.perform_without_transaction(&self.title, self.unit.part.sql).await;
+            return session.perform_in_turns(&self.title, self.unit.part.sql).await;
         }
         if known.is_some() {
             return Box::pin(self.resume(session)).await;

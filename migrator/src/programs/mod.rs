@@ -75,7 +75,11 @@ pub(crate) enum Output {
 /// Starts a program in a process group of its own, so that what it starts ends with it.
 pub(crate) fn start(command: &mut Command, name: &str) -> Result<Child, MigratorError> {
     command.process_group(0).kill_on_drop(true).spawn().map_err(|error| match error.kind() {
-        ErrorKind::NotFound => MigratorError::Backup(format!("there is no {name} on the PATH")),
+        ErrorKind::NotFound => {
+            let program = command.as_std().get_program().display().to_string();
+            let purpose = if program == name { String::new() } else { format!(", which runs the {name}") };
+            MigratorError::Backup(format!("there is no {program} on the PATH{purpose}"))
+        }
         _ => MigratorError::File(error, format!("{name} cannot be started")),
     })
 }

@@ -45,6 +45,7 @@ async fn in_parts(
             after(scratch, part.sql).await?;
         }
     }
+    trial::leave_parts(scratch, title).await?;
     trial::end_parts(scratch).await?;
     trial::end_file(scratch).await?;
     match scratch.backend() {

@@ -100,13 +100,28 @@ pub(super) async fn attempt(
     if result.is_err() {
         // Where this does not work, the connection is gone or ends with the program, and the transaction
         // with it.
-        match tokio::time::timeout(ROLLBACK_TIMEOUT, connection.rollback()).await {
+        match tokio::time::timeout(ROLLBACK_TIMEOUT, roll_back(connection, change)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(error = %error, "nothing was rolled back"),
             Err(_) => tracing::debug!("the rollback was not answered"),
         }
     }
     result
+}
+
+async fn roll_back(connection: &mut Connection, change: &Change) -> Result<(), DatabaseError> {
+    connection.rollback().await?;
+    // What was set in PostgreSQL is rolled back too.
+    if connection.backend() == Backend::Sqlite && !is_piece_in_sqlite(connection, change) {
+        sqlite::forget_file(connection).await?;
+    }
+    Ok(())
+}
+
+/// Whether it is a part of a file of which others follow in this session: what it has set in SQLite holds for them.
+/// On PostgreSQL each of them is told again.
+fn is_piece_in_sqlite(connection: &Connection, change: &Change) -> bool {
+    connection.backend() == Backend::Sqlite && matches!(change.guard, Guard::NotFinished(..))
 }
 
 /// Runs `work`; when the run is to stop, cancels the statement and waits for its end.
@@ -178,14 +193,15 @@ async fn transaction(
     }
     // At the end of a migration or an undo: between two statements of a file that is not run as one, a table that is
     // rebuilt may be missing, also while the next run takes it up again.
+    let has_files = work.iter().any(|it| matches!(it, Work::File { .. }));
     if connection.backend() == Backend::Sqlite
+        && has_files
         && matches!(change.guard, Guard::NotApplied(_) | Guard::Applied(_))
     {
         sqlite::leave_as_found(context, connection, &change.title).await?;
     }
     let record = record.map_or("", String::as_str);
-    let has_files = work.iter().any(|it| matches!(it, Work::File { .. }));
-    if has_files {
+    if has_files && !is_piece_in_sqlite(connection, change) {
         trial::commit_file(connection, record).await?;
     } else {
         connection.commit_with(record, "").await?;
@@ -212,8 +228,7 @@ async fn begin(context: &Context, connection: &mut Connection, guard: Guard) -> 
             Ok(Begun { holds: holds(connection, guard).await?, one_by_one: entered.has_citus })
         }
         (Backend::Sqlite, guard) => {
-            connection.begin().await?;
-            sqlite::enter(connection).await?;
+            sqlite::begin(connection).await?;
             Ok(Begun { holds: holds(connection, guard).await?, one_by_one: false })
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use foundation::clock::Clock;
-use foundation::database::{Connection, DatabaseUrl};
+use foundation::database::{Connection, DatabaseError, DatabaseUrl};
 use foundation::entropy::Entropy;
 use foundation::settings::DatabaseSettings;
 use tokio::time::Instant;
@@ -73,14 +73,23 @@ impl Context {
         Self { url: self.url.for_writing(), ..self.clone() }
     }
 
-    /// Opens a connection, and waits for a database that is away or starting.
+    /// Opens a connection for looking, and waits for a database that is away or starting.
     pub(crate) async fn connect(&self, wait: Duration) -> Result<Connection, MigratorError> {
+        self.connect_to(false, wait).await
+    }
+
+    /// The same for changing it.
+    pub(super) async fn connect_to_change(&self, wait: Duration) -> Result<Connection, MigratorError> {
+        self.connect_to(true, wait).await
+    }
+
+    async fn connect_to(&self, change: bool, wait: Duration) -> Result<Connection, MigratorError> {
         let deadline = Instant::now() + wait;
         let mut told = false;
         for pause in self.pauses(Duration::from_millis(50), Duration::from_secs(1)) {
             let opened = tokio::select! {
                 () = self.stop.requested() => return Err(MigratorError::Stopped),
-                opened = Connection::open(&self.url, &self.database, APPLICATION_NAME) => opened,
+                opened = self.open(change) => opened,
             };
             match opened {
                 Ok(mut connection) => {
@@ -99,5 +108,12 @@ impl Context {
             }
         }
         unreachable!("the pauses never end")
+    }
+
+    async fn open(&self, to_change: bool) -> Result<Connection, DatabaseError> {
+        match to_change {
+            true => Connection::open(&self.url, &self.database, APPLICATION_NAME).await,
+            false => Connection::look_at(&self.url, &self.database, APPLICATION_NAME).await,
+        }
     }
 }

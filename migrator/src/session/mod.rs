@@ -26,6 +26,7 @@ pub(crate) use attempt::{CHANGED_MEANWHILE, line_at};
 pub(crate) use change::{Change, Guard, Performed, Work};
 pub(crate) use context::Context;
 pub(crate) use place::{no_schema, require_schema};
+pub(crate) use sqlite::ForeignKeys;
 
 /// One connection that changes a database.
 pub(crate) struct Session {
@@ -77,12 +78,12 @@ impl Session {
         if !create {
             context.require_file()?;
         }
-        let connection = match context.connect(wait).await {
+        let connection = match context.connect_to_change(wait).await {
             Err(MigratorError::Database(error))
                 if error.kind() == DatabaseErrorKind::MissingDatabase && create =>
             {
                 place::create_database(context, error).await?;
-                context.connect(wait).await?
+                context.connect_to_change(wait).await?
             }
             connected => connected?,
         };

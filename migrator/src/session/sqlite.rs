@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use foundation::database::{Connection, DatabaseError, Statement};
+use foundation::database::{Backend, Connection, DatabaseError, Statement};
 
 use super::Context;
 use super::postgres::ended_its_transaction;
@@ -12,6 +12,13 @@ use crate::error::MigratorError;
 const BROKEN_FOREIGN_KEYS: Statement = Statement::write(
     "pragma_foreign_key_check",
     "SELECT \"table\", parent, CAST(count(*) AS BIGINT) AS count FROM pragma_foreign_key_check GROUP BY 1, 2",
+);
+
+/// What detaches the other files that this session has open.
+const ATTACHED: Statement = Statement::write(
+    "pragma_database_list",
+    "SELECT 'DETACH \"' || replace(name, '\"', '\"\"') || '\"' AS \"detach\" FROM pragma_database_list
+     WHERE name NOT IN ('main', 'temp')",
 );
 
 /// How many tables with broken foreign keys are named.
@@ -29,8 +36,11 @@ const TEMPORARY: Statement = Statement::write(
 /// each transaction ends with a check of all foreign keys.
 ///
 /// A signal cannot end a wait for another writer inside of SQLite, so that is short, and tried again.
+const SESSION: &str = "PRAGMA foreign_keys = OFF; PRAGMA busy_timeout = 500";
+
+/// Sets the session up.
 pub(super) async fn prepare(connection: &mut Connection) -> Result<(), DatabaseError> {
-    connection.batch("PRAGMA foreign_keys = OFF; PRAGMA busy_timeout = 500").await
+    connection.batch(SESSION).await
 }
 
 /// After a statement outside of a transaction, which may have turned them on.
@@ -38,32 +48,44 @@ pub(super) async fn keep_foreign_keys_off(connection: &mut Connection) -> Result
     connection.batch("PRAGMA foreign_keys = OFF").await
 }
 
-/// After a file: what it has set for the session, and the tables that only the session has, end with it. Foreign
-/// keys stay off.
+/// After a file: what it has set for the session, the tables that only the session has, and the other files that it
+/// has opened, end with it: a name that the next file does not find here would be looked for there.
 pub(super) async fn forget_file(connection: &mut Connection) -> Result<(), DatabaseError> {
     connection
-        .batch(
-            "PRAGMA foreign_keys = OFF; PRAGMA case_sensitive_like = OFF; PRAGMA ignore_check_constraints = OFF; \
-             PRAGMA legacy_alter_table = OFF; PRAGMA recursive_triggers = OFF; PRAGMA writable_schema = OFF",
-        )
+        .batch(&format!(
+            "{SESSION}; PRAGMA query_only = OFF; PRAGMA synchronous = NORMAL; PRAGMA locking_mode = NORMAL; \
+             PRAGMA case_sensitive_like = OFF; PRAGMA ignore_check_constraints = OFF; \
+             PRAGMA legacy_alter_table = OFF; PRAGMA recursive_triggers = OFF; PRAGMA writable_schema = OFF"
+        ))
         .await?;
     for row in connection.query(&TEMPORARY, &[]).await? {
         connection.batch(&row.get::<String>("drop")?).await?;
     }
+    for row in connection.query(&ATTACHED, &[]).await? {
+        connection.batch(&row.get::<String>("detach")?).await?;
+    }
     Ok(())
 }
 
-/// At the beginning of a transaction: a mark that is gone when a file ended it.
-pub(super) async fn enter(connection: &mut Connection) -> Result<(), DatabaseError> {
+/// Begins a transaction, whatever a statement outside of it has set.
+pub(super) async fn begin(connection: &mut Connection) -> Result<(), DatabaseError> {
+    connection.batch("PRAGMA foreign_keys = OFF; PRAGMA query_only = OFF").await?;
+    connection.begin().await?;
+    enter(connection).await
+}
+
+/// A mark that is gone when a file ended the transaction.
+async fn enter(connection: &mut Connection) -> Result<(), DatabaseError> {
     connection.batch("SAVEPOINT bedplate_migration").await
 }
 
-/// After a file: that the transaction is still the one that was begun. One that the file began after ending
-/// ours does not know the savepoint.
+/// After a file: that the transaction is still the one that was begun, and may write what is recorded of it. One that
+/// the file began after ending ours does not know the savepoint.
 pub(super) async fn still_inside(connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
     if connection.batch("RELEASE bedplate_migration").await.is_err() {
         return Err(ended_its_transaction(title));
     }
+    connection.batch("PRAGMA query_only = OFF").await?;
     Ok(enter(connection).await?)
 }
 
@@ -92,11 +114,53 @@ pub(super) async fn leave_as_found(
         return Ok(());
     }
     let before = broken(&mut context.connect(Duration::ZERO).await?).await;
+    refuse(title, &new(title, before, now)?)
+}
+
+/// The foreign keys that were broken before statements that no transaction holds together. PostgreSQL lets none be.
+pub(crate) struct ForeignKeys(Result<Broken, DatabaseError>);
+
+impl ForeignKeys {
+    /// As they are at the moment.
+    pub(crate) async fn read(connection: &mut Connection) -> Self {
+        Self(match connection.backend() {
+            Backend::Postgres => Ok(Broken::new()),
+            Backend::Sqlite => broken(connection).await,
+        })
+    }
+
+    /// Where nobody knows it any more, so that all that are broken count.
+    pub(crate) fn unknown() -> Self {
+        Self(Ok(Broken::new()))
+    }
+
+    /// After the statements: that they have broken none.
+    pub(crate) async fn compare(self, connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
+        if connection.backend() == Backend::Postgres {
+            return Ok(());
+        }
+        let new = new(title, self.0, broken(connection).await)?;
+        if new.is_empty() {
+            return Ok(());
+        }
+        Err(MigratorError::Schema(vec![format!(
+            "{title} has left broken foreign keys: {}; what it did stays, because it runs outside of a transaction: put these rows right and run this again",
+            described(&new)
+        )]))
+    }
+}
+
+/// Those that were not broken before.
+fn new(
+    title: &str,
+    before: Result<Broken, DatabaseError>,
+    now: Result<Broken, DatabaseError>,
+) -> Result<Broken, MigratorError> {
     let now = match (now, &before) {
         // A foreign key that points at columns which are no key can never be looked at.
         (Err(error), Err(before)) if error.to_string() == before.to_string() => {
             tracing::warn!(migration = title, reason = %error, "the foreign keys cannot be looked at, and could not before");
-            return Ok(());
+            return Ok(Broken::new());
         }
         (now, _) => now?,
     };
@@ -110,7 +174,7 @@ pub(super) async fn leave_as_found(
         let keys = described(&old);
         tracing::warn!(migration = title, keys, "foreign keys were broken before, and are as they were");
     }
-    refuse(title, &new)
+    Ok(new)
 }
 
 fn described(broken: &Broken) -> String {

@@ -7,13 +7,13 @@ use crate::error::MigratorError;
 
 /// Begins it.
 pub(crate) async fn begin(connection: &mut Connection) -> Result<(), MigratorError> {
-    connection.begin().await?;
     match connection.backend() {
         Backend::Postgres => {
+            connection.begin().await?;
             let sql = format!("SET LOCAL {} = 'yes'; {}", postgres::MARKER, postgres::KEEP_PLACE);
             connection.batch(&sql).await?;
         }
-        Backend::Sqlite => sqlite::enter(connection).await?,
+        Backend::Sqlite => sqlite::begin(connection).await?,
     }
     Ok(())
 }
@@ -47,6 +47,14 @@ pub(crate) async fn begin_parts(connection: &mut Connection) -> Result<(), Migra
     match connection.backend() {
         Backend::Postgres => Ok(postgres::keep_place(connection).await?),
         Backend::Sqlite => Ok(()),
+    }
+}
+
+/// After all of a file: no foreign key of SQLite points at nothing.
+pub(crate) async fn leave_parts(connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
+    match connection.backend() {
+        Backend::Postgres => Ok(()),
+        Backend::Sqlite => sqlite::leave(connection, title).await,
     }
 }
 

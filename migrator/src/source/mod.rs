@@ -11,6 +11,7 @@ mod new;
 mod rules;
 
 pub use embedded::embedded;
+pub(crate) use embedded::embedded_shared;
 pub(crate) use folder::{Alone, Counting, counting_of, new_file};
 pub use folder::{FolderError, read_folder};
 pub use new::{NewFilesError, new_files};

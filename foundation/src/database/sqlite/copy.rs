@@ -26,6 +26,10 @@ impl SqliteConnection {
             if tables == 0 {
                 return Ok(Err("has nothing in it".to_owned()));
             }
+            // A file in WAL mode keeps the size of its pages. Whoever opens it next puts it back into that mode.
+            if page_size(&source)? != page_size(target)? {
+                target.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
+            }
             // All of it in one step, which is one transaction. While others write, it waits as long as any
             // statement of this connection does.
             match Backup::new(&source, target)?.step(-1)? {
@@ -44,4 +48,8 @@ impl SqliteConnection {
             Err(error) => Err(error.while_trying(format!("{shown} cannot be restored"))),
         }
     }
+}
+
+fn page_size(connection: &rusqlite::Connection) -> Result<u32, rusqlite::Error> {
+    connection.query_row("PRAGMA page_size", [], |row| row.get(0))
 }

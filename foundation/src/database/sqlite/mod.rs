@@ -69,11 +69,15 @@ impl Holder {
 impl SqliteConnection {
     /// Opens a connection of its own. It may write, makes the file when it is missing, and has no
     /// statement timeout.
-    pub(super) async fn open(path: &Path, settings: &DatabaseSettings) -> Result<Self, DatabaseError> {
+    pub(super) async fn open(
+        path: &Path,
+        settings: &DatabaseSettings,
+        purpose: Purpose,
+    ) -> Result<Self, DatabaseError> {
         let (file, busy_timeout) = (path.to_owned(), settings.wait_timeout);
         let opened = Own::new(Runtime::Tokio1, move || {
             let connection = rusqlite::Connection::open(file)?;
-            configure(&connection, busy_timeout, false)?;
+            configure(&connection, busy_timeout, purpose)?;
             Ok::<_, rusqlite::Error>(connection)
         });
         let connection = opened.await.map_err(|error| not_opened(path, error.into()))?;
@@ -248,20 +252,31 @@ fn roll_back(connection: &mut rusqlite::Connection) -> Result<(), rusqlite::Erro
     if connection.is_autocommit() { Ok(()) } else { connection.execute_batch("ROLLBACK") }
 }
 
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// It writes.
+    Write,
+    /// It reads what others write.
+    Read,
+    /// It looks at a file that may be of another program, and changes nothing about it.
+    Look,
+}
+
 /// WAL lets readers read while one writes; NORMAL is safe with it and waits for the disk less often.
 fn configure(
     connection: &rusqlite::Connection,
     busy_timeout: Duration,
-    read_only: bool,
+    purpose: Purpose,
 ) -> Result<(), rusqlite::Error> {
     connection.busy_timeout(busy_timeout)?;
     connection.set_prepared_statement_cache_capacity(PREPARED_STATEMENTS);
     let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
-    if mode != "wal" {
+    if mode != "wal" && purpose != Purpose::Look {
         connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get::<_, String>(0))?;
     }
     connection.execute_batch("PRAGMA foreign_keys = ON; PRAGMA synchronous = NORMAL")?;
-    if read_only { connection.execute_batch("PRAGMA query_only = ON") } else { Ok(()) }
+    if purpose == Purpose::Read { connection.execute_batch("PRAGMA query_only = ON") } else { Ok(()) }
 }
 
 /// Says which file could not be opened, and what to look at.

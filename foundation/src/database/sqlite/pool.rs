@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use deadpool_sqlite::{Config, Hook, HookError, Manager, Pool, PoolError, Runtime};
 
-use super::{Holder, SqliteConnection, configure, not_opened};
+use super::{Holder, Purpose, SqliteConnection, configure, not_opened};
 use crate::database::{DatabaseError, DatabaseErrorKind, PoolStatus};
 use crate::settings::DatabaseSettings;
 
@@ -25,8 +25,8 @@ impl SqlitePool {
         let readers = usize::try_from(settings.pool_size.get()).unwrap_or(usize::MAX);
         Ok(Self {
             path: path.to_owned(),
-            writer: pool(path, settings, 1, false)?,
-            readers: pool(path, settings, readers, true)?,
+            writer: pool(path, settings, 1, Purpose::Write)?,
+            readers: pool(path, settings, readers, Purpose::Read)?,
             statement_timeout: settings.statement_timeout,
             wait_timeout: settings.wait_timeout,
         })
@@ -76,7 +76,7 @@ fn pool(
     path: &Path,
     settings: &DatabaseSettings,
     size: usize,
-    read_only: bool,
+    purpose: Purpose,
 ) -> Result<Pool, DatabaseError> {
     let busy_timeout = settings.wait_timeout;
     Pool::builder(Manager::from_config(&Config::new(path), Runtime::Tokio1))
@@ -87,7 +87,7 @@ fn pool(
         .recycle_timeout(Some(settings.recycle_timeout))
         .post_create(Hook::async_fn(move |wrapper, _| {
             Box::pin(async move {
-                match wrapper.interact(move |it| configure(it, busy_timeout, read_only)).await {
+                match wrapper.interact(move |it| configure(it, busy_timeout, purpose)).await {
                     Ok(configured) => configured.map_err(HookError::Backend),
                     Err(error) => Err(HookError::message(error.to_string())),
                 }

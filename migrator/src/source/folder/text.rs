@@ -9,7 +9,15 @@ use crate::statements::{self, NO_TRANSACTION, Part};
 pub(super) fn read(content: Vec<u8>) -> Result<String, String> {
     let text = decode(content)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    Ok(text.replace("\r\n", "\n"))
+    let text = text.replace("\r\n", "\n");
+    // To SQLite it ends no line: what follows a comment would be part of it, and recorded as applied without being run.
+    match text.find('\r') {
+        Some(position) => Err(format!(
+            "line {} has a CR that no LF follows: save it with LF line ends, and write one in a string as char(13) or E'\\r'",
+            1 + text[..position].matches('\n').count()
+        )),
+        None => Ok(text),
+    }
 }
 
 /// What is run of a file, and how.
@@ -204,6 +212,7 @@ mod tests {
     fn texts_are_the_same_wherever_they_were_checked_out() {
         assert_eq!(read(b"\xef\xbb\xbfa\r\nb\n".to_vec()), Ok("a\nb\n".to_owned()));
         assert!(read(b"a\xff".to_vec()).unwrap_err().contains("byte 2"));
+        assert!(read(b"a\r\n-- b\rc;\r\n".to_vec()).unwrap_err().contains("line 2 has a CR"));
         assert!(read(b"a;\0b;".to_vec()).unwrap_err().contains("a NUL in it, byte 3"));
         assert!(!has_sql(Dialect::Postgres, "-- a\n\n/* b; */ ;"));
         assert!(has_sql(Dialect::Postgres, "-- a\nSELECT 1"));
