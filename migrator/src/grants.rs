@@ -71,17 +71,28 @@ pub(crate) async fn missing(session: &mut Session) -> Result<Option<Change>, Mig
     if session.backend() == Backend::Sqlite {
         return Ok(None);
     }
-    let Some(found) = session.connection().query_optional(&ROLE, &[role.as_str().into()]).await? else {
+    let no_schema = no_schema(session.context());
+    let asking = async |connection: &mut Connection| lacked(connection, &role, no_schema).await;
+    let sql = session.ask("looking for missing rights", asking).await?;
+    let title = format!("the grants for {role}");
+    Ok((!sql.is_empty()).then(|| Change { title, guard: Guard::None, work: vec![Work::File { sql }] }))
+}
+
+/// What gives the role what it lacks on everything.
+async fn lacked(
+    connection: &mut Connection,
+    role: &str,
+    no_schema: MigratorError,
+) -> Result<String, MigratorError> {
+    let Some(found) = connection.query_optional(&ROLE, &[role.into()]).await? else {
         return Err(MigratorError::Settings(format!(
             "MIGRATOR_GRANT_TO names the role {role}, which does not exist; make it (deploy/postgres has a script) or correct the name"
         )));
     };
     if !found.get::<bool>("has_schema")? {
-        return Err(no_schema(session.context()));
+        return Err(no_schema);
     }
-    let sql = lacking(session.connection(), &LACKING, &role).await?;
-    let title = format!("the grants for {role}");
-    Ok((!sql.is_empty()).then(|| Change { title, guard: Guard::None, work: vec![Work::File { sql }] }))
+    Ok(lacking(connection, &LACKING, role).await?)
 }
 
 /// Gives the role what it lacks on what this transaction has made: the service, which goes on meanwhile, is never

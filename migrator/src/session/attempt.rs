@@ -48,6 +48,14 @@ impl From<MigratorError> for Failure {
 }
 
 impl Failure {
+    /// Of what is only asked.
+    pub(super) fn told(self) -> MigratorError {
+        match self {
+            Self::Migrator(error) => error,
+            Self::Database(source) | Self::File(source, _) => source.into(),
+        }
+    }
+
     pub(super) fn explain(self, change: &Change) -> MigratorError {
         match self {
             Self::Migrator(error) => error,
@@ -115,12 +123,25 @@ pub(super) async fn stoppable<T, E: Into<Failure>>(
     canceller: &Canceller,
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, Failure> {
+    let stopped = async {
+        stop.requested().await;
+        MigratorError::Stopped
+    };
+    unless(stopped, canceller, work).await
+}
+
+/// Runs `work`; when there is a `reason` not to, cancels the statement and waits for its end.
+pub(super) async fn unless<T, E: Into<Failure>>(
+    reason: impl Future<Output = MigratorError>,
+    canceller: &Canceller,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, Failure> {
     tokio::pin!(work);
-    tokio::select! {
+    let reason = tokio::select! {
         biased;
         result = &mut work => return result.map_err(Into::into),
-        () = stop.requested() => {}
-    }
+        reason = reason => reason,
+    };
     let give_up = Instant::now() + CANCEL_TIMEOUT;
     while Instant::now() < give_up {
         // Again and again, because the first time may have met the moment between two statements.
@@ -134,7 +155,7 @@ pub(super) async fn stoppable<T, E: Into<Failure>>(
             Err(_) => {}
         }
     }
-    Err(MigratorError::Stopped.into())
+    Err(reason.into())
 }
 
 async fn transaction(
