@@ -126,9 +126,18 @@ const RETURN: Statement = Statement::write(
        set_config('role', current_setting('bedplate.role'), false), set_config('search_path', current_setting('bedplate.search_path'), false)",
 );
 
+/// Lets the session live, whatever the server says of those that do nothing for a while: the lock goes with it, and
+/// a backup that others make meanwhile may take hours. So may a transaction, which PostgreSQL limits since version 17.
+macro_rules! stay {
+    () => {
+        "SELECT set_config('idle_session_timeout', '0', false),
+           CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL THEN set_config('transaction_timeout', '0', false) END"
+    };
+}
+
 /// Takes back what a file has set for the session and drops the tables that only it has. Where the session looks
 /// for tables is said when it begins, and the role is not reset by this.
-pub(super) const FORGET_FILE: &str = "RESET ALL; DISCARD TEMP; UNLISTEN *; CLOSE ALL";
+pub(super) const FORGET_FILE: &str = concat!("RESET ALL; ", stay!(), "; DISCARD TEMP; UNLISTEN *; CLOSE ALL");
 
 const NARROW_VERSION: Statement = Statement::read(
     "pg_attribute",
@@ -148,6 +157,7 @@ pub(super) async fn lock(context: &Context, connection: &mut Connection) -> Resu
             }
             if row.get("locked")? {
                 prove_own_session(context, connection).await?;
+                connection.batch(stay!()).await?;
                 return Ok(row.get("has_schema")?);
             }
         }
