@@ -16,7 +16,10 @@ macro_rules! lacking {
          SELECT c.oid, c.relkind, c.relname, n.nspname, c.relispartition,
            c.relname = 'refinery_schema_history' OR c.relname ^@ 'migrator_' AS own
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v', 'm', 'S')",
+         WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+           -- What belongs to an extension has the rights that its author gave.
+           AND (SELECT count(*) FROM pg_depend d
+             WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') = 0",
             $of_relations, ")
      SELECT sql FROM (
        SELECT 1 AS part, '' AS name, format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), role.name) AS sql
