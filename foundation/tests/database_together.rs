@@ -4,8 +4,7 @@ use foundation::database::{Backend, Connection, Request, Statement, Value};
 use foundation::on_both_databases;
 use foundation::testing::{TestDatabase, database_settings};
 
-const INSERT: Statement =
-    Statement::write("item", "INSERT INTO item (id, name, at) VALUES ($1, $2, $3)");
+const INSERT: Statement = Statement::write("item", "INSERT INTO item (id, name, at) VALUES ($1, $2, $3)");
 const COUNT: Statement = Statement::write("item", "SELECT CAST(count(*) AS BIGINT) AS it FROM item");
 
 async fn connect(database: &TestDatabase) -> Connection {
@@ -20,7 +19,7 @@ async fn connect(database: &TestDatabase) -> Connection {
 }
 
 async fn count(connection: &mut Connection) -> i64 {
-    connection.query_optional(&COUNT, &[]).await.unwrap().expect("a row").get("it").unwrap()
+    connection.query_optional(&COUNT, &[]).await.unwrap().unwrap().get("it").unwrap()
 }
 
 fn row(id: i64) -> [Value; 3] {
