@@ -203,7 +203,8 @@ async fn an_index_is_not_waited_for_for_ever() {
     let mut holder = connect_as(&database, "monthly report").await;
     let pid = number(&mut holder, "SELECT CAST(pg_backend_pid() AS BIGINT) AS it").await;
     let name = format!("V2__index waits for a lock that pid {pid} (monthly report as postgres) holds");
-    let given_up = [LOCK_TIMEOUT, ("MIGRATOR_DEADLINE", "1s")];
+    // Long enough for a busy machine to see who is in the way.
+    let given_up = [LOCK_TIMEOUT, ("MIGRATOR_DEADLINE", "3s")];
     // A snapshot keeps the index from becoming valid and not from being dropped, a write both.
     for (transaction, left) in
         [("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT 1", 0), ("INSERT INTO item VALUES (2)", 1)]
