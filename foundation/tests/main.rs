@@ -5,6 +5,7 @@
 mod database;
 mod database_migrated;
 mod database_prepared;
+mod database_together;
 mod database_url;
 mod postgres;
 mod settings;

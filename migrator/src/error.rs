@@ -166,7 +166,7 @@ impl fmt::Display for MigratorError {
             ),
             Self::Settings(sentence) | Self::Usage(sentence) | Self::Backup(sentence) => formatter.write_str(sentence),
             Self::BackupFailed { what, .. } => formatter.write_str(what),
-            Self::Stopped => formatter.write_str("stopped by a signal; what was under way is rolled back, run it again"),
+            Self::Stopped => formatter.write_str("stopped by a signal; what was under way is rolled back, and what runs outside of a transaction the next run goes on with: run it again"),
             Self::TimedOut(why) => write!(formatter, "waited long enough: {why}"),
             Self::File(error, what) => write!(formatter, "{what}: {error}"),
         }

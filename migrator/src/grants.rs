@@ -16,7 +16,10 @@ macro_rules! lacking {
          SELECT c.oid, c.relkind, c.relname, n.nspname, c.relispartition,
            c.relname = 'refinery_schema_history' OR c.relname ^@ 'migrator_' AS own
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v', 'm', 'S')",
+         WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+           -- What belongs to an extension has the rights that its author gave.
+           AND (SELECT count(*) FROM pg_depend d
+             WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') = 0",
             $of_relations, ")
      SELECT sql FROM (
        SELECT 1 AS part, '' AS name, format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), role.name) AS sql
@@ -71,17 +74,28 @@ pub(crate) async fn missing(session: &mut Session) -> Result<Option<Change>, Mig
     if session.backend() == Backend::Sqlite {
         return Ok(None);
     }
-    let Some(found) = session.connection().query_optional(&ROLE, &[role.as_str().into()]).await? else {
+    let no_schema = no_schema(session.context());
+    let asking = async |connection: &mut Connection| lacked(connection, &role, no_schema).await;
+    let sql = session.ask("looking for missing rights", asking).await?;
+    let title = format!("the grants for {role}");
+    Ok((!sql.is_empty()).then(|| Change { title, guard: Guard::None, work: vec![Work::File { sql }] }))
+}
+
+/// What gives the role what it lacks on everything.
+async fn lacked(
+    connection: &mut Connection,
+    role: &str,
+    no_schema: MigratorError,
+) -> Result<String, MigratorError> {
+    let Some(found) = connection.query_optional(&ROLE, &[role.into()]).await? else {
         return Err(MigratorError::Settings(format!(
             "MIGRATOR_GRANT_TO names the role {role}, which does not exist; make it (deploy/postgres has a script) or correct the name"
         )));
     };
     if !found.get::<bool>("has_schema")? {
-        return Err(no_schema(session.context()));
+        return Err(no_schema);
     }
-    let sql = lacking(session.connection(), &LACKING, &role).await?;
-    let title = format!("the grants for {role}");
-    Ok((!sql.is_empty()).then(|| Change { title, guard: Guard::None, work: vec![Work::File { sql }] }))
+    Ok(lacking(connection, &LACKING, role).await?)
 }
 
 /// Gives the role what it lacks on what this transaction has made: the service, which goes on meanwhile, is never

@@ -225,6 +225,16 @@ pub(crate) async fn write_journal(
     started_at: OffsetDateTime,
     finished_at: OffsetDateTime,
 ) -> Result<(), DatabaseError> {
+    let (statement, values) = journal_row(entry, started_at, finished_at);
+    connection.execute(&statement, &values).await.map(drop)
+}
+
+/// The statement that writes an entry into the journal, and its values.
+pub(crate) fn journal_row(
+    entry: &Entry,
+    started_at: OffsetDateTime,
+    finished_at: OffsetDateTime,
+) -> (Statement, [Value; 12]) {
     let (action, success) = entry.action.words();
     let outcome = if entry.error.is_some() { "failed" } else { success };
     let values: [Value; 12] = [
@@ -241,7 +251,7 @@ pub(crate) async fn write_journal(
         entry.error.clone().into(),
         entry.sql.clone().into(),
     ];
-    connection.execute(&WRITE_JOURNAL, &values).await.map(drop)
+    (WRITE_JOURNAL, values)
 }
 
 /// An entry of the journal.

@@ -164,6 +164,67 @@ async fn a_table_is_rewritten_when_nobody_has_it() {
     assert_eq!(versions(&mut reader).await, ["1", "2"]);
 }
 
+/// What is asked before anything is changed waits for a table too.
+#[tokio::test]
+async fn a_table_that_cannot_be_looked_at_is_named() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    support::migrator(&database, &["up"]).await.ends(0);
+    let mut holder = connect_as(&database, "monthly report").await;
+    let pid = number(&mut holder, "SELECT CAST(pg_backend_pid() AS BIGINT) AS it").await;
+    for (table, asked) in
+        [("refinery_schema_history", "reading what is applied"), ("users", "looking for an administrator")]
+    {
+        holder.begin().await.unwrap();
+        holder.batch(&format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await.unwrap();
+        let up = migrator_with(&database, &[("MIGRATOR_DEADLINE", "500ms")], &["up"]);
+        let run = tokio::time::timeout(Duration::from_secs(20), up).await.expect("it gives up").ends(75);
+        let name = format!("{asked} waits for a lock that pid {pid} (monthly report as postgres) holds");
+        run.says(&["a session is in the way", &name, "gave up after"]);
+
+        let waiting = support::migrator_command(&database, &["up"]).spawn().unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        support::signal(&waiting, "TERM").await;
+        let ended = tokio::time::timeout(Duration::from_secs(8), waiting.wait_with_output()).await.unwrap();
+        assert_eq!(ended.unwrap().status.code(), Some(75));
+        holder.rollback().await.unwrap();
+    }
+    support::migrator(&database, &["up"]).await.ends(0);
+}
+
+/// What waits for whole transactions outside of one gives up as everything does, and the next run goes on.
+#[tokio::test]
+async fn an_index_is_not_waited_for_for_ever() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let folder = tempfile::tempdir().unwrap();
+    let index = "-- migrator: no-transaction\nCREATE INDEX CONCURRENTLY item_id ON item (id);";
+    let files: Files<'_> = &[FILES[0], ("V2__index", index), ("D2__index", "DROP INDEX item_id;")];
+    write_files(folder.path(), Backend::Postgres, files);
+    library(&database, &files[..1]).up(None).await.unwrap();
+    let mut holder = connect_as(&database, "monthly report").await;
+    let pid = number(&mut holder, "SELECT CAST(pg_backend_pid() AS BIGINT) AS it").await;
+    let name = format!("V2__index waits for a lock that pid {pid} (monthly report as postgres) holds");
+    // Long enough for a busy machine to see who is in the way.
+    let given_up = [LOCK_TIMEOUT, ("MIGRATOR_DEADLINE", "3s")];
+    // A snapshot keeps the index from becoming valid and not from being dropped, a write both.
+    for (transaction, left) in
+        [("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT 1", 0), ("INSERT INTO item VALUES (2)", 1)]
+    {
+        holder.begin().await.unwrap();
+        holder.batch(transaction).await.unwrap();
+        let up = Run::of(child::up_command(&database, folder.path(), &given_up));
+        let run = tokio::time::timeout(Duration::from_secs(30), up).await.expect("it gives up").ends(75);
+        run.says(&["a session is in the way", &name, "gave up after"]);
+        let mut observer = connect_as(&database, "observer").await;
+        assert_eq!(support::count(&mut observer, "pg_class WHERE relname = 'item_id'").await, left);
+        assert_eq!(versions(&mut observer).await, ["1"]);
+        holder.rollback().await.unwrap();
+        library(&database, files).up(None).await.unwrap();
+        let valid = "pg_index WHERE indexrelid = 'item_id'::regclass AND indisvalid";
+        assert_eq!(support::count(&mut observer, valid).await, 1);
+        library(&database, files).down(migrator::Down::Steps(1)).await.unwrap();
+    }
+}
+
 /// SQLite's reader holds nothing that a writer waits for; its writer does.
 #[tokio::test]
 async fn sqlite_waits_for_a_writer() {

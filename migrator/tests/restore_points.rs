@@ -27,6 +27,21 @@ fn copies(database: &TestDatabase) -> Vec<String> {
     names
 }
 
+/// The session that has the lock does nothing while the command runs, which takes as long as it takes.
+#[tokio::test]
+async fn a_server_that_ends_idle_sessions_keeps_this_one() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let limit = format!("ALTER DATABASE {} SET idle_session_timeout = '500ms'", database.url.name());
+    database.connect().await.batch(&limit).await.unwrap();
+    let stays = "DO $$ BEGIN ASSERT current_setting('idle_session_timeout') = '0' AND coalesce(current_setting('transaction_timeout', true), '0') = '0'; END $$;";
+    // The second one after the settings of the first were taken back.
+    let files = [("V1__one", stays), ("V2__two", stays)];
+    let count = database.folder.path().join("count");
+    let line = format!("echo >> {}; sleep 1.5", count.display());
+    library_with(&database, &files, &[("MIGRATOR_BACKUP_CMD", line.as_str())]).up(None).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&count).unwrap(), "\n", "it ran once");
+}
+
 on_both_databases! {
     /// A command that succeeds comes first and knows what is going to be done, and where.
     async fn a_command_runs_before_anything_is_changed(database: TestDatabase) {

@@ -259,3 +259,40 @@ async fn what_runs_in_parts_has_its_rights_before_the_next_migration() {
     release.down(Down::Steps(3)).await.unwrap();
     deployment.clean().await;
 }
+
+/// What belongs to an extension is its own: nothing is given on it, and nothing is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_extension_has_is_left_alone_and_a_foreign_table_is_not() {
+    let deployment = Deployment::new().await;
+    let owner = deployment.owner_address();
+    let grant = [("MIGRATOR_GRANT_TO", deployment.service.as_str())];
+    let first = ("V1__first", "CREATE TABLE first (id bigint);");
+    let foreign = ("V2__foreign", "CREATE FOREIGN TABLE elsewhere (id bigint) SERVER s;");
+    library_at(&owner, Backend::Postgres, &[first], &grant).up(None).await.unwrap();
+    // A table of an extension as its administrator makes it, which this role does not own.
+    let mut administrator = deployment.database.connect().await;
+    administrator
+        .batch(&format!(
+            "CREATE TABLE theirs (id bigserial); CREATE VIEW shown AS SELECT 1 AS one;
+             ALTER EXTENSION plpgsql ADD TABLE theirs; ALTER EXTENSION plpgsql ADD VIEW shown;
+             ALTER EXTENSION plpgsql ADD SEQUENCE theirs_id_seq;
+             CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; GRANT USAGE ON FOREIGN SERVER s TO {}",
+            deployment.owner
+        ))
+        .await
+        .unwrap();
+    let again = library_at(&owner, Backend::Postgres, &[first], &grant).up(None).await.unwrap();
+    assert_eq!(again.granted_to, None);
+    let report = library_at(&owner, Backend::Postgres, &[first, foreign], &grant).up(None).await.unwrap();
+    assert_eq!(report.granted_to.as_deref(), Some(deployment.service.as_str()));
+    let may = |table: &str| {
+        format!(
+            "SELECT CAST(has_table_privilege('{}', '{table}', 'INSERT') AS int)::bigint AS it",
+            deployment.service
+        )
+    };
+    assert_eq!(support::number(&mut administrator, &may("elsewhere")).await, 1);
+    assert_eq!(support::number(&mut administrator, &may("theirs")).await, 0);
+    drop(administrator);
+    deployment.clean().await;
+}

@@ -24,8 +24,8 @@ pub(super) enum Driver {
     Sqlite(SqliteConnection),
 }
 
-const BEGIN: Statement = Statement::write("transaction", "BEGIN");
-const COMMIT: Statement = Statement::write("transaction", "COMMIT");
+pub(super) const BEGIN: Statement = Statement::write("transaction", "BEGIN");
+pub(super) const COMMIT: Statement = Statement::write("transaction", "COMMIT");
 const ROLLBACK: Statement = Statement::write("transaction", "ROLLBACK");
 
 /// Does the same on either driver.
@@ -170,15 +170,6 @@ impl Connection {
     /// What the database says.
     pub async fn begin(&mut self) -> Result<(), DatabaseError> {
         self.watched(&BEGIN, async |driver| on_driver!(driver, driver => driver.begin().await)).await
-    }
-
-    /// Begins a transaction with these statements, which have no parameters. On PostgreSQL they go to the server
-    /// together with its begin.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn begin_with(&mut self, sql: &str) -> Result<(), DatabaseError> {
-        self.watched(&BEGIN, async |driver| on_driver!(driver, driver => driver.begin_with(sql).await)).await
     }
 
     /// Runs the statements `before`, which have no parameters, makes permanent what the transaction did, and runs

@@ -33,6 +33,7 @@ mod sqlite;
 mod standby;
 mod statement;
 mod stream;
+mod together;
 mod url;
 mod value;
 
@@ -54,6 +55,7 @@ pub use position::Position;
 pub use standby::StandbyReads;
 pub use statement::{Access, Statement};
 pub use stream::RowStream;
+pub use together::{Answer, Request};
 pub use url::{DatabaseUrl, PostgresUrl, SslMode};
 pub use value::{FromValue, Row, Value};
 

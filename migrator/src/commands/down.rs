@@ -1,5 +1,6 @@
 //! `down`: takes migrations back, newest first.
 
+use foundation::database::Connection;
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -9,7 +10,7 @@ use crate::history::{self, Action, Applied, Entry, JournalEntry};
 use crate::past::Past;
 use crate::piecewise;
 use crate::report::{AppliedNow, DownReport, Progress};
-use crate::session::{Change, Guard, Performed, Session, Work};
+use crate::session::{Change, Guard, Performed, READING, Session, Work};
 use crate::snapshot;
 use crate::source::Version;
 
@@ -42,13 +43,16 @@ impl Migrator {
     ) -> Result<(), MigratorError> {
         let mut session = Session::open(&self.context, false).await?;
         // Where nothing was ever done, which may be the wrong database, nothing is made either.
-        let past = Past::read_whole(session.connection()).await?;
-        self.not_elsewhere(session.connection(), &past.applied).await?;
+        let reading = async |connection: &mut Connection| {
+            let past = Past::read_whole(connection).await?;
+            self.not_elsewhere(connection, &past.applied).await.map(|()| past)
+        };
+        let past = session.ask(READING, reading).await?;
         if past.applied.is_empty() && past.begun.is_empty() && self.undone(&past, down)?.is_empty() {
             return Ok(());
         }
         session.lock().await?;
-        let past = Past::read_whole(session.connection()).await?;
+        let past = session.ask(READING, reading).await?;
         nothing_in_part(&past.begun)?;
         let undone = self.undone(&past, down)?;
         let changes: Result<Vec<_>, String> =

@@ -7,7 +7,7 @@ use super::Migrator;
 use crate::error::MigratorError;
 use crate::foreign::{self, Compared, Found, Tool};
 use crate::history::{self, Action, Entry};
-use crate::session::{Change, Guard, Performed, Session, Work};
+use crate::session::{Change, Guard, Performed, READING, Session, Work};
 use crate::snapshot;
 use crate::source::{Counting, Migration, Version, counting_of};
 
@@ -80,7 +80,8 @@ impl Migrator {
         }
         let mut session = Session::open(&self.context, false).await?;
         session.lock().await?;
-        let Takeover { report, migrations } = self.takeover(session.connection(), request).await?;
+        let Takeover { report, migrations } =
+            session.ask(READING, async |connection| self.takeover(connection, request).await).await?;
         let Some(first) = migrations.first() else { return Ok(report) };
         let guard = Guard::NotApplied(first.version());
         let mut work = Vec::new();

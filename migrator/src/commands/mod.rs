@@ -36,7 +36,7 @@ use crate::past::Past;
 use crate::plan::Plan;
 use crate::progress::Begun;
 use crate::report::StatusReport;
-use crate::session::{Context, Session, require_schema};
+use crate::session::{Context, READING, Session, require_schema};
 use crate::settings::{AdminSettings, Settings};
 use crate::source::{Catalog, Dialect, Migration, Version, embedded_shared, is_unwritten, read_folder};
 use crate::stop::Stop;
@@ -160,7 +160,7 @@ impl Migrator {
 
     /// What is applied and begun, or why what is applied does not go together with the migrations.
     async fn past(&self, session: &mut Session) -> Result<Past, MigratorError> {
-        let past = self.read_past(session.connection()).await?;
+        let past = session.ask(READING, async |connection| self.read_past(connection).await).await?;
         self.compatible(&past)?;
         Ok(past)
     }

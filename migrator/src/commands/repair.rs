@@ -1,6 +1,6 @@
 //! `repair`: records what is applied as the files say it now, after it was shown.
 
-use foundation::database::DatabaseUrl;
+use foundation::database::{Connection, DatabaseUrl};
 use serde::Serialize;
 use similar::TextDiff;
 
@@ -11,7 +11,7 @@ use crate::error::MigratorError;
 use crate::history::{Action, Applied, Entry};
 use crate::past::Past;
 use crate::plan::Plan;
-use crate::session::{CHANGED_MEANWHILE, Change, Guard, Session, Work};
+use crate::session::{CHANGED_MEANWHILE, Change, Guard, READING, Session, Work};
 use crate::snapshot;
 use crate::source::{Catalog, Migration, Version};
 
@@ -113,7 +113,8 @@ impl Migrator {
     pub async fn repair(&self, wanted: &Repairs, shown: &RepairReport) -> Result<(), MigratorError> {
         let mut session = Session::open(&self.context, false).await?;
         session.lock().await?;
-        let past = Past::read(session.connection(), &self.catalog).await?;
+        let reading = async |connection: &mut Connection| Ok(Past::read(connection, &self.catalog).await?);
+        let past = session.ask(READING, reading).await?;
         let plan = self.plan_of(&past);
         let chosen = choose(&self.catalog, &past.applied, &plan, wanted)?;
         if report(&self.context.url, session.connection(), &plan, &chosen).await? != *shown {
@@ -211,7 +212,7 @@ fn nothing_about(version: Version, applied: &[Applied], plan: &Plan<'_, '_>) -> 
 
 async fn report(
     url: &DatabaseUrl,
-    connection: &mut foundation::database::Connection,
+    connection: &mut Connection,
     plan: &Plan<'_, '_>,
     chosen: &[Chosen<'_, '_>],
 ) -> Result<RepairReport, MigratorError> {

@@ -1,6 +1,6 @@
 //! `reset`: empties the database and applies everything again.
 
-use foundation::database::Backend;
+use foundation::database::{Backend, Connection};
 
 use super::Migrator;
 use super::emptying::{beyond_schema, drop_everything};
@@ -9,7 +9,7 @@ use super::restore_point::Before;
 use crate::error::MigratorError;
 use crate::records::Records;
 use crate::report::UpReport;
-use crate::session::{Change, Guard, Session, Work};
+use crate::session::{Change, Guard, READING, Session, Work};
 
 impl Migrator {
     /// Drops every table, view, sequence, type and routine of the schema and what else migrations have made anew in
@@ -32,10 +32,13 @@ impl Migrator {
         self.check_settings(&mut session).await?;
         self.written(&self.catalog.iter().collect::<Vec<_>>())?;
         // Before the tables of the migrator are made.
-        let records = Records::read(session.connection()).await?;
-        self.not_elsewhere(session.connection(), &records.applied).await?;
+        let reading = async |connection: &mut Connection| {
+            let records = Records::read(connection).await?;
+            self.not_elsewhere(connection, &records.applied).await.map(|()| records)
+        };
+        session.ask(READING, reading).await?;
         session.lock().await?;
-        let records = Records::read(session.connection()).await?;
+        let records = session.ask(READING, reading).await?;
         let beyond = Box::pin(beyond_schema(&mut session, &records, &self.catalog)).await?;
         let applied = records.applied;
         let before = Before::new(&applied, None, "reset");

@@ -1,10 +1,12 @@
 //! `stamp`: says what is applied without running it.
 
+use foundation::database::Connection;
+
 use super::Migrator;
 use crate::error::MigratorError;
 use crate::history::{self, Action, Applied, Entry};
 use crate::report::StampReport;
-use crate::session::{Change, Guard, Session, Work};
+use crate::session::{Change, Guard, READING, Session, Work};
 use crate::snapshot;
 use crate::source::Version;
 
@@ -23,10 +25,13 @@ impl Migrator {
             )));
         }
         let mut session = Session::open(&self.context, false).await?;
-        let applied = history::read(session.connection()).await?.unwrap_or_default();
-        self.not_elsewhere(session.connection(), &applied).await?;
+        let reading = async |connection: &mut Connection| {
+            let applied = history::read(connection).await?.unwrap_or_default();
+            self.not_elsewhere(connection, &applied).await.map(|()| applied)
+        };
+        session.ask(READING, reading).await?;
         session.lock().await?;
-        let applied = history::read(session.connection()).await?.unwrap_or_default();
+        let applied = session.ask(READING, reading).await?;
         let mut work = Vec::new();
         for row in applied.iter().filter(|it| it.version > version || !self.knows(it)) {
             work.push(Work::Forget(row.version));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use foundation::database::Backend;
+use foundation::database::{Backend, Connection};
 use tokio::time::Instant;
 use tracing::Instrument;
 
@@ -222,7 +222,8 @@ impl Migrator {
     ) -> Result<Option<NewAdmin>, MigratorError> {
         let Some(settings) = &self.admin else { return Ok(None) };
         let reaches_newest = to.is_none_or(|to| to == self.catalog.newest());
-        if !reaches_newest || admin::exists(session.connection()).await? {
+        let looking = async |connection: &mut Connection| Ok(admin::exists(connection).await?);
+        if !reaches_newest || session.ask("looking for an administrator", looking).await? {
             return Ok(None);
         }
         NewAdmin::from_settings(settings, self.production, &self.context.entropy).map(Some)

@@ -147,7 +147,7 @@ fn concurrently(statement: &Stmt) -> Option<Hit> {
 fn not_in_transaction(source: &Source<'_>) -> Vec<Hit> {
     let mut hits = Vec::new();
     for part in statements::split(Dialect::Postgres, source.text) {
-        let [first, second] = part.first_words();
+        let [first, second] = part.first_words(Dialect::Postgres);
         let is_refused = match &*first {
             "VACUUM" => true,
             "CREATE" | "DROP" | "ALTER" => {

@@ -41,11 +41,11 @@ async fn alone(session: &mut Session, title: &str, settings: &str, sql: &str) ->
     session.begin_parts().await.map_err(not_sent)?;
     let set = match settings.as_str() {
         "" => Ok(()),
-        settings => session.perform_without_transaction(title, settings).await,
+        settings => Box::pin(session.perform_without_transaction(title, settings)).await,
     };
     let done = match set {
         Ok(()) if in_turns => session.perform_in_turns(title, sql).await.map_err(sent),
-        Ok(()) => session.perform_without_transaction(title, sql).await.map_err(sent),
+        Ok(()) => Box::pin(session.perform_without_transaction(title, sql)).await.map_err(sent),
         Err(error) => Err(not_sent(error)),
     };
     let returned = session.end_parts().await.map_err(sent);
@@ -67,7 +67,7 @@ impl Step<'_> {
         known: Option<&Known>,
     ) -> Result<(), MigratorError> {
         if self.unit.mode == Mode::EachSession {
-            return session.perform_in_turns(&self.title, self.unit.part.sql).await;
+            return Box::pin(session.perform_in_turns(&self.title, self.unit.part.sql)).await;
         }
         if known.is_some() {
             return Box::pin(self.resume(session)).await;
@@ -133,7 +133,7 @@ impl Step<'_> {
     async fn again(&self, session: &mut Session) -> Result<(), MigratorError> {
         let done = alone(session, &self.title, self.settings, self.unit.part.sql).await;
         if let Err(failed) = done {
-            if matches!(failed.error, MigratorError::FailedInPart { .. })
+            if matches!(failed.error, MigratorError::FailedInPart { .. } | MigratorError::Locked { .. })
                 && let Err(error) = Box::pin(self.clean_up(session, &failed)).await
             {
                 tracing::warn!(error = %error, "what the statement left is seen to by the next run");
@@ -160,8 +160,13 @@ impl Step<'_> {
             // A procedure may have committed a part before it failed: the next run asks.
             Trace::Unknown if failed.has_run() => return Ok(()),
             Trace::Again(left) => {
+                if matches!(failed.error, MigratorError::Locked { .. }) {
+                    // Who was in its way may be in the way of this too, and the deadline has passed.
+                    let limits = session.limits(true);
+                    Box::pin(session.perform_without_transaction(&self.title, &limits)).await?;
+                }
                 for drop in left {
-                    session.perform_without_transaction(&self.title, &drop).await?;
+                    Box::pin(session.perform_without_transaction(&self.title, &drop)).await?;
                 }
             }
             Trace::Unknown => {}

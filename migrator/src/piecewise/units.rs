@@ -27,7 +27,7 @@ impl Unit<'_> {
     /// outlives them: the search path and the role are also those of what the migrator writes.
     pub(super) fn is_setting(&self, dialect: Dialect) -> bool {
         // Not of a block that begins with one: that is run, once, and recorded.
-        let [first] = self.part.first_words();
+        let [first] = self.part.first_words(dialect);
         dialect == Dialect::Postgres
             && self.mode == Mode::EachSession
             && matches!(first.as_str(), "SET" | "RESET")
@@ -47,7 +47,7 @@ pub(super) fn units(dialect: Dialect, file: &str) -> Result<Vec<Unit<'_>>, Strin
     // The line of a BEGIN, and the statements since.
     let mut open: Option<(usize, Vec<Part<'_>>)> = None;
     for part in statements::split(dialect, file) {
-        let [first, second, third] = part.first_words();
+        let [first, second, third] = part.first_words(dialect);
         let line = part.line;
         match first.as_str() {
             "BEGIN" | "START" if open.is_some() => {

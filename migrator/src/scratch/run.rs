@@ -167,7 +167,7 @@ fn tried<'a>(scratch: &mut Scratch, title: &str, sql: &'a str) -> Result<Vec<Par
 }
 
 fn tell_left_out(title: &str, part: &Part<'_>, why: &str) {
-    let [first, second] = part.first_words();
+    let [first, second] = part.first_words(Dialect::Postgres);
     tracing::warn!(
         migration = title, line = part.line, statement = %format_args!("{first} {second}"),
         "left out of the trial, because {why}"

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use foundation::database::{Backend, Canceller, Connection, DatabaseError, DatabaseErrorKind};
+use foundation::database::{Backend, Canceller, Connection, DatabaseError, DatabaseErrorKind, Request};
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
@@ -48,6 +48,14 @@ impl From<MigratorError> for Failure {
 }
 
 impl Failure {
+    /// Of what is only asked.
+    pub(super) fn told(self) -> MigratorError {
+        match self {
+            Self::Migrator(error) => error,
+            Self::Database(source) | Self::File(source, _) => source.into(),
+        }
+    }
+
     pub(super) fn explain(self, change: &Change) -> MigratorError {
         match self {
             Self::Migrator(error) => error,
@@ -130,12 +138,25 @@ pub(super) async fn stoppable<T, E: Into<Failure>>(
     canceller: &Canceller,
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, Failure> {
+    let stopped = async {
+        stop.requested().await;
+        MigratorError::Stopped
+    };
+    unless(stopped, canceller, work).await
+}
+
+/// Runs `work`; when there is a `reason` not to, cancels the statement and waits for its end.
+pub(super) async fn unless<T, E: Into<Failure>>(
+    reason: impl Future<Output = MigratorError>,
+    canceller: &Canceller,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, Failure> {
     tokio::pin!(work);
-    tokio::select! {
+    let reason = tokio::select! {
         biased;
         result = &mut work => return result.map_err(Into::into),
-        () = stop.requested() => {}
-    }
+        reason = reason => reason,
+    };
     let give_up = Instant::now() + CANCEL_TIMEOUT;
     while Instant::now() < give_up {
         // Again and again, because the first time may have met the moment between two statements.
@@ -149,7 +170,7 @@ pub(super) async fn stoppable<T, E: Into<Failure>>(
             Err(_) => {}
         }
     }
-    Err(MigratorError::Stopped.into())
+    Err(reason.into())
 }
 
 async fn transaction(
@@ -165,31 +186,18 @@ async fn transaction(
     }
     // What is written last goes together with the end.
     let (work, record) = match change.work.split_last() {
-        Some((Work::Record { sql }, work)) => (work, Some(sql)),
-        _ => (change.work.as_slice(), None),
+        Some((Work::Record { sql }, work)) => (work, sql.as_str()),
+        _ => (change.work.as_slice(), ""),
+    };
+    let (work, entry) = match work.split_last() {
+        Some((Work::Journal(entry), work)) => (work, Some(entry)),
+        _ => (work, None),
     };
     let mut written = Written::default();
     for work in work {
-        match perform_one(context, connection, change, work, started_at, begun.one_by_one).await {
-            Ok(one) => {
-                written.rows += one.rows;
-                written.granted |= one.granted;
-            }
-            Err(Failure::File(..))
-                if connection.backend() == Backend::Postgres && postgres::was_left(connection).await =>
-            {
-                return Err(postgres::ended_its_transaction(&change.title).into());
-            }
-            Err(failure) => return Err(failure),
-        }
-        // Asked before anything else is written: outside of the transaction it would stay.
-        match (work, connection.backend()) {
-            (Work::File { .. }, Backend::Postgres) => {
-                postgres::still_inside(connection, &change.title).await?;
-            }
-            (Work::File { .. }, Backend::Sqlite) => sqlite::still_inside(connection, &change.title).await?,
-            _ => {}
-        }
+        let one = perform_one(context, connection, change, work, started_at, begun.one_by_one).await?;
+        written.rows += one.rows;
+        written.granted |= one.granted;
     }
     // At the end of a migration or an undo: between two statements of a file that is not run as one, a table that is
     // rebuilt may be missing, also while the next run takes it up again.
@@ -200,11 +208,21 @@ async fn transaction(
     {
         sqlite::leave_as_found(context, connection, &change.title).await?;
     }
-    let record = record.map_or("", String::as_str);
-    if has_files && !is_piece_in_sqlite(connection, change) {
-        trial::commit_file(connection, record).await?;
-    } else {
-        connection.commit_with(record, "").await?;
+    let forgets = has_files && !is_piece_in_sqlite(connection, change);
+    let after = if forgets { trial::after_file(connection.backend()) } else { "" };
+    match entry {
+        Some(entry) => {
+            let (statement, values) = history::journal_row(entry, started_at, context.clock.now());
+            let commit = Request::Commit { before: record, after };
+            let (kept, committed) =
+                connection.together(Request::Statement(&statement, &values), commit).await;
+            kept?;
+            committed?;
+        }
+        None => connection.commit_with(record, after).await?,
+    }
+    if forgets {
+        trial::forget_file(connection).await?;
     }
     Ok((Performed::Done, written))
 }
@@ -265,7 +283,7 @@ async fn perform_one(
     let now = context.clock.now();
     let done: Result<(), Failure> = match work {
         Work::File { sql } => {
-            let rows = run_file(connection, sql, one_by_one).await?;
+            let rows = run_file(connection, &change.title, sql, one_by_one).await?;
             return Ok(Written { rows, granted: false });
         }
         Work::Grant(role) => match Box::pin(grants::give(connection, role, change.file().is_some())).await {
@@ -291,24 +309,37 @@ async fn perform_one(
     done.map(|()| Written::default())
 }
 
-/// Runs the statements of a file, all at once. Citus passes what changes a distributed table on as it was sent, and
+/// Runs the statements of a file, all at once, and asks before anything else is written whether they have left the
+/// transaction: outside of it that would stay. Citus passes what changes a distributed table on as it was sent, and
 /// its workers take one statement at a time, so there they are sent one by one.
-async fn run_file(connection: &mut Connection, sql: &str, one_by_one: bool) -> Result<u64, Failure> {
-    let mut rows = 0;
-    let parts = match connection.backend() {
-        Backend::Postgres if one_by_one => split(Dialect::Postgres, sql),
-        _ => vec![Part { sql, offset: 0, line: 1 }],
+async fn run_file(
+    connection: &mut Connection,
+    title: &str,
+    sql: &str,
+    one_by_one: bool,
+) -> Result<u64, Failure> {
+    let failed = |part: &Part<'_>, error: DatabaseError| {
+        if is_contention(&error) {
+            return Failure::Database(error);
+        }
+        let line = line_of(part.sql, &error).map(|line| part.line - 1 + line);
+        Failure::File(error, line)
     };
-    for part in parts {
-        rows += connection.batch_rows(part.sql).await.map_err(|error| {
-            if is_contention(&error) {
-                return Failure::Database(error);
-            }
-            let line = line_of(part.sql, &error).map(|line| part.line - 1 + line);
-            Failure::File(error, line)
-        })?;
+    let whole = Part { sql, offset: 0, line: 1 };
+    if connection.backend() == Backend::Sqlite {
+        let rows = connection.batch_rows(sql).await.map_err(|error| failed(&whole, error))?;
+        sqlite::still_inside(connection, title).await?;
+        return Ok(rows);
     }
-    Ok(rows)
+    let mut parts = if one_by_one { split(Dialect::Postgres, sql) } else { Vec::new() };
+    let last = parts.pop().unwrap_or(whole);
+    let mut rows = 0;
+    for part in &parts {
+        rows +=
+            postgres::run(connection, title, part.sql, false).await?.map_err(|error| failed(part, error))?;
+    }
+    Ok(rows
+        + postgres::run(connection, title, last.sql, true).await?.map_err(|error| failed(&last, error))?)
 }
 
 /// The line of these statements, from 1, at which they failed.

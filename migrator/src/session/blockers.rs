@@ -5,8 +5,10 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use foundation::database::{Backend, Connection, DatabaseError, Statement};
+use tokio::time::Instant;
 
 use super::Context;
+use crate::error::MigratorError;
 
 /// How long a change runs before somebody looks at who is in its way.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -55,28 +57,34 @@ impl Blockers {
 
     /// Runs `work`, and looks at who is in its way when it takes long.
     pub(super) async fn watch<T>(&mut self, work: impl Future<Output = T>) -> T {
-        tokio::pin!(work);
+        tokio::select! {
+            biased;
+            result = work => result,
+            // On the heap, as in `step`: without optimisation these frames are large.
+            () = Box::pin(self.stay(Duration::MAX)) => unreachable!("nobody stays that long"),
+        }
+    }
+
+    /// Looks at who is in the way, again and again, until somebody has been there for as long as `limit`.
+    pub(super) async fn stay(&mut self, limit: Duration) {
+        let mut since: Option<Instant> = None;
         loop {
-            tokio::select! {
-                biased;
-                result = &mut work => return result,
-                () = tokio::time::sleep(PATIENCE) => {}
-            }
+            tokio::time::sleep(PATIENCE).await;
             let Some(pid) = self.pid else { continue };
-            tokio::select! {
-                biased;
-                result = &mut work => return result,
-                looked = self.look(pid) => {
-                    if let Err(error) = looked {
-                        tracing::debug!(error = %error, "who is in the way could not be asked");
-                        self.observer = None;
-                    }
+            match self.look(pid).await {
+                Ok(true) if since.get_or_insert_with(Instant::now).elapsed() >= limit => return,
+                Ok(true) => {}
+                Ok(false) => since = None,
+                Err(error) => {
+                    tracing::debug!(error = %error, "who is in the way could not be asked");
+                    self.observer = None;
                 }
             }
         }
     }
 
-    async fn look(&mut self, pid: i64) -> Result<(), DatabaseError> {
+    /// Whether somebody is in the way.
+    async fn look(&mut self, pid: i64) -> Result<bool, DatabaseError> {
         if self.observer.is_none() {
             let context = &self.context;
             let opening = self.opening.get_or_insert_with(|| {
@@ -87,8 +95,9 @@ impl Blockers {
             self.opening = None;
             self.observer = Some(opened?);
         }
-        let Some(observer) = &mut self.observer else { return Ok(()) };
-        for row in observer.query(&BLOCKING, &[pid.into()]).await? {
+        let Some(observer) = &mut self.observer else { return Ok(false) };
+        let blocking = observer.query(&BLOCKING, &[pid.into()]).await?;
+        for row in &blocking {
             let name = format!(
                 "pid {} ({} as {})",
                 row.get::<i64>("pid")?,
@@ -105,7 +114,12 @@ impl Blockers {
                 );
             }
         }
-        Ok(())
+        Ok(!blocking.is_empty())
+    }
+
+    /// What is said when nobody goes out of the way.
+    pub(super) fn give_up(&self, what: &str, waited: Duration) -> MigratorError {
+        MigratorError::Locked { what: format!("{what} waits for a lock that {} holds", self.names()), waited }
     }
 
     /// Their names for a sentence.

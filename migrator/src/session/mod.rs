@@ -13,12 +13,13 @@ mod turns;
 use std::time::Duration;
 
 use foundation::database::{Backend, Connection, DatabaseErrorKind};
+use tokio::time::Instant;
 
 use crate::correction;
 use crate::error::MigratorError;
 use crate::history::Entry;
 use crate::source::{Dialect, bookkeeping};
-use attempt::{Failure, attempt, is_contention, stoppable};
+use attempt::{Failure, attempt, is_contention, stoppable, unless};
 use blockers::Blockers;
 use turns::Turns;
 
@@ -27,6 +28,12 @@ pub(crate) use change::{Change, Guard, Performed, Work};
 pub(crate) use context::Context;
 pub(crate) use place::{no_schema, require_schema};
 pub(crate) use sqlite::ForeignKeys;
+
+/// What [`Session::ask`] calls reading the history and the journal.
+pub(crate) const READING: &str = "reading what is applied";
+
+/// What PostgreSQL says of a lock that was not given in time.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// One connection that changes a database.
 pub(crate) struct Session {
@@ -204,6 +211,28 @@ impl Session {
         }
     }
 
+    /// Asks something before or between the changes: as long as it has to, but for those who are in its way. They are
+    /// named, and after the deadline it gives up.
+    pub(crate) async fn ask<T>(
+        &mut self,
+        what: &str,
+        question: impl AsyncFnOnce(&mut Connection) -> Result<T, MigratorError>,
+    ) -> Result<T, MigratorError> {
+        let pid = self.pid().await?;
+        let Self { context, connection, .. } = self;
+        let started = Instant::now();
+        let canceller = connection.canceller();
+        let reason = async {
+            let mut blockers = Blockers::new(context, pid);
+            tokio::select! {
+                () = context.stop.requested() => MigratorError::Stopped,
+                () = blockers.stay(context.settings.deadline) => blockers.give_up(what, started.elapsed()),
+            }
+        };
+        // On the heap, as in `step`: without optimisation these frames are large.
+        Box::pin(unless(reason, &canceller, Box::pin(question(connection)))).await.map_err(Failure::told)
+    }
+
     /// Runs statements outside of a transaction, for what PostgreSQL does not allow inside of one. They wait
     /// for locks as long as the session lets them.
     pub(crate) async fn perform_without_transaction(
@@ -211,7 +240,15 @@ impl Session {
         title: &str,
         sql: &str,
     ) -> Result<(), MigratorError> {
-        self.send(sql, None).await.map_err(|failure| failure.explain_file(title, sql))
+        let started = Instant::now();
+        let pid = self.pid().await?;
+        let mut blockers = Blockers::new(&self.context, pid);
+        match Box::pin(self.send(sql, &mut blockers)).await {
+            Err(Failure::Database(error)) if error.sqlstate() == Some(LOCK_NOT_AVAILABLE) => {
+                Err(blockers.give_up(title, started.elapsed()))
+            }
+            done => done.map_err(|failure| failure.explain_file(title, sql)),
+        }
     }
 
     /// The same of one that others queue behind: when a lock is not given it is tried again until the deadline.
@@ -220,7 +257,7 @@ impl Session {
         let mut turns = Turns::new(&self.context, title, pid, &self.tally);
         loop {
             turns.begin()?;
-            match self.send(sql, Some(&mut turns.blockers)).await {
+            match self.send(sql, &mut turns.blockers).await {
                 Err(Failure::Database(error)) if is_contention(&error) => {
                     turns.wait(&mut self.tally, &error).await?;
                 }
@@ -229,28 +266,24 @@ impl Session {
         }
     }
 
-    async fn send(&mut self, sql: &str, blockers: Option<&mut Blockers>) -> Result<(), Failure> {
+    async fn send(&mut self, sql: &str, blockers: &mut Blockers) -> Result<(), Failure> {
         if self.backend() == Backend::Postgres {
             postgres::prove_lock(&mut self.connection).await?;
         }
         let canceller = self.connection.canceller();
-        let work = async {
-            let work = self.connection.batch_rows(sql);
-            match blockers {
-                Some(blockers) => blockers.watch(work).await,
-                None => work.await,
-            }
-        };
+        // On the heap, as in `step`: without optimisation these frames are large.
+        let work = Box::pin(blockers.watch(self.connection.batch_rows(sql)));
         self.tally.rows += stoppable(&self.context.stop, &canceller, work).await?;
         Ok(())
     }
 
-    /// The limits of a statement that is run outside of a transaction, as SQL. What builds an index CONCURRENTLY
-    /// keeps nobody from reading or writing while it waits, and would leave an invalid one behind when it was given
-    /// up: it waits as long as it has to. What locks others out is run in turns.
+    /// The limits of a statement that is run outside of a transaction, as SQL. What locks others out is run in turns.
+    /// What builds an index CONCURRENTLY keeps nobody from reading or writing while it waits, and leaves an invalid one
+    /// behind when it is given up: it waits until the deadline.
     pub(crate) fn limits(&self, in_turns: bool) -> String {
         let settings = &self.context.settings;
-        let lock = if in_turns { settings.lock_timeout.as_millis() } else { 0 };
+        // PostgreSQL takes 0 for as long as it takes.
+        let lock = if in_turns { settings.lock_timeout } else { settings.deadline }.as_millis().max(1);
         let statement = settings.statement_timeout.as_millis();
         match self.backend() {
             Backend::Postgres => format!("SET lock_timeout = {lock}; SET statement_timeout = {statement}; "),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use foundation::database::{Connection, DatabaseError, Statement};
+use foundation::database::{Connection, DatabaseError, Request, Row, Statement, Value};
 use tokio::time::Instant;
 
 use super::Context;
@@ -23,11 +23,14 @@ const TRY_LOCK: Statement = Statement::write(
 );
 
 /// Holds for this very backend. Behind a transaction pooler, another one may have the lock.
+///
+/// The transaction takes the lock too, which works where no other session has it. Then it cannot get lost, so this
+/// session gives it back, which works where it had it, and takes it again. Looking into `pg_locks` would tell less,
+/// and read all locks of the server for it.
 macro_rules! holds_lock {
     () => {
-        "EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()
-           AND mode = 'ExclusiveLock' AND objsubid = 1 AND (classid::bigint << 32) + objid::bigint = $1
-           AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) AS held"
+        "CASE WHEN NOT pg_try_advisory_xact_lock($1) THEN false
+           WHEN NOT pg_advisory_unlock($1) THEN false ELSE pg_try_advisory_lock($1) END AS held"
     };
 }
 
@@ -74,17 +77,17 @@ const SEARCHES: usize = 8;
 const UNLOCK: Statement = Statement::write("pg_locks", "SELECT pg_advisory_unlock($1) AS unlocked");
 
 /// Set for the length of a transaction, and gone when a file ended it.
-pub(super) const MARKER: &str = "bedplate.in_migration";
+const MARKER: &str = "bedplate.in_migration";
 
 const IS_MARKED: Statement = Statement::write(
     "pg_settings",
-    "SELECT coalesce(current_setting('bedplate.in_migration', true), '') = 'yes' AS marked",
+    "SELECT coalesce(current_setting('bedplate.in_migration', true), '') = 'yes' AS marked, NULL AS other",
 );
 
 macro_rules! keep_place {
     ($until_the_end_of_the_transaction:literal) => {
         concat!(
-            "SELECT set_config('bedplate.search_path', current_setting('search_path'), ",
+            "set_config('bedplate.search_path', current_setting('search_path'), ",
             $until_the_end_of_the_transaction,
             "), set_config('bedplate.role', current_setting('role'), ",
             $until_the_end_of_the_transaction,
@@ -99,10 +102,15 @@ macro_rules! keep_place {
 
 /// Keeps, for the length of a transaction, where this session looks for tables and as whom. What pg_dump writes
 /// begins by emptying the search path, and a file may go over to another schema or role for the rest of it.
-pub(super) const KEEP_PLACE: &str = keep_place!("true");
+const KEEP_PLACE: &str = keep_place!("true");
 
 /// The same until [`RETURN`].
-const KEEP_PLACE_IN_SESSION: &str = keep_place!("false");
+const KEEP_PLACE_IN_SESSION: &str = concat!("SELECT ", keep_place!("false"));
+
+/// What a transaction begins with: these `limits`, each with a comma behind it, the mark, and its place.
+pub(super) fn entering(limits: &str) -> String {
+    format!("SELECT {limits}set_config('{MARKER}', 'yes', true), {KEEP_PLACE}")
+}
 
 /// Whether the mark is there, and then back to where the session was, in one question.
 const IS_MARKED_AND_BACK: Statement = Statement::write(
@@ -126,9 +134,18 @@ const RETURN: Statement = Statement::write(
        set_config('role', current_setting('bedplate.role'), false), set_config('search_path', current_setting('bedplate.search_path'), false)",
 );
 
+/// Lets the session live, whatever the server says of those that do nothing for a while: the lock goes with it, and
+/// a backup that others make meanwhile may take hours. So may a transaction, which PostgreSQL limits since version 17.
+macro_rules! stay {
+    () => {
+        "SELECT set_config('idle_session_timeout', '0', false),
+           CASE WHEN current_setting('transaction_timeout', true) IS NOT NULL THEN set_config('transaction_timeout', '0', false) END"
+    };
+}
+
 /// Takes back what a file has set for the session and drops the tables that only it has. Where the session looks
 /// for tables is said when it begins, and the role is not reset by this.
-pub(super) const FORGET_FILE: &str = "RESET ALL; DISCARD TEMP; UNLISTEN *; CLOSE ALL";
+pub(super) const FORGET_FILE: &str = concat!("RESET ALL; ", stay!(), "; DISCARD TEMP; UNLISTEN *; CLOSE ALL");
 
 const NARROW_VERSION: Statement = Statement::read(
     "pg_attribute",
@@ -148,6 +165,7 @@ pub(super) async fn lock(context: &Context, connection: &mut Connection) -> Resu
             }
             if row.get("locked")? {
                 prove_own_session(context, connection).await?;
+                connection.batch(stay!()).await?;
                 return Ok(row.get("has_schema")?);
             }
         }
@@ -232,16 +250,16 @@ pub(super) async fn begin(
     version: Option<Version>,
 ) -> Result<Entered, MigratorError> {
     let (lock, statement) = (settings.lock_timeout.as_millis(), settings.statement_timeout.as_millis());
-    connection
-        .begin_with(&format!(
-            "SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}; SET LOCAL {MARKER} = 'yes'; {KEEP_PLACE}"
-        ))
-        .await?;
-    let row = match version {
-        Some(version) => connection.query_optional(&ENTER_BEFORE, &[LOCK_KEY.into(), version.into()]).await?,
-        None => connection.query_optional(&ENTER, &[LOCK_KEY.into()]).await?,
-    };
-    match row {
+    let sql = entering(&format!(
+        "set_config('lock_timeout', '{lock}', true), set_config('statement_timeout', '{statement}', true), "
+    ));
+    let question = if version.is_some() { ENTER_BEFORE } else { ENTER };
+    let mut values = vec![LOCK_KEY.into()];
+    values.extend(version.map(Value::from));
+    let (begun, entered) =
+        connection.together(Request::Begin(&sql), Request::Statement(&question, &values)).await;
+    begun?;
+    match entered?.rows.first() {
         Some(row) if row.get("held")? => {
             Ok(Entered { has_citus: row.get("has_citus")?, is_applied: row.get("is_applied")? })
         }
@@ -262,9 +280,39 @@ async fn holds_lock(connection: &mut Connection) -> Result<bool, DatabaseError> 
 /// After a file: that the transaction is still the one that was begun.
 pub(super) async fn still_inside(connection: &mut Connection, title: &str) -> Result<(), MigratorError> {
     let row = connection.query_optional(&IS_MARKED_AND_BACK, &[]).await?;
-    let Some(row) = row.filter(|row| row.get("marked").unwrap_or(false)) else {
+    row.map_or_else(|| Err(ended_its_transaction(title)), |row| check_place(&row, title))
+}
+
+/// Runs statements of a file, and asks behind them whether the transaction is still the one that was begun. After the
+/// `last` of them the session is where it was before. One that has failed takes no question; where the file has ended
+/// the transaction before it failed, there is an answer.
+pub(super) async fn run(
+    connection: &mut Connection,
+    title: &str,
+    sql: &str,
+    last: bool,
+) -> Result<Result<u64, DatabaseError>, MigratorError> {
+    let question = if last { &IS_MARKED_AND_BACK } else { &IS_MARKED };
+    let (ran, asked) = connection.together(Request::Batch(sql), Request::Statement(question, &[])).await;
+    match (ran, asked) {
+        (Ok(ran), asked) => {
+            if let Some(row) = asked?.rows.first() {
+                check_place(row, title)?;
+            }
+            Ok(Ok(ran.count))
+        }
+        (Err(_), Ok(asked)) if asked.rows.first().is_some_and(|row| !row.get("marked").unwrap_or(true)) => {
+            Err(ended_its_transaction(title))
+        }
+        (Err(error), _) => Ok(Err(error)),
+    }
+}
+
+/// What [`IS_MARKED_AND_BACK`] says.
+fn check_place(row: &Row, title: &str) -> Result<(), MigratorError> {
+    if !row.get::<bool>("marked")? {
         return Err(ended_its_transaction(title));
-    };
+    }
     match row.get::<Option<String>>("other")? {
         None => Ok(()),
         Some(other) => {
@@ -284,13 +332,6 @@ pub(super) async fn keep_place(connection: &mut Connection) -> Result<(), Databa
 /// After them: goes back there.
 pub(super) async fn return_to_place(connection: &mut Connection) -> Result<(), DatabaseError> {
     connection.query_optional(&RETURN, &[]).await.map(drop)
-}
-
-/// Whether a file that failed had ended its transaction before: one that the server refused takes no question until it
-/// is rolled back, and one that was not sent, or whose answer was not understood, is inside of it still.
-pub(super) async fn was_left(connection: &mut Connection) -> bool {
-    let marked = connection.query_optional(&IS_MARKED, &[]).await;
-    marked.is_ok_and(|row| row.is_some_and(|row| !row.get("marked").unwrap_or(true)))
 }
 
 /// What is said of a file that has a COMMIT or ROLLBACK in it.

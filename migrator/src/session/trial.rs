@@ -1,6 +1,6 @@
 //! A transaction of a trial in a scratch database: what is true of one of `up` is true of it, but for the lock.
 
-use foundation::database::{Backend, Connection, DatabaseError};
+use foundation::database::{Backend, Connection};
 
 use super::{postgres, sqlite};
 use crate::error::MigratorError;
@@ -10,8 +10,7 @@ pub(crate) async fn begin(connection: &mut Connection) -> Result<(), MigratorErr
     match connection.backend() {
         Backend::Postgres => {
             connection.begin().await?;
-            let sql = format!("SET LOCAL {} = 'yes'; {}", postgres::MARKER, postgres::KEEP_PLACE);
-            connection.batch(&sql).await?;
+            connection.batch(&postgres::entering("")).await?;
         }
         Backend::Sqlite => sqlite::begin(connection).await?,
     }
@@ -27,18 +26,24 @@ pub(crate) async fn commit(connection: &mut Connection, title: &str) -> Result<(
             sqlite::leave(connection, title).await?;
         }
     }
-    Ok(commit_file(connection, "").await?)
+    connection.commit_with("", after_file(connection.backend())).await?;
+    forget_file(connection).await
 }
 
-/// Ends the transaction of a file, with these statements before its end. What the file has left in the session ends
-/// with it: the next one runs as it would by itself.
-pub(super) async fn commit_file(connection: &mut Connection, before: &str) -> Result<(), DatabaseError> {
+/// What goes to the server together with the end of a file's transaction: what the file has left in the session ends
+/// with it, so that the next one runs as it would by itself.
+pub(super) fn after_file(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Postgres => postgres::FORGET_FILE,
+        Backend::Sqlite => "",
+    }
+}
+
+/// The same of SQLite, after its end.
+pub(super) async fn forget_file(connection: &mut Connection) -> Result<(), MigratorError> {
     match connection.backend() {
-        Backend::Postgres => connection.commit_with(before, postgres::FORGET_FILE).await,
-        Backend::Sqlite => {
-            connection.commit_with(before, "").await?;
-            sqlite::forget_file(connection).await
-        }
+        Backend::Postgres => Ok(()),
+        Backend::Sqlite => Ok(sqlite::forget_file(connection).await?),
     }
 }
 

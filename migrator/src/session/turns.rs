@@ -57,8 +57,7 @@ impl<'a> Turns<'a> {
         tracing::warn!(migration, blockers, reason = %error, "a lock was not given in time; rolled back, trying again");
         let pause = self.pauses.next().unwrap_or_default();
         if waited + pause > self.context.settings.deadline {
-            let what = format!("{migration} waits for a lock that {blockers} holds");
-            return Err(MigratorError::Locked { what, waited });
+            return Err(self.blockers.give_up(migration, waited));
         }
         self.context.pause(pause).await
     }

@@ -8,7 +8,7 @@ pub(crate) use sqlite::words as sqlite_words;
 use std::ops::Range;
 
 use crate::source::Dialect;
-use crate::structure::tokens::tokens;
+use crate::structure::tokens::{Kind, scan};
 
 /// One statement as it stands in its file, without the semicolon and the comments around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,15 +22,15 @@ pub struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// Its first words in upper case.
-    pub(crate) fn first_words<const N: usize>(&self) -> [String; N] {
-        let mut words = self.sql.split(|character: char| !(character.is_alphanumeric() || character == '_'));
-        std::array::from_fn(|_| words.find(|word| !word.is_empty()).unwrap_or_default().to_uppercase())
+    /// Its first words in upper case, names without their quotes. What stands in comments is none.
+    pub(crate) fn first_words<const N: usize>(&self, dialect: Dialect) -> [String; N] {
+        let mut words = scan(self.sql, dialect).filter(|token| token.kind != Kind::Symbol);
+        std::array::from_fn(|_| words.next().map(|word| word.name().to_uppercase()).unwrap_or_default())
     }
 
     /// Whether it begins or ends a transaction; one that goes back to a savepoint stays inside of it.
-    fn is_of_transaction(&self) -> bool {
-        let [first, second, third] = self.first_words();
+    fn is_of_transaction(&self, dialect: Dialect) -> bool {
+        let [first, second, third] = self.first_words(dialect);
         match first.as_str() {
             "BEGIN" | "COMMIT" | "END" => true,
             "START" => second == "TRANSACTION",
@@ -44,10 +44,7 @@ impl Part<'_> {
         if dialect == Dialect::Sqlite {
             return false;
         }
-        // Without the remarks between them.
-        let words = tokens(self.sql, dialect);
-        let [first, second, third] =
-            [0, 1, 2].map(|at| words.get(at).map(|it| it.text.to_uppercase()).unwrap_or_default());
+        let [first, second, third] = self.first_words(dialect);
         let is_shared = |word: &str| {
             matches!(word, "ROLE" | "USER" | "GROUP" | "DATABASE" | "TABLESPACE" | "SUBSCRIPTION" | "SYSTEM")
         };
@@ -58,8 +55,9 @@ impl Part<'_> {
             "COMMENT" => second == "ON" && is_shared(&third),
             "GRANT" | "REVOKE" => {
                 // Rights are given on something, and a role is given as it is.
-                let on = words.iter().position(|token| token.is("ON"));
-                on.and_then(|on| words.get(on + 1))
+                scan(self.sql, dialect)
+                    .skip_while(|token| !token.is("ON"))
+                    .nth(1)
                     .is_none_or(|it| ["DATABASE", "TABLESPACE", "PARAMETER"].iter().any(|word| it.is(word)))
             }
             _ => false,
@@ -68,8 +66,8 @@ impl Part<'_> {
 
     /// The role that it makes.
     pub(crate) fn made_role(&self) -> Option<String> {
-        let words = tokens(self.sql, Dialect::Postgres);
-        let [create, kind, name] = words.get(..3)? else { return None };
+        let mut words = scan(self.sql, Dialect::Postgres);
+        let (create, kind, name) = (words.next()?, words.next()?, words.next()?);
         let is_role = create.is("CREATE") && ["ROLE", "USER", "GROUP"].iter().any(|word| kind.is(word));
         is_role.then(|| name.name())
     }
@@ -84,11 +82,10 @@ impl Part<'_> {
 
     /// Whether its database is known to refuse it in a transaction. What is missing here is found out by trying.
     pub(crate) fn is_refused_in_transaction(&self, dialect: Dialect) -> bool {
-        let [first, second, third] = self.first_words();
+        let [first, second, third] = self.first_words(dialect);
         // A word alone: a name may have it in it.
-        let has = |words: &[&str]| {
-            tokens(self.sql, dialect).iter().any(|token| words.iter().any(|word| token.is(word)))
-        };
+        let has =
+            |words: &[&str]| scan(self.sql, dialect).any(|token| words.iter().any(|word| token.is(word)));
         match (dialect, first.as_str(), second.as_str()) {
             (_, "VACUUM", _)
             | (Dialect::Sqlite, "ATTACH" | "DETACH", _)
@@ -111,27 +108,6 @@ impl Part<'_> {
     }
 }
 
-/// Whether one of the statements is known to be refused in a transaction, so that they have to run one by one.
-#[must_use]
-pub(crate) fn have_to_run_in_parts(dialect: Dialect, file: &str) -> bool {
-    const WORDS: [&str; 11] = [
-        "CONCURRENTLY",
-        "VACUUM",
-        "ATTACH",
-        "DETACH",
-        "PRAGMA",
-        "DATABASE",
-        "TABLESPACE",
-        "SYSTEM",
-        "REINDEX",
-        "CLUSTER",
-        "SUBSCRIPTION",
-    ];
-    let upper = file.to_ascii_uppercase();
-    WORDS.iter().any(|word| upper.contains(word))
-        && split(dialect, file).iter().any(|part| part.is_refused_in_transaction(dialect))
-}
-
 /// The line in the head of an undo that is not to run in a transaction. Its tool may say so elsewhere, and the
 /// journal keeps nothing but the text.
 pub(crate) const NO_TRANSACTION: &str = "-- migrator: no-transaction";
@@ -140,13 +116,11 @@ pub(crate) const NO_TRANSACTION: &str = "-- migrator: no-transaction";
 /// it begins and ends transactions itself, which would end the one with the history in it half-way.
 #[must_use]
 pub(crate) fn undo_runs_in_parts(dialect: Dialect, undo: &str) -> bool {
-    const WORDS: [&str; 6] = ["BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"];
     let mut head = undo.lines().map(str::trim).take_while(|line| line.is_empty() || line.starts_with("--"));
-    let upper = undo.to_ascii_uppercase();
     head.any(|line| line == NO_TRANSACTION)
-        || have_to_run_in_parts(dialect, undo)
-        || WORDS.iter().any(|word| upper.contains(word))
-            && split(dialect, undo).iter().any(Part::is_of_transaction)
+        || split(dialect, undo)
+            .iter()
+            .any(|part| part.is_refused_in_transaction(dialect) || part.is_of_transaction(dialect))
 }
 
 /// Splits a file where its database does: semicolons in strings, in parentheses, in the bodies of functions

@@ -1,36 +1,33 @@
 //! Where psql splits a file: at semicolons outside of parentheses and of bodies `BEGIN ATOMIC ... END`.
-//! The tokens come from squawk's lexer, which knows PostgreSQL's strings, dollar quotes and nested comments.
 
 use std::ops::Range;
 
-use squawk_syntax::{SourceFile, SyntaxKind};
-
 use super::Ranges;
+use crate::source::Dialect;
+use crate::structure::tokens::{Token, scan};
 
 pub(super) fn ranges(file: &str) -> Vec<Range<usize>> {
-    let root = SourceFile::parse(file).syntax_node();
-    let tokens = root.descendants_with_tokens().filter_map(squawk_syntax::SyntaxElement::into_token);
     let (mut ranges, mut parentheses, mut bodies) = (Ranges::default(), 0_usize, 0_usize);
-    let mut before = SyntaxKind::WHITESPACE;
-    for token in tokens {
-        let kind = token.kind();
-        match kind {
-            SyntaxKind::WHITESPACE | SyntaxKind::COMMENT => continue,
-            SyntaxKind::SEMICOLON if parentheses == 0 && bodies == 0 => {
-                ranges.end();
-                before = kind;
-                continue;
-            }
-            SyntaxKind::L_PAREN => parentheses += 1,
-            SyntaxKind::R_PAREN => parentheses = parentheses.saturating_sub(1),
-            SyntaxKind::ATOMIC_KW if before == SyntaxKind::BEGIN_KW => bodies += 1,
-            SyntaxKind::CASE_KW if bodies > 0 => bodies += 1,
-            SyntaxKind::END_KW if bodies > 0 => bodies -= 1,
-            _ => {}
+    let mut before: Option<Token<'_>> = None;
+    for token in scan(file, Dialect::Postgres) {
+        if token.is_symbol(";") && parentheses == 0 && bodies == 0 {
+            ranges.end();
+            before = None;
+            continue;
         }
-        before = kind;
-        let range = token.text_range();
-        ranges.say(usize::from(range.start())..usize::from(range.end()));
+        if token.is_symbol("(") {
+            parentheses += 1;
+        } else if token.is_symbol(")") {
+            parentheses = parentheses.saturating_sub(1);
+        } else if token.is("ATOMIC") && before.is_some_and(|it| it.is("BEGIN"))
+            || bodies > 0 && token.is("CASE")
+        {
+            bodies += 1;
+        } else if bodies > 0 && token.is("END") {
+            bodies -= 1;
+        }
+        before = Some(token);
+        ranges.say(token.start..token.end());
     }
     ranges.finish()
 }

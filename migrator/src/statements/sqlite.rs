@@ -4,6 +4,8 @@
 use std::ops::Range;
 
 use super::Ranges;
+use crate::source::Dialect;
+use crate::structure::tokens::{Kind, Token, scan};
 
 #[derive(Clone, Copy)]
 enum State {
@@ -19,19 +21,13 @@ enum State {
 }
 
 pub(super) fn ranges(file: &str) -> Vec<Range<usize>> {
-    let (mut ranges, mut state, mut at) = (Ranges::default(), State::Start, 0);
-    while at < file.len() {
-        let length = token(&file[at..]);
-        let (token, range) = (&file[at..at + length], at..at + length);
-        at += length;
-        if token.trim().is_empty() || token.starts_with("--") || token.starts_with("/*") {
-            continue;
-        }
-        state = next(state, token);
+    let (mut ranges, mut state) = (Ranges::default(), State::Start);
+    for token in scan(file, Dialect::Sqlite) {
+        state = next(state, token.text);
         if matches!(state, State::Start) {
             ranges.end();
         } else {
-            ranges.say(range);
+            ranges.say(token.start..token.end());
         }
     }
     ranges.finish()
@@ -39,21 +35,11 @@ pub(super) fn ranges(file: &str) -> Vec<Range<usize>> {
 
 /// The tokens of a statement without comments, words in upper case, quoted names without their quotes.
 pub(crate) fn words(sql: &str) -> Vec<String> {
-    let (mut words, mut at) = (Vec::new(), 0);
-    while at < sql.len() {
-        let length = token(&sql[at..]);
-        let token = &sql[at..at + length];
-        at += length;
-        if token.trim().is_empty() || token.starts_with("--") || token.starts_with("/*") {
-            continue;
-        }
-        words.push(match token.chars().next() {
-            Some('"' | '`' | '[') => token[1..token.len().max(2) - 1].to_uppercase(),
-            Some('\'') => token.to_owned(),
-            _ => token.to_uppercase(),
-        });
-    }
-    words
+    let word = |token: Token<'_>| match token.kind {
+        Kind::Literal => token.text.to_owned(),
+        _ => token.name().to_uppercase(),
+    };
+    scan(sql, Dialect::Sqlite).map(word).collect()
 }
 
 fn next(state: State, token: &str) -> State {
@@ -70,27 +56,6 @@ fn next(state: State, token: &str) -> State {
         (State::Semicolon, _) if is("END") => State::End,
         (State::Trigger | State::Semicolon | State::End, _) => State::Trigger,
         _ => State::Normal,
-    }
-}
-
-/// The length of the token at the begin of `text`, which is not empty.
-fn token(text: &str) -> usize {
-    let until = |end: &str, skip: usize| {
-        text.get(skip..).and_then(|rest| rest.find(end)).map_or(text.len(), |at| skip + at + end.len())
-    };
-    let is_word = |character: char| {
-        character.is_ascii_alphanumeric() || matches!(character, '_' | '$') || !character.is_ascii()
-    };
-    match text.chars().next() {
-        _ if text.starts_with("--") => until("\n", 2),
-        _ if text.starts_with("/*") => until("*/", 2),
-        Some('[') => until("]", 1),
-        Some('\'') => until("'", 1),
-        Some('"') => until("\"", 1),
-        Some('`') => until("`", 1),
-        Some(first) if is_word(first) => text.find(|it| !is_word(it)).unwrap_or(text.len()),
-        Some(first) => first.len_utf8(),
-        None => 0,
     }
 }
 

@@ -40,13 +40,20 @@ impl Token<'_> {
 
     /// The name that it stands for. SQLite takes a text for one where a name has to be.
     pub(crate) fn name(&self) -> String {
-        match (self.kind, self.text.as_bytes().first()) {
-            (Kind::Name, Some(b'[')) => self.text[1..self.text.len() - 1].to_owned(),
-            (Kind::Name, Some(b'`')) => self.text[1..self.text.len() - 1].replace("``", "`"),
-            (Kind::Literal, Some(b'\'')) => self.text[1..self.text.len() - 1].replace("''", "'"),
-            (Kind::Name, _) => self.text[1..self.text.len() - 1].replace("\"\"", "\""),
-            _ => self.text.to_owned(),
-        }
+        let quoted = match (self.kind, self.text.as_bytes().first()) {
+            (Kind::Name, Some(b'[')) => return self.within(']').to_owned(),
+            (Kind::Name, Some(b'`')) => '`',
+            (Kind::Literal, Some(b'\'')) => '\'',
+            (Kind::Name, _) => '"',
+            _ => return self.text.to_owned(),
+        };
+        self.within(quoted).replace(&format!("{quoted}{quoted}"), &quoted.to_string())
+    }
+
+    /// What stands between its quotes, of which the last may be missing.
+    fn within(&self, end: char) -> &str {
+        let inner = &self.text[1..];
+        inner.strip_suffix(end).unwrap_or(inner)
     }
 
     pub(crate) fn end(&self) -> usize {
@@ -56,27 +63,32 @@ impl Token<'_> {
 
 /// The words of a text.
 pub(crate) fn tokens(sql: &str, dialect: Dialect) -> Vec<Token<'_>> {
-    let mut tokens = Vec::new();
+    scan(sql, dialect).collect()
+}
+
+/// The same one by one: of a long text nothing is kept.
+pub(crate) fn scan(sql: &str, dialect: Dialect) -> impl Iterator<Item = Token<'_>> {
+    // PostgreSQL ends a remark at the end of a line of the old Macintosh too.
+    let line_ends: &[char] = if dialect == Dialect::Postgres { &['\n', '\r'] } else { &['\n'] };
     let mut start = 0;
-    while let Some(first) = sql[start..].chars().next() {
-        let rest = &sql[start..];
-        if first.is_whitespace() {
-            start += first.len_utf8();
-            continue;
+    std::iter::from_fn(move || {
+        loop {
+            let rest = &sql[start..];
+            let first = rest.chars().next()?;
+            if matches!(first, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c') {
+                start += 1;
+            } else if rest.starts_with("--") {
+                start += rest.find(line_ends).unwrap_or(rest.len());
+            } else if rest.starts_with("/*") {
+                start += comment_length(rest, dialect == Dialect::Postgres);
+            } else {
+                let (kind, length) = token(rest, first, dialect);
+                let token = Token { kind, text: &rest[..length], start };
+                start += length;
+                return Some(token);
+            }
         }
-        if rest.starts_with("--") {
-            start += rest.find('\n').unwrap_or(rest.len());
-            continue;
-        }
-        if rest.starts_with("/*") {
-            start += comment_length(rest, dialect == Dialect::Postgres);
-            continue;
-        }
-        let (kind, length) = token(rest, first, dialect);
-        tokens.push(Token { kind, text: &rest[..length], start });
-        start += length;
-    }
-    tokens
+    })
 }
 
 fn token(rest: &str, first: char, dialect: Dialect) -> (Kind, usize) {
@@ -239,5 +251,20 @@ mod tests {
         assert_eq!(same("check( \"a\">-1 and b -1 IN(1,2) /* x */ )"), "CHECK (a > -1 AND b - 1 IN (1, 2))");
         assert_eq!(same("length( a ) == 'x  y'"), "length(a) == 'x  y'");
         assert_eq!(same("\"b\" . [c]"), "\"b\".[c]");
+    }
+
+    #[test]
+    fn what_is_never_closed_is_a_name_all_the_same() {
+        for (dialect, sql, name) in [
+            (Dialect::Sqlite, "\"größe", "größe"),
+            (Dialect::Sqlite, "[é", "é"),
+            (Dialect::Sqlite, "`a``b`", "a`b"),
+            (Dialect::Postgres, "\"", ""),
+            (Dialect::Postgres, "-- a\rB", "B"),
+            (Dialect::Sqlite, "-- a\rb\n[c]", "c"),
+        ] {
+            let names: Vec<String> = scan(sql, dialect).map(|token| token.name()).collect();
+            assert_eq!(names, [name], "{sql:?}");
+        }
     }
 }

@@ -6,13 +6,12 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use deadpool_postgres::ClientWrapper;
 use futures_util::SinkExt as _;
 use futures_util::future::try_join;
-use tokio::time::timeout;
 use tokio_postgres::types::{IsNull, ToSql as _, Type};
 use tokio_postgres::{CopyInSink, Statement};
 
+use super::PostgresConnection;
 use super::stream::LIFT_TIME_LIMIT;
 use super::values::JSONB_VERSION;
-use super::{GRACE, PostgresConnection, timed_out};
 use crate::database::{DatabaseError, DatabaseErrorKind, Value};
 
 /// <https://www.postgresql.org/docs/current/sql-copy.html>: signature, flags, length of the extension.
@@ -72,13 +71,7 @@ impl PostgresConnection {
         &mut self,
         work: impl AsyncFnOnce(&ClientWrapper) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, DatabaseError> {
-        self.busy = true;
-        let client = self.client()?;
-        let done = match self.statement_timeout {
-            Some(limit) => timeout(limit + GRACE, work(client)).await.map_err(|_| timed_out(limit))?,
-            None => work(client).await,
-        };
-        self.busy = false;
+        let done = self.within_limit(work).await?;
         // The types that the rows were written by may be those of before a migration.
         Ok(done.inspect_err(|_| self.forget_statements())?)
     }

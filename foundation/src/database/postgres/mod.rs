@@ -10,6 +10,7 @@ mod position;
 mod renewals;
 mod stream;
 mod tls;
+mod together;
 mod values;
 
 use std::time::Duration;
@@ -178,17 +179,7 @@ impl PostgresConnection {
     pub(super) async fn batch_rows(&mut self, sql: &str) -> Result<u64, DatabaseError> {
         // What goes wrong while a statement runs has no place in the text: it is the one after those that are done.
         let mut done = 0;
-        let ran = self.run(async |client| {
-            let mut messages = std::pin::pin!(client.simple_query_raw(sql).await?);
-            let mut rows = 0;
-            while let Some(message) = messages.try_next().await? {
-                if let SimpleQueryMessage::CommandComplete(count) = message {
-                    rows += count;
-                    done += 1;
-                }
-            }
-            Ok(rows)
-        });
+        let ran = self.run(async |client| batch_rows(client, sql, &mut done).await);
         ran.await.map_err(|error| error.in_statement(done))
     }
 
@@ -197,16 +188,9 @@ impl PostgresConnection {
         self.batch("BEGIN").await
     }
 
-    /// Begins a transaction with these statements.
-    pub(super) async fn begin_with(&mut self, sql: &str) -> Result<(), DatabaseError> {
-        self.in_transaction = true;
-        self.batch(&format!("BEGIN;\n{sql}")).await
-    }
-
     /// Ends it with these before its end, and those behind it.
     pub(super) async fn commit_with(&mut self, before: &str, after: &str) -> Result<(), DatabaseError> {
-        // On a line of its own: a remark may end the statements.
-        self.batch(&format!("{before}\n;COMMIT;\n{after}")).await?;
+        self.batch(&committing(before, after)).await?;
         self.in_transaction = false;
         Ok(())
     }
@@ -245,32 +229,42 @@ impl PostgresConnection {
         }
     }
 
-    /// Runs something on the client within the statement's time. What was not finished leaves `busy`
-    /// set, so that the connection is closed instead of going back to the pool.
+    /// Runs something on the client within the statement's time, and says what the server said of it.
     async fn run<T>(
         &mut self,
         work: impl AsyncFnOnce(&ClientWrapper) -> Result<T, tokio_postgres::Error>,
     ) -> Result<T, DatabaseError> {
-        self.busy = true;
-        let client = self.client()?;
-        let result = match self.statement_timeout {
-            Some(limit) => match timeout(limit + GRACE, work(client)).await {
-                Ok(result) => result,
-                Err(_) => return Err(timed_out(limit)),
-            },
-            None => work(client).await,
-        };
-        self.busy = false;
+        let result = self.within_limit(work).await?;
         if matches!(&result, Err(error) if error.code() == Some(&OUTDATED)) {
             self.forget_statements();
         }
-        result.map_err(|error| match DatabaseError::from(error) {
-            // The server's own limit is the only thing that cancels a statement of the pool.
-            said if said.kind() == DatabaseErrorKind::QueryCanceled && self.statement_timeout.is_some() => {
-                timed_out(self.statement_timeout.unwrap_or_default()).caused_by(said)
+        result.map_err(|error| self.explain(error.into()))
+    }
+
+    /// Does something on the client within the statement's time. What was not finished leaves `busy`
+    /// set, so that the connection is closed instead of going back to the pool.
+    async fn within_limit<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&ClientWrapper) -> T,
+    ) -> Result<T, DatabaseError> {
+        self.busy = true;
+        let client = self.client()?;
+        let done = match self.statement_timeout {
+            Some(limit) => timeout(limit + GRACE, work(client)).await.map_err(|_| timed_out(limit))?,
+            None => work(client).await,
+        };
+        self.busy = false;
+        Ok(done)
+    }
+
+    /// The server's own limit is the only thing that cancels a statement of the pool.
+    fn explain(&self, said: DatabaseError) -> DatabaseError {
+        match self.statement_timeout {
+            Some(limit) if said.kind() == DatabaseErrorKind::QueryCanceled => {
+                timed_out(limit).caused_by(said)
             }
-            error => error,
-        })
+            _ => said,
+        }
     }
 }
 
@@ -299,6 +293,29 @@ impl Drop for PostgresConnection {
             (_, _, Err(_)) => drop(Object::take(object)),
         }
     }
+}
+
+/// Runs statements without parameters, and says how many rows they told of. `done` counts those that have ended.
+async fn batch_rows(
+    client: &ClientWrapper,
+    sql: &str,
+    done: &mut usize,
+) -> Result<u64, tokio_postgres::Error> {
+    let mut messages = std::pin::pin!(client.simple_query_raw(sql).await?);
+    let mut rows = 0;
+    while let Some(message) = messages.try_next().await? {
+        if let SimpleQueryMessage::CommandComplete(count) = message {
+            rows += count;
+            *done += 1;
+        }
+    }
+    Ok(rows)
+}
+
+/// The end of a transaction with statements before and behind it. It has a line of its own: a remark may end those
+/// before.
+fn committing(before: &str, after: &str) -> String {
+    format!("{before}\n;COMMIT;\n{after}")
 }
 
 fn parameters(values: &[Value]) -> Vec<Parameter<'_>> {

@@ -52,6 +52,21 @@ fn in_utc(time: OffsetDateTime) -> Result<OffsetDateTime, Failure> {
     Ok(time.checked_to_offset(UtcOffset::UTC).ok_or("a time is beyond the years that there are in UTC")?)
 }
 
+/// The type that a value has by itself, where no statement says which one is expected.
+pub(super) fn type_of(value: &Value) -> Type {
+    match value {
+        Value::Null => Type::UNKNOWN,
+        Value::Bool(_) => Type::BOOL,
+        Value::Integer(_) => Type::INT8,
+        Value::Float(_) => Type::FLOAT8,
+        Value::Text(_) => Type::TEXT,
+        Value::Bytes(_) => Type::BYTEA,
+        Value::Uuid(_) => Type::UUID,
+        Value::Timestamp(_) => Type::TIMESTAMPTZ,
+        Value::Json(_) => Type::JSONB,
+    }
+}
+
 /// A value on its way to the server. The driver logs what it binds, and this shows it nothing.
 pub(super) struct Parameter<'a>(pub(super) &'a Value);
 

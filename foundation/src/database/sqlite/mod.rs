@@ -149,11 +149,6 @@ impl SqliteConnection {
         self.batch("BEGIN IMMEDIATE").await
     }
 
-    pub(super) async fn begin_with(&mut self, sql: &str) -> Result<(), DatabaseError> {
-        self.begin().await?;
-        self.batch(sql).await
-    }
-
     pub(super) async fn commit_with(&mut self, before: &str, after: &str) -> Result<(), DatabaseError> {
         self.batch(before).await?;
         self.commit().await?;

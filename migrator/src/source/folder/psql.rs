@@ -2,7 +2,7 @@
 
 use crate::source::{Dialect, Problem};
 use crate::statements;
-use crate::structure::tokens::tokens;
+use crate::structure::tokens::scan;
 
 /// The first command of that kind in the text.
 pub(super) fn offence(dialect: Dialect, file: &str, text: &str) -> Option<Problem> {
@@ -20,9 +20,8 @@ fn rows_of_copy(text: &str) -> Option<(usize, String)> {
     }
     let parts = statements::split(Dialect::Postgres, text);
     let copy = parts.iter().find(|it| {
-        let words = it.sql.to_uppercase();
-        let mut words = words.split_whitespace();
-        words.next() == Some("COPY") && words.any(|word| word.starts_with("STDIN"))
+        let mut words = scan(it.sql, Dialect::Postgres);
+        words.next().is_some_and(|word| word.is("COPY")) && words.any(|word| word.is("STDIN"))
     })?;
     Some((
         copy.offset,
@@ -35,7 +34,7 @@ fn of_psql(text: &str) -> Option<(usize, String)> {
         return None;
     }
     // No operator of PostgreSQL's has a backslash, so outside of texts it begins a command.
-    let at = tokens(text, Dialect::Postgres).iter().find(|it| it.is_symbol("\\"))?.start;
+    let at = scan(text, Dialect::Postgres).find(|it| it.is_symbol("\\"))?.start;
     let rest = &text[at + 1..];
     let word = rest.split(|it: char| !it.is_alphanumeric()).next().unwrap_or_default();
     let way_out = match word {

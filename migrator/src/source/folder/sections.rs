@@ -1,8 +1,8 @@
 //! Files that hold a migration and its undo: those of dbmate and of goose.
 
 use super::style::Style;
-use super::text;
-use crate::source::{Dialect, Problem};
+use crate::source::Problem;
+use crate::source::rules::text::has_statement;
 
 /// What such a file says. Each line stands in its section where it stands in the file, so that the places in
 /// errors are those of the file.
@@ -69,7 +69,7 @@ impl Divided {
 
     fn finish(self, file: &str, marker: &str, problems: &mut Vec<Problem>) -> Sections {
         // Comments alone are no SQL in either dialect.
-        if text::has_sql(Dialect::Postgres, &self.sections.head) {
+        if has_statement(&self.sections.head) {
             let reason = format!("has SQL before `{marker}`, which belongs to neither direction");
             problems.push(Problem::new(file, reason));
         }
@@ -139,7 +139,7 @@ pub(super) fn goose(file: &str, text: &str, problems: &mut Vec<Problem>) -> Sect
             Some("STATEMENTBEGIN") => statement = Some(String::new()),
             Some("STATEMENTEND") => {
                 let sql = statement.take().unwrap_or_default();
-                if text::has_sql(Dialect::Postgres, &sql) && !sql.trim_end().ends_with(';') {
+                if has_statement(&sql) && !sql.trim_end().ends_with(';') {
                     line.insert(0, ';');
                 }
             }

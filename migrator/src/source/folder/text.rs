@@ -30,19 +30,22 @@ pub(super) struct Treated {
 /// Takes out a `BEGIN` and `COMMIT` around the whole of it, because the migrator begins and ends the transaction
 /// itself. What has several transactions, or a statement that its database refuses in one, runs without.
 pub(super) fn treat(dialect: Dialect, sql: String) -> Treated {
-    let no_transaction = statements::have_to_run_in_parts(dialect, &sql);
-    let upper = sql.to_ascii_uppercase();
-    if no_transaction || !["BEGIN", "START", "COMMIT", "END"].iter().any(|word| upper.contains(word)) {
+    let parts = statements::split(dialect, &sql);
+    let no_transaction = parts.iter().any(|part| part.is_refused_in_transaction(dialect));
+    if no_transaction {
         return Treated { sql, no_transaction };
     }
-    let parts = statements::split(dialect, &sql);
-    let is_border = |part: &&Part<'_>| begins(part) || ends(part);
+    let is_border = |part: &&Part<'_>| begins(dialect, part) || ends(dialect, part);
     let borders: Vec<&Part<'_>> = parts.iter().filter(is_border).collect();
     let said: Vec<&Part<'_>> = parts.iter().filter(|it| !switches_foreign_keys(dialect, it)).collect();
     match (borders.as_slice(), said.as_slice()) {
         ([], _) => Treated { sql, no_transaction },
         ([begin, end], [first, .., last])
-            if begins(begin) && is_plain(dialect, begin) && ends(end) && begin == first && end == last =>
+            if begins(dialect, begin)
+                && is_plain(dialect, begin)
+                && ends(dialect, end)
+                && begin == first
+                && end == last =>
         {
             Treated { sql: without(&without(&sql, end), begin), no_transaction }
         }
@@ -63,27 +66,27 @@ pub(super) fn treated_undo(dialect: Dialect, sql: String, no_transaction: bool) 
     format!("{NO_TRANSACTION}{line_end}{sql}")
 }
 
-fn begins(part: &Part<'_>) -> bool {
-    let [first, second] = part.first_words();
+fn begins(dialect: Dialect, part: &Part<'_>) -> bool {
+    let [first, second] = part.first_words(dialect);
     first == "BEGIN" || (first == "START" && second == "TRANSACTION")
 }
 
 /// Whether it says no more than that a transaction begins. Options of PostgreSQL's would be lost with it, so they are
 /// kept, and refused where they are run. Those of SQLite say when it locks, and the migrator locks at once.
 fn is_plain(dialect: Dialect, begin: &Part<'_>) -> bool {
-    let [_, second, third] = begin.first_words();
+    let [_, second, third] = begin.first_words(dialect);
     let is_bare = matches!(second.as_str(), "" | "WORK" | "TRANSACTION") && third.is_empty();
     dialect == Dialect::Sqlite || is_bare
 }
 
-fn ends(part: &Part<'_>) -> bool {
-    let [first, second] = part.first_words();
+fn ends(dialect: Dialect, part: &Part<'_>) -> bool {
+    let [first, second] = part.first_words(dialect);
     matches!(first.as_str(), "COMMIT" | "END") && second != "PREPARED"
 }
 
 /// Foreign keys are off while migrations run, and checked at the end of each.
 fn switches_foreign_keys(dialect: Dialect, part: &Part<'_>) -> bool {
-    dialect == Dialect::Sqlite && part.first_words() == ["PRAGMA", "FOREIGN_KEYS"]
+    dialect == Dialect::Sqlite && part.first_words(dialect) == ["PRAGMA", "FOREIGN_KEYS"]
 }
 
 /// The text with blanks in place of the statement and its semicolon, so that all others stand where they stood.
@@ -101,18 +104,10 @@ fn without(sql: &str, part: &Part<'_>) -> String {
     format!("{before}{}{after}", blank(statement))
 }
 
-/// Whether there is anything but comments.
-pub(super) fn has_sql(dialect: Dialect, text: &str) -> bool {
-    let says_something = text.lines().any(|line| {
-        let line = line.trim();
-        !(line.is_empty() || line == ";" || line.starts_with("--"))
-    });
-    says_something && !(text.contains("/*") && statements::split(dialect, text).is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::rules::text::has_statement;
 
     #[test]
     fn a_transaction_around_everything_is_taken_out() {
@@ -167,6 +162,8 @@ mod tests {
         for (dialect, sql, no_transaction) in [
             (Dialect::Postgres, "CREATE INDEX CONCURRENTLY a ON b (c);", true),
             (Dialect::Postgres, "DROP INDEX CONCURRENTLY IF EXISTS a;", true),
+            (Dialect::Postgres, "DROP /* old */ INDEX CONCURRENTLY a;", true),
+            (Dialect::Postgres, "/* DROP INDEX CONCURRENTLY */ SELECT 1 AS \"calENDar\";", false),
             (Dialect::Postgres, "VACUUM a;", true),
             (Dialect::Postgres, "REINDEX (VERBOSE) SCHEMA a;", true),
             (Dialect::Postgres, "REINDEX TABLE a;", false),
@@ -214,7 +211,7 @@ mod tests {
         assert!(read(b"a\xff".to_vec()).unwrap_err().contains("byte 2"));
         assert!(read(b"a\r\n-- b\rc;\r\n".to_vec()).unwrap_err().contains("line 2 has a CR"));
         assert!(read(b"a;\0b;".to_vec()).unwrap_err().contains("a NUL in it, byte 3"));
-        assert!(!has_sql(Dialect::Postgres, "-- a\n\n/* b; */ ;"));
-        assert!(has_sql(Dialect::Postgres, "-- a\nSELECT 1"));
+        assert!(!has_statement("-- a\n\n/* b; */ ;"));
+        assert!(has_statement("-- a\nSELECT 1"));
     }
 }

@@ -38,7 +38,7 @@ pub(super) fn read(file: &str, bytes: Vec<u8>, problems: &mut Vec<Problem>) -> O
 }
 
 /// Whether anything but blanks, semicolons and comments stands in `sql`.
-fn has_statement(sql: &str) -> bool {
+pub(crate) fn has_statement(sql: &str) -> bool {
     let mut rest = sql;
     loop {
         rest = rest.trim_start_matches(|character: char| character.is_whitespace() || character == ';');
