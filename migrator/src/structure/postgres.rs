@@ -266,15 +266,15 @@ async fn parts(connection: &mut Connection, structure: &mut Structure) -> Result
         }
     }
     for row in connection.query(&queries::TRIGGERS, &[]).await? {
-        let on: String = row.get("relation")?;
+        let (on, trigger): (String, String) = (row.get("relation")?, one_form(row.get("definition")?));
         if let Some(table) = relation(structure, &on) {
-            table.triggers.insert(row.get("name")?, row.get("definition")?);
+            table.triggers.insert(row.get("name")?, trigger);
         } else if let Some(view) = structure.views.get_mut(&on) {
-            view.triggers.insert(row.get("name")?, row.get("definition")?);
+            view.triggers.insert(row.get("name")?, trigger);
         }
     }
     for row in connection.query(&queries::RULES, &[]).await? {
-        let (on, rule): (String, String) = (row.get("relation")?, row.get("definition")?);
+        let (on, rule): (String, String) = (row.get("relation")?, one_form(row.get("definition")?));
         if let Some(table) = relation(structure, &on) {
             table.rules.insert(row.get("name")?, rule);
         } else if let Some(view) = structure.views.get_mut(&on) {
