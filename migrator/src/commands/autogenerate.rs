@@ -117,17 +117,14 @@ impl Migrator {
 
 /// The desired schemas that there are.
 fn desired(folder: &Path) -> Result<Vec<(Dialect, String)>, MigratorError> {
-    let mut found = Vec::new();
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
     for dialect in Dialect::ALL {
         let path = folder.join("schema").join(format!("{}.sql", dialect.folder()));
         match std::fs::read_to_string(&path) {
             Ok(sql) => found.push((dialect, sql)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                if folder.join("migrations").join(dialect.folder()).is_dir() && !found.is_empty() {
-                    return Err(MigratorError::Usage(format!(
-                        "there are migrations and no {}",
-                        path.display()
-                    )));
+                if folder.join("migrations").join(dialect.folder()).is_dir() {
+                    missing.push(path);
                 }
             }
             Err(error) => {
@@ -140,6 +137,10 @@ fn desired(folder: &Path) -> Result<Vec<(Dialect, String)>, MigratorError> {
             "{} has no schema/postgres.sql and no schema/sqlite.sql to compare the migrations with; `migrator dump` writes one",
             folder.display()
         )));
+    }
+    // A migration has the same number on both databases.
+    if let Some(path) = missing.first() {
+        return Err(MigratorError::Usage(format!("there are migrations and no {}", path.display())));
     }
     Ok(found)
 }
