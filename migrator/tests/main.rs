@@ -10,6 +10,7 @@
 mod admin;
 mod at_once;
 mod autogenerate;
+mod autogenerate_files;
 mod autogenerate_property;
 mod autogenerate_rows;
 mod backup;

@@ -194,7 +194,7 @@ async fn draft(
             }
             // A migration that cannot be taken back by itself is still one; a person may write its undo.
             Err(error @ MigratorError::Failed { .. }) => {
-                let why = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+                let why = one_line(&error.to_string());
                 remarks.push(format!("there is no undo: {why}"));
                 Err(why)
             }
@@ -271,6 +271,11 @@ fn needs_compatible_from(dialect: Dialect, draft: &Draft) -> bool {
     lint::lint(&source, &Rules::default()).iter().any(|it| it.rule == "compatible-from")
 }
 
+/// A remark may have a whole definition in it, and a comment ends with its line.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// The migration, and its undo where there is one. `breaks` is the version, when older releases cannot run on the schema after it.
 fn files(draft: Option<&Draft>, breaks: Option<Version>) -> (String, Option<String>) {
     let mut head =
@@ -289,7 +294,7 @@ fn files(draft: Option<&Draft>, breaks: Option<Version>) -> (String, Option<Stri
         head.push_str(&format!("-- migrator: irreversible {why}\n"));
     }
     for remark in &draft.remarks {
-        head.push_str(&format!("-- Look at: {remark}\n"));
+        head.push_str(&format!("-- Look at: {}\n", one_line(remark)));
     }
     let body = |statements: &[String]| statements.iter().map(|it| format!("\n{it};\n")).collect::<String>();
     let undo = "-- Takes the migration of the same number back; the rows that it dropped do not come back.\n";
