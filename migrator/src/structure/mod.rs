@@ -14,7 +14,7 @@ mod difference;
 mod dump;
 mod mend;
 pub(crate) mod names;
-mod older;
+mod partition;
 mod postgres;
 mod rename;
 mod sqlite;
