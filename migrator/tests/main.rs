@@ -32,6 +32,8 @@ mod large;
 mod lint;
 mod locks;
 mod mend;
+mod mend_partitions;
+mod mend_sqlite;
 mod no_transaction;
 mod no_transaction_settings;
 mod partitions;

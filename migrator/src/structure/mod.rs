@@ -5,7 +5,8 @@
 //! of a table is known, for whoever prints it, and not compared: PostgreSQL adds a column at the end only.
 //!
 //! Partitions by range come and go with the time and are made by whoever writes the rows, so which there are
-//! is listed and compared only where somebody asks for it; partitions by list and by hash are the schema's own.
+//! is listed and compared only where somebody asks for it; partitions by list and by hash are the schema's own,
+//! where what they are a part of is no partition by range itself.
 
 mod clauses;
 mod create_table;

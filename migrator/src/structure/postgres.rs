@@ -150,12 +150,15 @@ async fn relations(connection: &mut Connection, structure: &mut Structure) -> Re
     }
     for row in connection.query(&queries::PARTITIONS, &[]).await? {
         if let Some(table) = structure.tables.get_mut(&row.get::<String>("root")?) {
-            let by_range = table.partition_key.as_ref().is_some_and(|it| it.starts_with("RANGE"));
-            let options = if by_range { BTreeSet::new() } else { flags(&row)? };
-            let own = Table { options, ..Table::default() };
+            let own = Table { options: flags(&row)?, ..Table::default() };
             let partition = Partition { of: row.get("parent")?, definition: row.get("definition")?, own };
             table.partitions.insert(row.get("name")?, partition);
         }
+    }
+    for table in structure.tables.values_mut() {
+        let whole = table.clone();
+        let come_and_go = table.partitions.values_mut().filter(|it| whole.comes_and_goes(it));
+        come_and_go.for_each(|it| it.own.options.clear());
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod grants;
 mod identity;
 mod postgres;
 mod postgres_columns;
+mod postgres_partitions;
 mod postgres_parts;
 mod renamed;
 mod routines;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::postgres_columns::{self, Touched};
 use super::routines::{self, Stage};
-use super::{Mend, enums, extras, gone, grants, postgres_parts, renamed, types};
+use super::{Mend, enums, extras, gone, grants, postgres_partitions, postgres_parts, renamed, types};
 use crate::source::Dialect;
 use crate::structure::clauses::{self, in_order_of_foreign_keys, in_order_of_reading};
 use crate::structure::names::{mentions, quote_name};
@@ -31,6 +31,9 @@ pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
     let way = Way { from, to, enums, routines, touched };
     let mut made_anew: BTreeSet<String> =
         way.enums.iter().map(|name| format!("TYPE {}", quote_name(name))).collect();
+    let gone_tables = from.tables.keys().filter(|it| !to.tables.contains_key(*it));
+    let tables = gone_tables.chain(postgres_partitions::made_anew(&way));
+    made_anew.extend(tables.map(|name| format!("TABLE {}", quote_name(name))));
 
     let views = way.views_in_the_way();
     let mut dropped = routines::drop_what_holds_views(&way, &views, &mut made_anew, &mut out);
@@ -177,7 +180,7 @@ fn create_tables<'a>(way: &Way<'a>, out: &mut Mend) -> Vec<(&'a str, &'a Constra
         late.extend(table.constraints.iter().filter(|it| !now(it)).map(|it| (name.as_str(), it)));
         out.run(clauses::create_table(name, table, way.to.dialect, now));
         postgres_columns::row_security(&quote_name(name), &BTreeSet::new(), &table.options, out);
-        postgres_parts::partitions(name, None, table, out);
+        postgres_partitions::partitions(name, None, table, out);
         table.indexes.values().for_each(|index: &Index| out.run(&index.definition));
     }
     late

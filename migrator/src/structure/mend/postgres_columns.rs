@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::postgres::Way;
-use super::{Mend, casts, enums, identity, postgres_parts, routines};
+use super::{Mend, casts, enums, identity, postgres_partitions, routines};
 use crate::source::Dialect;
 use crate::structure::clauses;
 use crate::structure::names::{mentions, quote_name};
@@ -143,7 +143,7 @@ pub(super) fn alter(way: &Way<'_>, name: &str, before: &Table, after: &Table, ou
         }
     }
     alter.options(before, after);
-    postgres_parts::partitions(name, Some(before), after, alter.out);
+    postgres_partitions::partitions(name, Some(before), after, alter.out);
 }
 
 struct Alter<'a> {

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::postgres::Way;
 use super::postgres_columns::{self, Touched};
+use super::postgres_partitions::going;
 use super::{Mend, SAME_VALUES, gone};
 use crate::source::Dialect;
 use crate::structure::clauses;
 use crate::structure::names::{mentions, quote_name};
-use crate::structure::{Constraint, ConstraintKind, Index, Partition, Structure, Table};
+use crate::structure::{Constraint, ConstraintKind, Index, Structure, Table};
 
 impl<'a> Way<'a> {
     fn is_touched(&self, table: &str, definition: &str) -> bool {
@@ -220,55 +221,4 @@ pub(super) fn make_texts(way: &Way<'_>, views: &BTreeSet<&str>, out: &mut Mend) 
             }
         }
     }
-}
-
-/// The partitions that are the schema's own: by list and by hash.
-pub(super) fn partitions(name: &str, before: Option<&Table>, after: &Table, out: &mut Mend) {
-    if after.partition_key.as_ref().is_none_or(|it| it.starts_with("RANGE")) {
-        return;
-    }
-    let nothing = Table::default();
-    let before = before.unwrap_or(&nothing);
-    let going = going(before, after);
-    // One that is partitioned itself takes its own with it.
-    for partition in going.iter().filter(|it| !going.contains(&before.partitions[**it].of)) {
-        out.breaking = true;
-        out.warnings.push(format!("the partition {partition} of {name} is dropped with what is in it"));
-        out.run(format!("DROP TABLE {}", quote_name(partition)));
-    }
-    let mut partitions: Vec<_> = after.partitions.iter().collect();
-    // And comes before them.
-    partitions.sort_by_key(|(_, it)| ancestors(&after.partitions, it).count());
-    for (partition, it) in partitions {
-        let stays = before.partitions.get(partition).filter(|_| !going.contains(partition));
-        let quoted = quote_name(partition);
-        if stays.is_none() {
-            out.run(format!("CREATE TABLE {quoted} PARTITION OF {} {}", quote_name(&it.of), it.definition));
-        }
-        let options = stays.map_or(&nothing.options, |it| &it.own.options);
-        postgres_columns::row_security(&quoted, options, &it.own.options, out);
-    }
-}
-
-/// What a partition is a part of, from the nearest on.
-fn ancestors<'a>(
-    partitions: &'a BTreeMap<String, Partition>,
-    partition: &'a Partition,
-) -> impl Iterator<Item = &'a String> {
-    std::iter::successors(Some(&partition.of), |it| partitions.get(*it).map(|it| &it.of))
-}
-
-/// The partitions that go or are made anew, and those of their own. Those by range stay as they are.
-fn going<'a>(before: &'a Table, after: &Table) -> BTreeSet<&'a String> {
-    let partitions = &before.partitions;
-    if after.partition_key.as_ref().is_none_or(|it| it.starts_with("RANGE")) {
-        return BTreeSet::new();
-    }
-    let same =
-        |left: &Partition, right: &Partition| (&left.of, &left.definition) == (&right.of, &right.definition);
-    let going: BTreeSet<&String> =
-        gone(partitions, &after.partitions, same).into_iter().map(|(name, _)| name).collect();
-    let goes =
-        |name: &String, it| going.contains(name) || ancestors(partitions, it).any(|it| going.contains(it));
-    partitions.iter().filter(|(name, it)| goes(name, it)).map(|(name, _)| name).collect()
 }
