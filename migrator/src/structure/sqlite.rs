@@ -3,7 +3,7 @@
 use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Row, Statement};
 
 use super::names::quote_name;
-use super::tokens::{is_keyword, normalised, tokens};
+use super::tokens::{Token, is_keyword, normalised, tokens};
 use super::{Index, Structure, Table, View, create_table};
 use crate::source::Dialect;
 
@@ -38,7 +38,7 @@ pub(super) async fn read(connection: &mut Connection) -> Result<Structure, Datab
 
 fn add(structure: &mut Structure, row: &Row) -> Result<(), DatabaseError> {
     let (name, on): (String, String) = (row.get("name")?, row.get("tbl_name")?);
-    let sql: String = row.get("sql")?;
+    let sql = without_comment_behind(row.get("sql")?);
     match row.get::<String>("type")?.as_str() {
         "table" => {
             let columns: String = row.get("columns")?;
@@ -77,6 +77,13 @@ fn add(structure: &mut Structure, row: &Row) -> Result<(), DatabaseError> {
         }
     }
     Ok(())
+}
+
+/// SQLite keeps a comment that stands behind the last word, and the end of a statement would be a part of it.
+fn without_comment_behind(mut sql: String) -> String {
+    let end = tokens(&sql, Dialect::Sqlite).last().map(Token::end);
+    sql.truncate(end.unwrap_or(sql.len()));
+    sql
 }
 
 /// Whether the columns are those that SQLite sees, which are an array of JSON: a name that is understood in
