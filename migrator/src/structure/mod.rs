@@ -8,6 +8,7 @@
 //! is listed and compared only where somebody asks for it; partitions by list and by hash are the schema's own,
 //! where what they are a part of is no partition by range itself.
 
+mod alike;
 mod clauses;
 mod create_table;
 mod dialect_name;
@@ -332,7 +333,7 @@ impl Structure {
     pub(crate) fn called_as(&self, other: &Self) -> Self {
         match self.dialect {
             Dialect::Postgres => self.clone(),
-            Dialect::Sqlite => sqlite::called_as(self, other),
+            Dialect::Sqlite => alike::called_as(self, other),
         }
     }
 
@@ -345,6 +346,13 @@ impl Structure {
             Backend::Postgres => postgres::read(connection).await,
             Backend::Sqlite => sqlite::read(connection).await,
         }
+    }
+}
+
+impl Constraint {
+    /// How the constraints of a table follow each other.
+    fn order(&self) -> (ConstraintKind, &Option<String>, &String) {
+        (self.kind, &self.name, &self.definition)
     }
 }
 

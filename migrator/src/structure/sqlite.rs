@@ -93,21 +93,6 @@ fn has_columns(table: &Table, seen: &str) -> bool {
     serde_json::from_str::<Vec<String>>(seen).is_ok_and(|it| it == names)
 }
 
-/// The schema with its tables called as in the other one: to SQLite they are the same in whatever case.
-pub(super) fn called_as(structure: &Structure, other: &Structure) -> Structure {
-    let mut renamed = structure.clone();
-    for new in other.tables.keys().filter(|it| !structure.tables.contains_key(*it)) {
-        let Some(old) = structure.tables.keys().find(|it| it.eq_ignore_ascii_case(new)) else { continue };
-        let Some(mut table) = renamed.tables.remove(old) else { continue };
-        let (on, on_new) = (format!(" ON {} ", quote_name(old)), format!(" ON {} ", quote_name(new)));
-        for index in table.indexes.values_mut() {
-            index.definition = index.definition.replacen(&on, &on_new, 1);
-        }
-        renamed.tables.insert(new.clone(), table);
-    }
-    renamed
-}
-
 /// The names that mean the same with quotes and without, in the texts of views and triggers.
 pub(super) fn names(structure: &Structure) -> Vec<String> {
     let columns = structure.tables.values().flat_map(|it| it.columns.iter().map(|it| &it.name));

@@ -148,7 +148,7 @@ fn rebuild(name: &str, before: &Table, after: &Table, out: &mut Mend) {
         let (old, new) = (quote_text(name), quote_text(&aside));
         out.run(format!("DELETE FROM sqlite_sequence WHERE name = {new}"));
         out.run(format!(
-            "INSERT INTO sqlite_sequence (name, seq) SELECT {new}, seq FROM sqlite_sequence WHERE name = {old}"
+            "INSERT INTO sqlite_sequence (name, seq) SELECT {new}, seq FROM sqlite_sequence WHERE name = {old} COLLATE NOCASE"
         ));
     }
     out.run(format!("DROP TABLE {quoted}"));
