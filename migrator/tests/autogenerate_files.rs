@@ -120,3 +120,33 @@ async fn migrations_without_a_desired_schema_are_refused() {
         project.generate().await.ends(2).says(&["there are migrations and no", &missing]);
     }
 }
+
+/// What is desired and not written is said, until a migration by hand has made it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_beyond_the_schema_is_said() {
+    let table = "CREATE TABLE e (id integer, at integer) PARTITION BY RANGE (at);\n";
+    let by_hand = "CREATE SCHEMA billing; CREATE TABLE billing.inv (id serial);
+        CREATE TABLE e_def PARTITION OF e DEFAULT; CREATE COLLATION ci (provider = icu, locale = 'und');
+        ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC;\n";
+    let project = Project::new(Backend::Postgres, table, &format!("{table}{by_hand}")).await;
+    let said = [
+        "the schema billing is to be made by hand",
+        "the table billing.inv is to be made by hand",
+        "the partition e_def of e is to be made by hand",
+        "the collation ci is to be made by hand",
+        "the default right of PUBLIC to SELECT on tables is to be made by hand",
+    ];
+    project.generate().await.ends(2).says(&said);
+    let used = format!("{table}{by_hand}CREATE TABLE t (a text COLLATE ci);\n");
+    project.write("schema/postgres.sql", &used);
+    project
+        .generate()
+        .await
+        .ends(70)
+        .says(&["in `CREATE TABLE t", "(the collation ci is to be made by hand)"]);
+    project.write("migrations/postgres/V1__first.sql", &format!("{table}{by_hand}"));
+    let written = project.generate().await.ends(0);
+    assert!(!written.stdout.contains("by hand"), "{written}");
+    project.loaded().up(None).await.unwrap();
+    assert!(project.loaded().dump().await.unwrap().contains("-- the collation ci is to be made by hand"));
+}

@@ -11,7 +11,7 @@ use crate::scratch::{self, Scratch};
 use crate::session::Context;
 use crate::source::{Catalog, Dialect, Version, write_files};
 use crate::structure::{
-    Candidate, Difference, Mend, Partitions, Rename, Renames, Structure, candidates, difference, mend,
+    Candidate, Difference, Mend, Partitions, Rename, Renames, Structure, beyond, candidates, difference, mend,
 };
 
 /// What came of it.
@@ -156,9 +156,11 @@ async fn draft(
     let catalog =
         Catalog::from_folder(folder, dialect).map_err(|error| MigratorError::Usage(error.to_string()))?;
     let file = format!("schema/{}.sql", dialect.folder());
-    let to = scratch::with(context, async |connection| {
+    let (to, wanted) = scratch::with(context, async |connection| {
         scratch::run_text(connection, &file, desired).await?;
-        Ok(Structure::read(connection).await?)
+        let to = Structure::read(connection).await?;
+        let wanted = beyond(connection, &to).await?;
+        Ok((to, wanted))
     })
     .await?;
     scratch::with(context, async |connection| {
@@ -167,6 +169,9 @@ async fn draft(
             Box::pin(scratch::run_migration(connection, migration, nothing)).await?;
         }
         let from = Structure::read(connection).await?.called_as(&to);
+        let made = beyond(connection, &from).await?;
+        let by_hand = wanted.difference(&made).map(|it| format!("the {it} is to be made by hand"));
+        let mut remarks: Vec<String> = by_hand.collect();
         let (renamed, given) = rename(connection, from.clone(), &to, renames).await?;
         fitting.extend(given.iter().cloned());
         let undecided = candidates(&renamed, &to, renames);
@@ -175,13 +180,13 @@ async fn draft(
         }
         let changes = !difference(&from, &to, Partitions::OfTheSchema).is_empty();
         if given.is_empty() && !changes {
-            return Ok(Drafted::Draft(Draft::nothing()));
+            return Ok(Drafted::Draft(Draft { remarks, ..Draft::nothing() }));
         }
         // The database stands where the renames leave it: the rest is tried from there.
         let forward = mend(&renamed, &to);
         let mut up: Vec<String> = given.iter().map(Rename::sql).collect();
         up.extend(forward.statements.iter().cloned());
-        let mut remarks = tried(connection, "the generated migration", &forward, &to).await?;
+        remarks.extend(tried(connection, "the generated migration", &forward, &to).await?);
         let reached = Structure::read(connection).await?;
         let back = mend(&reached, &renamed);
         let mut down = back.statements.clone();
@@ -242,7 +247,7 @@ async fn tried(
     Ok(way.unsaid.iter().cloned().chain(left).chain(way.warnings.iter().cloned()).collect())
 }
 
-/// Nobody has seen the text, so the statement stands for its line.
+/// Nobody has seen the text, so the statement stands for its line. What has to be made by hand may be why it fails.
 fn with_statement(error: MigratorError, way: &Mend) -> MigratorError {
     let MigratorError::Failed { migration, line: Some(line), source } = error else { return error };
     let mut first = 1;
@@ -253,6 +258,10 @@ fn with_statement(error: MigratorError, way: &Mend) -> MigratorError {
     let migration = match way.statements.iter().find(is_there) {
         Some(statement) => format!("{migration}, in `{statement}`,"),
         None => migration,
+    };
+    let migration = match way.unsaid.join("; ") {
+        unsaid if unsaid.is_empty() => migration,
+        unsaid => format!("{migration} ({unsaid})"),
     };
     MigratorError::Failed { migration, line: None, source }
 }

@@ -9,6 +9,7 @@
 //! where what they are a part of is no partition by range itself.
 
 mod alike;
+mod beyond;
 mod clauses;
 mod create_table;
 mod dialect_name;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::source::Dialect;
 
+pub(crate) use beyond::beyond;
 pub use difference::{Difference, Partitions, difference};
 pub use dump::dump;
 pub use mend::{Mend, mend};
@@ -72,7 +74,7 @@ pub struct Structure {
     /// What stands beside these and is set by a statement of its own, by its name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub extras: BTreeMap<String, Extra>,
-    /// The names of what is there and not known any further: range types and foreign tables.
+    /// The names of what is there and not known any further: range types, foreign tables and collations.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unknown: BTreeSet<String>,
 }

@@ -129,7 +129,11 @@ const UNKNOWN: Statement = Statement::read(
         " AND ",
         of_no_extension!("pg_type", "t.oid"),
         " UNION ALL SELECT 'foreign table ' || c.relname FROM pg_class c WHERE c.relkind = 'f' AND ",
-        is_ours!()
+        is_ours!(),
+        " UNION ALL SELECT 'collation ' || l.collname FROM pg_collation l WHERE l.collnamespace = ",
+        schema!(),
+        " AND ",
+        of_no_extension!("pg_collation", "l.oid")
     ),
 );
 
