@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Row};
 
-use super::names::quote_name;
+use super::names::{quote_called, quote_name};
 use super::{
     Column, Constraint, ConstraintKind, Domain, Grant, Index, Partition, Routine, Sequence, Structure, Table,
     View,
@@ -73,7 +73,7 @@ fn list(json: &str) -> Result<Vec<String>, DatabaseError> {
 /// A routine as DROP and GRANT name it.
 fn signature(row: &Row) -> Result<String, DatabaseError> {
     let (name, arguments): (String, String) = (row.get("name")?, row.get("arguments")?);
-    Ok(format!("{}({arguments})", quote_name(&name)))
+    Ok(format!("{}({arguments})", quote_called(&name)))
 }
 
 fn grant(row: &Row) -> Result<Grant, DatabaseError> {
