@@ -12,8 +12,7 @@ pub(super) fn called_as(structure: &Structure, other: &Structure) -> Structure {
     let indexes = |it: &Structure| -> Vec<String> {
         it.tables.values().flat_map(|it| it.indexes.keys().cloned()).collect()
     };
-    let names =
-        [sqlite::names(structure), indexes(structure), sqlite::names(other), indexes(other)].concat();
+    let names = [sqlite::names(structure), indexes(structure), sqlite::names(other), indexes(other)].concat();
     let alike = Alike { names: &names };
     Structure {
         tables: renamed(&structure.tables, &other.tables, |it, wanted| alike.table(it, wanted)),
