@@ -33,6 +33,7 @@ mod lint;
 mod locks;
 mod mend;
 mod mend_partitions;
+mod mend_routines;
 mod mend_sqlite;
 mod no_transaction;
 mod no_transaction_settings;

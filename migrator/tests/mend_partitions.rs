@@ -26,6 +26,13 @@ const PAIRS: &[(&str, &str)] = &[
         "CREATE TABLE p (a text, b int) PARTITION BY LIST (a);
          CREATE TABLE p1 PARTITION OF p FOR VALUES IN ('x') PARTITION BY HASH (b); GRANT SELECT ON p1 TO PUBLIC;",
     ),
+    // A column of the whole, and what its partition has of its own over it.
+    (
+        "CREATE TABLE p (a text, b int) PARTITION BY LIST (a); CREATE TABLE p1 PARTITION OF p FOR VALUES IN ('x');
+         CREATE TRIGGER t BEFORE UPDATE OF b ON p1 FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();",
+        "CREATE TABLE p (a text, b bigint) PARTITION BY LIST (a); CREATE TABLE p1 PARTITION OF p FOR VALUES IN ('x');
+         CREATE TRIGGER t BEFORE UPDATE OF b ON p1 FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();",
+    ),
     (
         "CREATE TABLE s (a int); GRANT SELECT ON s TO PUBLIC;",
         "CREATE TABLE t (a int); CREATE VIEW s AS SELECT a FROM t; GRANT SELECT ON s TO PUBLIC;",

@@ -10,7 +10,9 @@ mod postgres_columns;
 mod postgres_partitions;
 mod postgres_parts;
 mod renamed;
+mod replaced;
 mod routines;
+mod sequences;
 mod sqlite;
 mod types;
 
