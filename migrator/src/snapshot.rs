@@ -29,15 +29,19 @@ const WRITE: Statement = Statement::write(
 const SERVER: Statement =
     Statement::read("pg_settings", "SELECT current_setting('server_version_num')::bigint / 10000 AS version");
 
+/// How this release words a schema. One that looks at more, or words the same otherwise, counts on: what another
+/// one kept would be compared with what it cannot know.
+const FORMAT: u32 = 1;
+
 /// What is kept of a schema.
 #[derive(Serialize, Deserialize)]
 struct Kept {
+    /// How the release that kept it words a schema.
+    #[serde(default)]
+    format: u32,
     /// The major version of the PostgreSQL that wrote the definitions: another one words the same ones otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     server: Option<i64>,
-    /// Whether triggers that do not fire, rules and rights on columns were looked at.
-    #[serde(default)]
-    beside_tables: bool,
     #[serde(flatten)]
     structure: Structure,
 }
@@ -46,8 +50,6 @@ struct Kept {
 pub(crate) struct Snapshot {
     pub(crate) structure: Structure,
     pub(crate) recorded_at: OffsetDateTime,
-    /// Whether a release wrote it that looked at less.
-    pub(crate) older: bool,
 }
 
 /// Which history a schema goes with: its newest version, and how many migrations there are.
@@ -110,7 +112,7 @@ async fn replace(
     }
     let applied = history::read(connection).await?.unwrap_or_default();
     let structure = Structure::read(connection).await?;
-    let kept = Kept { server: server(connection).await?, beside_tables: true, structure };
+    let kept = Kept { format: FORMAT, server: server(connection).await?, structure };
     let document = serde_json::to_string(&kept).map_err(|error| {
         DatabaseError::new(DatabaseErrorKind::Conversion, "the structure cannot be written as JSON")
             .caused_by(error)
@@ -123,7 +125,8 @@ async fn replace(
 }
 
 /// The snapshot that goes with this history. Nothing when there is none, or one of another history, because
-/// a run was killed before it kept one, or one that another major version of PostgreSQL wrote.
+/// a run was killed before it kept one, or one that another release words otherwise, or another major version of
+/// PostgreSQL.
 pub(crate) async fn read(
     connection: &mut Connection,
     applied: &[Applied],
@@ -135,6 +138,13 @@ pub(crate) async fn read(
     }
     let document: String = row.get("structure")?;
     match serde_json::from_str::<Kept>(&document) {
+        Ok(kept) if kept.format != FORMAT => {
+            tracing::info!(
+                recorded = kept.format,
+                "the recorded structure is of another release of the migrator"
+            );
+            Ok(None)
+        }
         Ok(kept) => {
             let server = server(connection).await?;
             if kept.server.is_some() && kept.server != server {
@@ -146,7 +156,7 @@ pub(crate) async fn read(
                 return Ok(None);
             }
             let recorded_at = row.get("recorded_at")?;
-            Ok(Some(Snapshot { structure: kept.structure, recorded_at, older: !kept.beside_tables }))
+            Ok(Some(Snapshot { structure: kept.structure, recorded_at }))
         }
         Err(error) => {
             tracing::info!(error = %error, "the recorded structure is of another release of the migrator");

@@ -10,6 +10,7 @@
 mod admin;
 mod at_once;
 mod autogenerate;
+mod autogenerate_files;
 mod autogenerate_property;
 mod autogenerate_rows;
 mod backup;
@@ -31,6 +32,9 @@ mod large;
 mod lint;
 mod locks;
 mod mend;
+mod mend_partitions;
+mod mend_routines;
+mod mend_sqlite;
 mod no_transaction;
 mod no_transaction_settings;
 mod partitions;

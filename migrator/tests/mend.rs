@@ -7,18 +7,18 @@ use migrator::structure::{Mend, Partitions, Structure, difference, dump, mend};
 use crate::support::texts;
 
 /// Databases in which one schema after the other is made.
-struct Workshop {
+pub(crate) struct Workshop {
     backend: Backend,
     database: TestDatabase,
 }
 
 impl Workshop {
-    async fn new(backend: Backend) -> Self {
+    pub(crate) async fn new(backend: Backend) -> Self {
         Self { backend, database: TestDatabase::new(backend).await }
     }
 
     /// A connection to an empty database.
-    async fn empty(&self) -> Connection {
+    pub(crate) async fn empty(&self) -> Connection {
         match self.backend {
             Backend::Sqlite => {
                 let url = DatabaseUrl::sqlite(":memory:");
@@ -36,14 +36,40 @@ impl Workshop {
         }
     }
 
-    async fn structure_of(&self, ddl: &str) -> Structure {
+    pub(crate) async fn structure_of(&self, ddl: &str) -> Structure {
         let mut connection = self.empty().await;
         connection.batch(ddl).await.unwrap_or_else(|error| panic!("{error}\n{ddl}"));
         Structure::read(&mut connection).await.unwrap()
     }
 
+    /// Goes from each of these to the other and back; the dump of each makes it.
+    pub(crate) async fn each_is_gone_there_and_back(&self, pairs: &[(&str, &str)]) {
+        for (a, b) in pairs {
+            self.there_and_back(a, b).await;
+            for schema in [a, b] {
+                // An aggregate cannot be made anew from what the catalogs say.
+                if schema.contains("AGGREGATE") {
+                    continue;
+                }
+                let wanted = self.structure_of(schema).await;
+                let printed = dump(&wanted);
+                let made = self.structure_of(&printed).await;
+                assert_eq!(difference(&made, &wanted, Partitions::OfTheSchema), [], "{printed}");
+            }
+        }
+    }
+
+    /// Goes from one schema with rows in it to the other, and says what this shows there.
+    pub(crate) async fn rows_after(&self, a: &str, rows: &str, b: &str, shown: &'static str) -> Vec<String> {
+        let (from, to) = (self.structure_of(a).await, self.structure_of(b).await);
+        let mut connection = self.empty().await;
+        connection.batch(&format!("{a} {rows}")).await.unwrap();
+        self.go(&mut connection, &from, &to, b).await;
+        texts(&mut connection, shown).await.unwrap()
+    }
+
     /// Goes from one schema to the other and back; says how.
-    async fn there_and_back(&self, a: &str, b: &str) -> (Mend, Mend) {
+    pub(crate) async fn there_and_back(&self, a: &str, b: &str) -> (Mend, Mend) {
         let (from, to) = (self.structure_of(a).await, self.structure_of(b).await);
         let mut connection = self.empty().await;
         connection.batch(a).await.unwrap();
@@ -53,7 +79,13 @@ impl Workshop {
         (there, back)
     }
 
-    async fn go(&self, connection: &mut Connection, from: &Structure, to: &Structure, target: &str) -> Mend {
+    pub(crate) async fn go(
+        &self,
+        connection: &mut Connection,
+        from: &Structure,
+        to: &Structure,
+        target: &str,
+    ) -> Mend {
         let way = mend(from, to);
         assert!(way.unsaid.is_empty(), "{:?}\nto {target}", way.unsaid);
         connection.begin().await.unwrap();
@@ -251,19 +283,7 @@ const POSTGRES: &[(&str, &str)] = &[
 async fn each_pair_is_gone_there_and_back() {
     for (backend, pairs) in [(Backend::Sqlite, SQLITE), (Backend::Postgres, POSTGRES)] {
         let workshop = Workshop::new(backend).await;
-        for (a, b) in pairs {
-            workshop.there_and_back(a, b).await;
-            for schema in [a, b] {
-                // An aggregate cannot be made anew from what the catalogs say.
-                if schema.contains("AGGREGATE") {
-                    continue;
-                }
-                let wanted = workshop.structure_of(schema).await;
-                let printed = dump(&wanted);
-                let made = workshop.structure_of(&printed).await;
-                assert_eq!(difference(&made, &wanted, Partitions::All), [], "{printed}");
-            }
-        }
+        workshop.each_is_gone_there_and_back(pairs).await;
     }
 }
 
@@ -388,10 +408,7 @@ async fn values_stay_where_they_are() {
         ),
     ] {
         let workshop = Workshop::new(backend).await;
-        let (from, to) = (workshop.structure_of(a).await, workshop.structure_of(b).await);
-        let mut connection = workshop.empty().await;
-        connection.batch(&format!("{a} {rows}")).await.unwrap();
-        workshop.go(&mut connection, &from, &to, b).await;
-        assert_eq!(texts(&mut connection, "SELECT name AS it FROM t").await.unwrap(), [expected]);
+        let shown = workshop.rows_after(a, rows, b, "SELECT name AS it FROM t").await;
+        assert_eq!(shown, [expected]);
     }
 }

@@ -11,7 +11,7 @@ use crate::scratch::{self, Scratch};
 use crate::session::Context;
 use crate::source::{Catalog, Dialect, Version, write_files};
 use crate::structure::{
-    Candidate, Difference, Mend, Partitions, Rename, Renames, Structure, candidates, difference, mend,
+    Candidate, Difference, Mend, Partitions, Rename, Renames, Structure, beyond, candidates, difference, mend,
 };
 
 /// What came of it.
@@ -117,17 +117,14 @@ impl Migrator {
 
 /// The desired schemas that there are.
 fn desired(folder: &Path) -> Result<Vec<(Dialect, String)>, MigratorError> {
-    let mut found = Vec::new();
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
     for dialect in Dialect::ALL {
         let path = folder.join("schema").join(format!("{}.sql", dialect.folder()));
         match std::fs::read_to_string(&path) {
             Ok(sql) => found.push((dialect, sql)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                if folder.join("migrations").join(dialect.folder()).is_dir() && !found.is_empty() {
-                    return Err(MigratorError::Usage(format!(
-                        "there are migrations and no {}",
-                        path.display()
-                    )));
+                if folder.join("migrations").join(dialect.folder()).is_dir() {
+                    missing.push(path);
                 }
             }
             Err(error) => {
@@ -140,6 +137,10 @@ fn desired(folder: &Path) -> Result<Vec<(Dialect, String)>, MigratorError> {
             "{} has no schema/postgres.sql and no schema/sqlite.sql to compare the migrations with; `migrator dump` writes one",
             folder.display()
         )));
+    }
+    // A migration has the same number on both databases.
+    if let Some(path) = missing.first() {
+        return Err(MigratorError::Usage(format!("there are migrations and no {}", path.display())));
     }
     Ok(found)
 }
@@ -155,9 +156,11 @@ async fn draft(
     let catalog =
         Catalog::from_folder(folder, dialect).map_err(|error| MigratorError::Usage(error.to_string()))?;
     let file = format!("schema/{}.sql", dialect.folder());
-    let to = scratch::with(context, async |connection| {
+    let (to, wanted) = scratch::with(context, async |connection| {
         scratch::run_text(connection, &file, desired).await?;
-        Ok(Structure::read(connection).await?)
+        let to = Structure::read(connection).await?;
+        let wanted = beyond(connection, &to).await?;
+        Ok((to, wanted))
     })
     .await?;
     scratch::with(context, async |connection| {
@@ -166,6 +169,9 @@ async fn draft(
             Box::pin(scratch::run_migration(connection, migration, nothing)).await?;
         }
         let from = Structure::read(connection).await?.called_as(&to);
+        let made = beyond(connection, &from).await?;
+        let by_hand = wanted.difference(&made).map(|it| format!("the {it} is to be made by hand"));
+        let mut remarks: Vec<String> = by_hand.collect();
         let (renamed, given) = rename(connection, from.clone(), &to, renames).await?;
         fitting.extend(given.iter().cloned());
         let undecided = candidates(&renamed, &to, renames);
@@ -174,13 +180,13 @@ async fn draft(
         }
         let changes = !difference(&from, &to, Partitions::OfTheSchema).is_empty();
         if given.is_empty() && !changes {
-            return Ok(Drafted::Draft(Draft::nothing()));
+            return Ok(Drafted::Draft(Draft { remarks, ..Draft::nothing() }));
         }
         // The database stands where the renames leave it: the rest is tried from there.
         let forward = mend(&renamed, &to);
         let mut up: Vec<String> = given.iter().map(Rename::sql).collect();
         up.extend(forward.statements.iter().cloned());
-        let mut remarks = tried(connection, "the generated migration", &forward, &to).await?;
+        remarks.extend(tried(connection, "the generated migration", &forward, &to).await?);
         let reached = Structure::read(connection).await?;
         let back = mend(&reached, &renamed);
         let mut down = back.statements.clone();
@@ -193,7 +199,7 @@ async fn draft(
             }
             // A migration that cannot be taken back by itself is still one; a person may write its undo.
             Err(error @ MigratorError::Failed { .. }) => {
-                let why = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+                let why = one_line(&error.to_string());
                 remarks.push(format!("there is no undo: {why}"));
                 Err(why)
             }
@@ -241,7 +247,7 @@ async fn tried(
     Ok(way.unsaid.iter().cloned().chain(left).chain(way.warnings.iter().cloned()).collect())
 }
 
-/// Nobody has seen the text, so the statement stands for its line.
+/// Nobody has seen the text, so the statement stands for its line. What has to be made by hand may be why it fails.
 fn with_statement(error: MigratorError, way: &Mend) -> MigratorError {
     let MigratorError::Failed { migration, line: Some(line), source } = error else { return error };
     let mut first = 1;
@@ -252,6 +258,10 @@ fn with_statement(error: MigratorError, way: &Mend) -> MigratorError {
     let migration = match way.statements.iter().find(is_there) {
         Some(statement) => format!("{migration}, in `{statement}`,"),
         None => migration,
+    };
+    let migration = match way.unsaid.join("; ") {
+        unsaid if unsaid.is_empty() => migration,
+        unsaid => format!("{migration} ({unsaid})"),
     };
     MigratorError::Failed { migration, line: None, source }
 }
@@ -268,6 +278,11 @@ fn needs_compatible_from(dialect: Dialect, draft: &Draft) -> bool {
     let (text, _) = files(Some(draft), None);
     let source = Source { file: "", text: &text, dialect, is_undo: false, no_transaction: false };
     lint::lint(&source, &Rules::default()).iter().any(|it| it.rule == "compatible-from")
+}
+
+/// A remark may have a whole definition in it, and a comment ends with its line.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The migration, and its undo where there is one. `breaks` is the version, when older releases cannot run on the schema after it.
@@ -288,7 +303,7 @@ fn files(draft: Option<&Draft>, breaks: Option<Version>) -> (String, Option<Stri
         head.push_str(&format!("-- migrator: irreversible {why}\n"));
     }
     for remark in &draft.remarks {
-        head.push_str(&format!("-- Look at: {remark}\n"));
+        head.push_str(&format!("-- Look at: {}\n", one_line(remark)));
     }
     let body = |statements: &[String]| statements.iter().map(|it| format!("\n{it};\n")).collect::<String>();
     let undo = "-- Takes the migration of the same number back; the rows that it dropped do not come back.\n";

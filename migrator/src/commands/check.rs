@@ -83,12 +83,7 @@ impl Migrator {
         let mut found = Structure::read(&mut connection).await?;
         drop(connection);
         let (expected, compared_with) = match snapshot {
-            Some(mut it) => {
-                if it.older {
-                    found.compare_with_older(&mut it.structure);
-                }
-                (it.structure, format!("what the last run left on {}", at(it.recorded_at)))
-            }
+            Some(it) => (it.structure, format!("what the last run left on {}", at(it.recorded_at))),
             None => {
                 let mut expected = self.rebuilt(applied).await?;
                 for structure in [&mut found, &mut expected] {

@@ -30,9 +30,7 @@ pub(super) fn parse(sql: &str) -> Option<Table> {
         let option: Vec<String> = option.iter().map(|it| it.text.to_ascii_uppercase()).collect();
         table.options.insert(option.join(" "));
     }
-    table.constraints.sort_by(|left, right| {
-        (left.kind, &left.name, &left.definition).cmp(&(right.kind, &right.name, &right.definition))
-    });
+    table.constraints.sort_by(|left, right| left.order().cmp(&right.order()));
     Some(table)
 }
 

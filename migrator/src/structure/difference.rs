@@ -176,9 +176,8 @@ fn table_facts(name: &str, table: &Table, form: Form<'_>, partitions: Partitions
     let part = |text: String, attributes| Fact { object: text, of: Some(object.clone()), attributes };
     facts.extend(table.columns.iter().map(|it| part(format!("column {name}.{}", it.name), column_facts(it))));
     part_facts(name, &object, table, form, facts);
-    let come_and_go = table.partition_key.as_ref().is_some_and(|it| it.starts_with("RANGE"));
-    if partitions == Partitions::All || !come_and_go {
-        for (partition, it) in &table.partitions {
+    for (partition, it) in &table.partitions {
+        if partitions == Partitions::All || !table.comes_and_goes(it) {
             let called = format!("partition {partition} of {name}");
             let attributes = vec![
                 ("its definition", format!("of {} {}", it.of, it.definition)),

@@ -5,8 +5,11 @@
 //! of a table is known, for whoever prints it, and not compared: PostgreSQL adds a column at the end only.
 //!
 //! Partitions by range come and go with the time and are made by whoever writes the rows, so which there are
-//! is listed and compared only where somebody asks for it; partitions by list and by hash are the schema's own.
+//! is listed and compared only where somebody asks for it; partitions by list and by hash are the schema's own,
+//! where what they are a part of is no partition by range itself.
 
+mod alike;
+mod beyond;
 mod clauses;
 mod create_table;
 mod dialect_name;
@@ -14,7 +17,7 @@ mod difference;
 mod dump;
 mod mend;
 pub(crate) mod names;
-mod older;
+mod partition;
 mod postgres;
 mod rename;
 mod sqlite;
@@ -27,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::source::Dialect;
 
+pub(crate) use beyond::beyond;
 pub use difference::{Difference, Partitions, difference};
 pub use dump::dump;
 pub use mend::{Mend, mend};
@@ -70,7 +74,7 @@ pub struct Structure {
     /// What stands beside these and is set by a statement of its own, by its name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub extras: BTreeMap<String, Extra>,
-    /// The names of what is there and not known any further: range types and foreign tables.
+    /// The names of what is there and not known any further: range types, foreign tables and collations.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unknown: BTreeSet<String>,
 }
@@ -331,7 +335,7 @@ impl Structure {
     pub(crate) fn called_as(&self, other: &Self) -> Self {
         match self.dialect {
             Dialect::Postgres => self.clone(),
-            Dialect::Sqlite => sqlite::called_as(self, other),
+            Dialect::Sqlite => alike::called_as(self, other),
         }
     }
 
@@ -344,6 +348,13 @@ impl Structure {
             Backend::Postgres => postgres::read(connection).await,
             Backend::Sqlite => sqlite::read(connection).await,
         }
+    }
+}
+
+impl Constraint {
+    /// How the constraints of a table follow each other.
+    fn order(&self) -> (ConstraintKind, &Option<String>, &String) {
+        (self.kind, &self.name, &self.definition)
     }
 }
 

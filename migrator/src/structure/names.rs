@@ -27,6 +27,20 @@ pub(crate) fn quote_name(name: &str) -> String {
     if plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
+/// The words that PostgreSQL takes as the name of a column without quotes, and not as that of a function.
+const NOT_CALLED: &str = "\
+    BIGINT BIT BOOLEAN CHAR CHARACTER COALESCE DEC DECIMAL EXTRACT FLOAT GREATEST GROUPING INOUT INT INTEGER \
+    INTERVAL JSON JSON_ARRAY JSON_ARRAYAGG JSON_EXISTS JSON_OBJECT JSON_OBJECTAGG JSON_QUERY JSON_SCALAR \
+    JSON_SERIALIZE JSON_TABLE JSON_VALUE LEAST MERGE_ACTION NATIONAL NCHAR NONE NORMALIZE NULLIF NUMERIC OUT \
+    OVERLAY POSITION PRECISION REAL SETOF SMALLINT SUBSTRING TIME TIMESTAMP TREAT TRIM VARCHAR XMLATTRIBUTES \
+    XMLCONCAT XMLELEMENT XMLEXISTS XMLFOREST XMLNAMESPACES XMLPARSE XMLPI XMLROOT XMLSERIALIZE XMLTABLE";
+
+/// The name of a function as it stands in SQL.
+pub(crate) fn quote_called(name: &str) -> String {
+    let is_taken = NOT_CALLED.split(' ').any(|it| it.to_ascii_lowercase() == name);
+    if is_taken { format!("\"{name}\"") } else { quote_name(name) }
+}
+
 /// Whether a database that puts a name in quotes as seldom as it can writes this one so.
 pub(crate) fn is_written(text: &str, name: &str) -> bool {
     text == name

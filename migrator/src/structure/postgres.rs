@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Row};
 
-use super::names::quote_name;
+use super::names::{quote_called, quote_name};
 use super::{
     Column, Constraint, ConstraintKind, Domain, Grant, Index, Partition, Routine, Sequence, Structure, Table,
     View,
@@ -73,7 +73,7 @@ fn list(json: &str) -> Result<Vec<String>, DatabaseError> {
 /// A routine as DROP and GRANT name it.
 fn signature(row: &Row) -> Result<String, DatabaseError> {
     let (name, arguments): (String, String) = (row.get("name")?, row.get("arguments")?);
-    Ok(format!("{}({arguments})", quote_name(&name)))
+    Ok(format!("{}({arguments})", quote_called(&name)))
 }
 
 fn grant(row: &Row) -> Result<Grant, DatabaseError> {
@@ -150,12 +150,15 @@ async fn relations(connection: &mut Connection, structure: &mut Structure) -> Re
     }
     for row in connection.query(&queries::PARTITIONS, &[]).await? {
         if let Some(table) = structure.tables.get_mut(&row.get::<String>("root")?) {
-            let by_range = table.partition_key.as_ref().is_some_and(|it| it.starts_with("RANGE"));
-            let options = if by_range { BTreeSet::new() } else { flags(&row)? };
-            let own = Table { options, ..Table::default() };
+            let own = Table { options: flags(&row)?, ..Table::default() };
             let partition = Partition { of: row.get("parent")?, definition: row.get("definition")?, own };
             table.partitions.insert(row.get("name")?, partition);
         }
+    }
+    for table in structure.tables.values_mut() {
+        let whole = table.clone();
+        let come_and_go = table.partitions.values_mut().filter(|it| whole.comes_and_goes(it));
+        come_and_go.for_each(|it| it.own.options.clear());
     }
     Ok(())
 }
@@ -266,15 +269,15 @@ async fn parts(connection: &mut Connection, structure: &mut Structure) -> Result
         }
     }
     for row in connection.query(&queries::TRIGGERS, &[]).await? {
-        let on: String = row.get("relation")?;
+        let (on, trigger): (String, String) = (row.get("relation")?, one_form(row.get("definition")?));
         if let Some(table) = relation(structure, &on) {
-            table.triggers.insert(row.get("name")?, row.get("definition")?);
+            table.triggers.insert(row.get("name")?, trigger);
         } else if let Some(view) = structure.views.get_mut(&on) {
-            view.triggers.insert(row.get("name")?, row.get("definition")?);
+            view.triggers.insert(row.get("name")?, trigger);
         }
     }
     for row in connection.query(&queries::RULES, &[]).await? {
-        let (on, rule): (String, String) = (row.get("relation")?, row.get("definition")?);
+        let (on, rule): (String, String) = (row.get("relation")?, one_form(row.get("definition")?));
         if let Some(table) = relation(structure, &on) {
             table.rules.insert(row.get("name")?, rule);
         } else if let Some(view) = structure.views.get_mut(&on) {

@@ -3,7 +3,7 @@
 use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Row, Statement};
 
 use super::names::quote_name;
-use super::tokens::{is_keyword, normalised, tokens};
+use super::tokens::{Token, is_keyword, normalised, tokens};
 use super::{Index, Structure, Table, View, create_table};
 use crate::source::Dialect;
 
@@ -38,7 +38,7 @@ pub(super) async fn read(connection: &mut Connection) -> Result<Structure, Datab
 
 fn add(structure: &mut Structure, row: &Row) -> Result<(), DatabaseError> {
     let (name, on): (String, String) = (row.get("name")?, row.get("tbl_name")?);
-    let sql: String = row.get("sql")?;
+    let sql = without_comment_behind(row.get("sql")?);
     match row.get::<String>("type")?.as_str() {
         "table" => {
             let columns: String = row.get("columns")?;
@@ -79,26 +79,18 @@ fn add(structure: &mut Structure, row: &Row) -> Result<(), DatabaseError> {
     Ok(())
 }
 
+/// SQLite keeps a comment that stands behind the last word, and the end of a statement would be a part of it.
+fn without_comment_behind(mut sql: String) -> String {
+    let end = tokens(&sql, Dialect::Sqlite).last().map(Token::end);
+    sql.truncate(end.unwrap_or(sql.len()));
+    sql
+}
+
 /// Whether the columns are those that SQLite sees, which are an array of JSON: a name that is understood in
 /// another way than SQLite does would be a wrong one in what copies the rows. Virtual tables have none here.
 fn has_columns(table: &Table, seen: &str) -> bool {
     let names: Vec<&str> = table.columns.iter().map(|it| it.name.as_str()).collect();
     serde_json::from_str::<Vec<String>>(seen).is_ok_and(|it| it == names)
-}
-
-/// The schema with its tables called as in the other one: to SQLite they are the same in whatever case.
-pub(super) fn called_as(structure: &Structure, other: &Structure) -> Structure {
-    let mut renamed = structure.clone();
-    for new in other.tables.keys().filter(|it| !structure.tables.contains_key(*it)) {
-        let Some(old) = structure.tables.keys().find(|it| it.eq_ignore_ascii_case(new)) else { continue };
-        let Some(mut table) = renamed.tables.remove(old) else { continue };
-        let (on, on_new) = (format!(" ON {} ", quote_name(old)), format!(" ON {} ", quote_name(new)));
-        for index in table.indexes.values_mut() {
-            index.definition = index.definition.replacen(&on, &on_new, 1);
-        }
-        renamed.tables.insert(new.clone(), table);
-    }
-    renamed
 }
 
 /// The names that mean the same with quotes and without, in the texts of views and triggers.

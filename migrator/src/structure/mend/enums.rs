@@ -1,8 +1,10 @@
 //! Enums: a value is added where that is enough; PostgreSQL drops none, so the type is made anew otherwise.
 
+use std::collections::BTreeMap;
+
 use super::Mend;
 use crate::structure::names::{is_written, quote_name, quote_text};
-use crate::structure::{Structure, Table};
+use crate::structure::{Domain, Structure, Table};
 
 /// The name that an enum has while its columns move to the new one.
 pub(super) fn aside(name: &str) -> String {
@@ -48,6 +50,7 @@ fn added(before: &[String], after: &[String], to: &Structure) -> Option<Vec<Stri
 }
 
 fn is_named(to: &Structure, literal: &str) -> bool {
+    let in_texts = |texts: &BTreeMap<String, String>| texts.values().any(|it| it.contains(literal));
     let in_table = |table: &Table| {
         table
             .columns
@@ -55,8 +58,15 @@ fn is_named(to: &Structure, literal: &str) -> bool {
             .any(|it| [&it.default, &it.generated].into_iter().flatten().any(|it| it.contains(literal)))
             || table.constraints.iter().any(|it| it.definition.contains(literal))
             || table.indexes.values().any(|it| it.definition.contains(literal))
+            || [&table.triggers, &table.rules, &table.policies].iter().any(|it| in_texts(it))
     };
-    to.tables.values().any(in_table) || to.views.values().any(|it| it.definition.contains(literal))
+    let in_domain = |it: &Domain| it.checks.values().chain(&it.default).any(|it| it.contains(literal));
+    to.tables.values().any(|it| in_table(it) || it.partitions.values().any(|it| in_table(&it.own)))
+        || to.domains.values().any(in_domain)
+        || to
+            .views
+            .values()
+            .any(|it| it.definition.contains(literal) || in_texts(&it.triggers) || in_texts(&it.rules))
 }
 
 /// What happens before the tables are touched.

@@ -1,7 +1,13 @@
 //! Columns that number their rows. One that does so in both schemas goes on where it is.
 
+use crate::structure::names::quote_name;
 use crate::structure::tokens::tokens;
 use crate::{source::Dialect, structure::Column};
+
+/// The statement after which it numbers them no more, and its sequence is gone.
+pub(super) fn drop(table: &str, column: &str) -> String {
+    format!("ALTER TABLE {} ALTER COLUMN {} DROP IDENTITY", quote_name(table), quote_name(column))
+}
 
 /// The actions behind `ALTER COLUMN name` that make one numbering the other without beginning anew.
 pub(super) fn change(old: &Column, new: &Column) -> Option<String> {

@@ -7,9 +7,12 @@ mod grants;
 mod identity;
 mod postgres;
 mod postgres_columns;
+mod postgres_partitions;
 mod postgres_parts;
 mod renamed;
+mod replaced;
 mod routines;
+mod sequences;
 mod sqlite;
 mod types;
 

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::postgres_columns::{self, Touched};
 use super::routines::{self, Stage};
-use super::{Mend, enums, extras, gone, grants, postgres_parts, renamed, types};
+use super::{
+    Mend, enums, extras, gone, grants, postgres_partitions, postgres_parts, renamed, replaced, sequences,
+    types,
+};
 use crate::source::Dialect;
 use crate::structure::clauses::{self, in_order_of_foreign_keys, in_order_of_reading};
 use crate::structure::names::{mentions, quote_name};
@@ -18,8 +21,12 @@ pub(super) struct Way<'a> {
     pub(super) enums: Vec<&'a String>,
     /// Routines that are dropped before the tables change, though they are there afterwards too.
     pub(super) routines: BTreeSet<&'a str>,
+    /// The names of functions that have another body afterwards.
+    pub(super) replaced: BTreeSet<String>,
     /// The columns of each table that change so much that nothing can hold on to them.
     pub(super) touched: BTreeMap<&'a str, Touched<'a>>,
+    /// The views that are dropped before the tables change.
+    pub(super) views: BTreeSet<&'a str>,
 }
 
 pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
@@ -28,12 +35,21 @@ pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
     let enums = enums::rebuilt(from, to);
     let routines = routines::in_the_way(from, to, &enums);
     let touched = postgres_columns::touched(from, to, &enums, &routines);
-    let way = Way { from, to, enums, routines, touched };
+    let replaced = replaced::replaced(from, to, &routines);
+    let mut way = Way { from, to, enums, routines, replaced, touched, views: BTreeSet::new() };
+    way.views = way.views_in_the_way();
+    way.warn_of_replaced(&mut out);
     let mut made_anew: BTreeSet<String> =
         way.enums.iter().map(|name| format!("TYPE {}", quote_name(name))).collect();
+    let gone_tables = from.tables.keys().filter(|it| !to.tables.contains_key(*it));
+    let tables = gone_tables.chain(postgres_partitions::made_anew(&way));
+    let sequences = to.sequences.keys().filter(|it| !from.sequences.contains_key(*it));
+    made_anew.extend(sequences.map(|name| format!("SEQUENCE {}", quote_name(name))));
+    made_anew.extend(tables.map(|name| format!("TABLE {}", quote_name(name))));
 
-    let views = way.views_in_the_way();
-    let mut dropped = routines::drop_what_holds_views(&way, &views, &mut made_anew, &mut out);
+    let views = &way.views;
+    postgres_parts::drop_texts(&way, &mut out);
+    let mut dropped = routines::drop_what_holds_views(&way, views, &mut made_anew, &mut out);
     for name in in_order_of_reading(from, |it| views.contains(it)).into_iter().rev() {
         let kind = kind_of_view(&from.views[name]);
         out.breaking |= !to.views.contains_key(name);
@@ -47,7 +63,7 @@ pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
     types::extensions(from, to, &mut out);
     enums::before_tables(from, to, &mut out);
     types::mend(from, to, &mut out);
-    sequences(from, to, &mut out);
+    sequences::mend(from, to, &mut out);
     routines::make(&way, Stage::BeforeTables, &dropped, &mut out);
     types::late_checks(from, to, &mut out);
     let late = create_tables(&way, &mut out);
@@ -57,15 +73,7 @@ pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
         }
     }
     postgres_parts::make_constraints_and_indexes(&way, &late, &mut out);
-    for (name, sequence) in &to.sequences {
-        let owner = sequence.owned_by.as_ref();
-        if let Some((table, column)) = owner
-            && from.sequences.get(name).is_none_or(|it| it.owned_by.as_ref() != owner)
-        {
-            let (name, table, column) = (quote_name(name), quote_name(table), quote_name(column));
-            out.run(format!("ALTER SEQUENCE {name} OWNED BY {table}.{column}"));
-        }
-    }
+    sequences::give_owners(from, to, &mut out);
     routines::make(&way, Stage::AfterTables, &dropped, &mut out);
     for name in in_order_of_reading(to, |it| views.contains(it) || !from.views.contains_key(it)) {
         let view = &to.views[name];
@@ -75,7 +83,7 @@ pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
         view.indexes.values().for_each(|index| out.run(&index.definition));
     }
     routines::make(&way, Stage::AfterViews, &dropped, &mut out);
-    postgres_parts::make_texts(&way, &views, &mut out);
+    postgres_parts::make_texts(&way, &mut out);
     drop_the_rest(&way, &dropped, &mut out);
     extras::mend(from, to, &mut out);
     grants::mend(from, to, &made_anew, &mut out);
@@ -134,32 +142,6 @@ fn drop_tables(way: &Way<'_>, out: &mut Mend) {
     }
 }
 
-fn sequences(from: &Structure, to: &Structure, out: &mut Mend) {
-    for (name, sequence) in &to.sequences {
-        let (quoted, definition) = (quote_name(name), &sequence.definition);
-        match from.sequences.get(name) {
-            None => {
-                if let Some((table, column)) = &sequence.owned_by
-                    && from.tables.get(table).is_some_and(|it| it.column(column).is_some())
-                {
-                    out.warnings.push(format!(
-                        "{table}.{column} begins to count anew: set it above what is there (ALTER SEQUENCE {quoted} RESTART WITH)"
-                    ));
-                }
-                out.run(format!("CREATE SEQUENCE {quoted} {definition}"));
-            }
-            Some(before) => {
-                if before.owned_by.is_some() && before.owned_by != sequence.owned_by {
-                    out.run(format!("ALTER SEQUENCE {quoted} OWNED BY NONE"));
-                }
-                if before.definition != *definition {
-                    out.run(format!("ALTER SEQUENCE {quoted} {definition}"));
-                }
-            }
-        }
-    }
-}
-
 /// Makes the new tables, each with its indexes, and says which of their constraints have to wait.
 fn create_tables<'a>(way: &Way<'a>, out: &mut Mend) -> Vec<(&'a str, &'a Constraint)> {
     let mut made: BTreeSet<&str> = BTreeSet::new();
@@ -177,7 +159,7 @@ fn create_tables<'a>(way: &Way<'a>, out: &mut Mend) -> Vec<(&'a str, &'a Constra
         late.extend(table.constraints.iter().filter(|it| !now(it)).map(|it| (name.as_str(), it)));
         out.run(clauses::create_table(name, table, way.to.dialect, now));
         postgres_columns::row_security(&quote_name(name), &BTreeSet::new(), &table.options, out);
-        postgres_parts::partitions(name, None, table, out);
+        postgres_partitions::partitions(name, None, table, out);
         table.indexes.values().for_each(|index: &Index| out.run(&index.definition));
     }
     late
@@ -187,10 +169,7 @@ fn create_tables<'a>(way: &Way<'a>, out: &mut Mend) -> Vec<(&'a str, &'a Constra
 fn drop_the_rest(way: &Way<'_>, dropped: &BTreeSet<&str>, out: &mut Mend) {
     let (from, to) = (way.from, way.to);
     routines::drop_the_rest(way, dropped, out);
-    for name in from.sequences.keys().filter(|name| !to.sequences.contains_key(*name)) {
-        // One that went with a column is gone by now.
-        out.run(format!("DROP SEQUENCE IF EXISTS {}", quote_name(name)));
-    }
+    sequences::drop_the_rest(from, to, out);
     types::drop_the_rest(from, to, out);
     enums::after_tables(from, to, &way.enums, out);
     for name in from.extensions.difference(&to.extensions) {

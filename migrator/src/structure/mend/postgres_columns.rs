@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::postgres::Way;
-use super::{Mend, casts, enums, identity, postgres_parts, routines};
+use super::{Mend, casts, enums, identity, postgres_partitions, routines, sequences};
 use crate::source::Dialect;
 use crate::structure::clauses;
-use crate::structure::names::{mentions, quote_name};
+use crate::structure::names::{mentions, quote_name, quote_text};
 use crate::structure::{Column, Structure, Table};
 
 /// What is switched on for a table that exists.
@@ -115,7 +115,7 @@ fn retyped(old: &Column, new: &Column, rebuilt: &[&String]) -> bool {
 pub(super) fn alter(way: &Way<'_>, name: &str, before: &Table, after: &Table, out: &mut Mend) {
     let no_column_changes = Touched::default();
     let touched = way.touched.get(name).unwrap_or(&no_column_changes);
-    let mut alter = Alter { table: name, quoted: quote_name(name), routines: &way.routines, out };
+    let mut alter = Alter { table: name, quoted: quote_name(name), way, out };
     // What is computed goes first, because it holds on to the others.
     let (computed, plain): (Vec<_>, Vec<_>) = before
         .columns
@@ -143,13 +143,13 @@ pub(super) fn alter(way: &Way<'_>, name: &str, before: &Table, after: &Table, ou
         }
     }
     alter.options(before, after);
-    postgres_parts::partitions(name, Some(before), after, alter.out);
+    postgres_partitions::partitions(name, Some(before), after, alter.out);
 }
 
 struct Alter<'a> {
     table: &'a str,
     quoted: String,
-    routines: &'a BTreeSet<&'a str>,
+    way: &'a Way<'a>,
     out: &'a mut Mend,
 }
 
@@ -183,7 +183,7 @@ impl Alter<'_> {
     }
 
     fn has_lost_default(&self, old: &Column) -> bool {
-        old.default.as_ref().is_some_and(|it| routines::calls(self.routines, it))
+        old.default.as_ref().is_some_and(|it| self.way.calls(it))
     }
 
     fn drop_column(&mut self, old: &Column, new: Option<&Column>) {
@@ -221,7 +221,11 @@ impl Alter<'_> {
             self.run(&format!("ALTER COLUMN {name} DROP DEFAULT"));
         }
         if old.identity.is_some() && new.identity.is_none() {
-            self.run(&format!("ALTER COLUMN {name} DROP IDENTITY"));
+            let statement = identity::drop(self.table, &new.name);
+            // It may have gone before, for a sequence of the same name.
+            if !self.out.statements.contains(&statement) {
+                self.out.run(statement);
+            }
         }
         if retyped {
             self.out.breaking = true;
@@ -266,11 +270,11 @@ impl Alter<'_> {
         if let Some(identity) = &new.identity
             && old.identity.is_none()
         {
-            self.out.warnings.push(format!(
-                "{}.{} begins to count anew: set it above what is there (ALTER TABLE ... RESTART WITH)",
-                self.table, new.name
-            ));
+            sequences::give_way(self.way.from, self.way.to, self.table, &new.name, self.out);
             self.run(&format!("ALTER COLUMN {name} ADD GENERATED {identity}"));
+            let (table, column) = (quote_text(&self.quoted), quote_text(&new.name));
+            let sequence = format!("pg_get_serial_sequence({table}, {column})");
+            sequences::go_on(self.table, &new.name, &sequence, identity.ends_with(" AS IDENTITY"), self.out);
         }
     }
 

@@ -1,18 +1,25 @@
 //! What hangs on a table: constraints, indexes, triggers, policies, partitions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::postgres::Way;
 use super::postgres_columns::{self, Touched};
+use super::postgres_partitions::going;
 use super::{Mend, SAME_VALUES, gone};
 use crate::source::Dialect;
 use crate::structure::clauses;
 use crate::structure::names::{mentions, quote_name};
-use crate::structure::{Constraint, ConstraintKind, Index, Partition, Structure, Table};
+use crate::structure::{Constraint, ConstraintKind, Index, Structure, Table};
 
 impl<'a> Way<'a> {
     fn is_touched(&self, table: &str, definition: &str) -> bool {
-        self.calls(definition) || self.touched.get(table).is_some_and(|it| it.holds(definition))
+        self.calls(definition) || self.touched.get(self.whole(table)).is_some_and(|it| it.holds(definition))
+    }
+
+    /// The table that a partition is a part of: its columns are the table's.
+    fn whole<'b>(&'b self, name: &'b str) -> &'b str {
+        let mut tables = self.from.tables.iter();
+        tables.find(|(_, it)| it.partitions.contains_key(name)).map_or(name, |(whole, _)| whole)
     }
 
     /// Whether the primary key of a table is another one afterwards, or none, or dropped on the way.
@@ -60,7 +67,7 @@ impl<'a> Way<'a> {
     }
 
     /// The tables and the partitions that are in both and stay where they are.
-    fn in_both(&self) -> impl Iterator<Item = (&'a String, &'a Table, &'a Table)> {
+    pub(super) fn in_both(&self) -> impl Iterator<Item = (&'a String, &'a Table, &'a Table)> {
         let to = self.to;
         let both = self
             .from
@@ -83,20 +90,27 @@ impl<'a> Way<'a> {
 
     fn index_stays(&self, table: &str, name: &str, index: &Index) -> bool {
         let after = self.to.relation(table).and_then(|it| it.indexes.get(name));
-        after == Some(index) && !self.is_touched(table, &index.definition)
+        after == Some(index)
+            && !self.is_touched(table, &index.definition)
+            && !self.calls_replaced(&index.definition)
     }
 
     /// Rules, and the conditions of policies, may read other tables.
     fn text_stays(&self, table: &str, after: Option<&String>, definition: &String) -> bool {
+        let whole = self.whole(table);
         let holds = |(other, touched): (&&str, &Touched<'_>)| {
-            (*other == table || mentions(definition, other, Dialect::Postgres)) && touched.holds(definition)
+            (*other == whole || mentions(definition, other, Dialect::Postgres)) && touched.holds(definition)
         };
-        after == Some(definition) && !self.calls(definition) && !self.touched.iter().any(holds)
+        after == Some(definition)
+            && !self.calls(definition)
+            && !self.touched.iter().any(holds)
+            && !self.views.iter().any(|it| mentions(definition, it, Dialect::Postgres))
     }
 }
 
-/// Drops what is gone or changed, and what holds on to a column that changes.
-pub(super) fn drop_what_is_in_the_way(way: &Way<'_>, out: &mut Mend) {
+/// Drops the triggers, rules and policies that are gone or changed, and those that hold on to a column that changes
+/// or to a view that is in the way.
+pub(super) fn drop_texts(way: &Way<'_>, out: &mut Mend) {
     for (name, before, after) in way.in_both() {
         let table = quote_name(name);
         for (trigger, sql) in &before.triggers {
@@ -115,6 +129,10 @@ pub(super) fn drop_what_is_in_the_way(way: &Way<'_>, out: &mut Mend) {
             }
         }
     }
+}
+
+/// Drops what else is gone or changed, and what holds on to a column that changes.
+pub(super) fn drop_what_is_in_the_way(way: &Way<'_>, out: &mut Mend) {
     // Foreign keys first, because they hold on to the keys that they point at; those of tables that go too,
     // because such tables may point at each other.
     for foreign_keys in [true, false] {
@@ -186,7 +204,7 @@ fn add_constraint(table: &str, constraint: &Constraint, out: &mut Mend) {
 }
 
 /// Triggers, rules and policies.
-pub(super) fn make_texts(way: &Way<'_>, views: &BTreeSet<&str>, out: &mut Mend) {
+pub(super) fn make_texts(way: &Way<'_>, out: &mut Mend) {
     let nothing = BTreeMap::new();
     let partitions = way.to.tables.values().flat_map(|it| &it.partitions).map(|(name, it)| (name, &it.own));
     for (name, after) in way.to.tables.iter().chain(partitions) {
@@ -205,7 +223,7 @@ pub(super) fn make_texts(way: &Way<'_>, views: &BTreeSet<&str>, out: &mut Mend) 
         }
     }
     for (name, after) in &way.to.views {
-        let anew = views.contains(name.as_str());
+        let anew = way.views.contains(name.as_str());
         let before = way.from.views.get(name).filter(|_| !anew);
         let kinds = [
             ("RULE", before.map_or(&nothing, |it| &it.rules), &after.rules),
@@ -220,55 +238,4 @@ pub(super) fn make_texts(way: &Way<'_>, views: &BTreeSet<&str>, out: &mut Mend) 
             }
         }
     }
-}
-
-/// The partitions that are the schema's own: by list and by hash.
-pub(super) fn partitions(name: &str, before: Option<&Table>, after: &Table, out: &mut Mend) {
-    if after.partition_key.as_ref().is_none_or(|it| it.starts_with("RANGE")) {
-        return;
-    }
-    let nothing = Table::default();
-    let before = before.unwrap_or(&nothing);
-    let going = going(before, after);
-    // One that is partitioned itself takes its own with it.
-    for partition in going.iter().filter(|it| !going.contains(&before.partitions[**it].of)) {
-        out.breaking = true;
-        out.warnings.push(format!("the partition {partition} of {name} is dropped with what is in it"));
-        out.run(format!("DROP TABLE {}", quote_name(partition)));
-    }
-    let mut partitions: Vec<_> = after.partitions.iter().collect();
-    // And comes before them.
-    partitions.sort_by_key(|(_, it)| ancestors(&after.partitions, it).count());
-    for (partition, it) in partitions {
-        let stays = before.partitions.get(partition).filter(|_| !going.contains(partition));
-        let quoted = quote_name(partition);
-        if stays.is_none() {
-            out.run(format!("CREATE TABLE {quoted} PARTITION OF {} {}", quote_name(&it.of), it.definition));
-        }
-        let options = stays.map_or(&nothing.options, |it| &it.own.options);
-        postgres_columns::row_security(&quoted, options, &it.own.options, out);
-    }
-}
-
-/// What a partition is a part of, from the nearest on.
-fn ancestors<'a>(
-    partitions: &'a BTreeMap<String, Partition>,
-    partition: &'a Partition,
-) -> impl Iterator<Item = &'a String> {
-    std::iter::successors(Some(&partition.of), |it| partitions.get(*it).map(|it| &it.of))
-}
-
-/// The partitions that go or are made anew, and those of their own. Those by range stay as they are.
-fn going<'a>(before: &'a Table, after: &Table) -> BTreeSet<&'a String> {
-    let partitions = &before.partitions;
-    if after.partition_key.as_ref().is_none_or(|it| it.starts_with("RANGE")) {
-        return BTreeSet::new();
-    }
-    let same =
-        |left: &Partition, right: &Partition| (&left.of, &left.definition) == (&right.of, &right.definition);
-    let going: BTreeSet<&String> =
-        gone(partitions, &after.partitions, same).into_iter().map(|(name, _)| name).collect();
-    let goes =
-        |name: &String, it| going.contains(name) || ancestors(partitions, it).any(|it| going.contains(it));
-    partitions.iter().filter(|(name, it)| goes(name, it)).map(|(name, _)| name).collect()
 }

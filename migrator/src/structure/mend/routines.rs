@@ -18,7 +18,7 @@ pub(super) enum Stage {
     AfterViews,
 }
 
-fn stage(routine: &Routine) -> Stage {
+pub(super) fn stage(routine: &Routine) -> Stage {
     match (routine.views.is_empty(), routine.after_tables) {
         (false, _) => Stage::AfterViews,
         (true, true) => Stage::AfterTables,

@@ -36,11 +36,10 @@ pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
     // Renaming a table makes SQLite read every view and trigger, and refuse one that names what is gone.
     let all = !(rebuilt.is_empty() && dropped.is_empty());
     drop_texts(from, to, all, &mut out);
-    for (name, before, after) in &kept {
-        if !rebuilt.contains(name) {
-            for (index, _) in gone(&before.indexes, &after.indexes, Index::eq) {
-                out.run(format!("DROP INDEX {}", quote_name(index)));
-            }
+    // Those of a table that is made anew too: another table may want the name before.
+    for (_, before, after) in &kept {
+        for (index, _) in gone(&before.indexes, &after.indexes, Index::eq) {
+            out.run(format!("DROP INDEX {}", quote_name(index)));
         }
     }
     for name in dropped {
@@ -149,7 +148,7 @@ fn rebuild(name: &str, before: &Table, after: &Table, out: &mut Mend) {
         let (old, new) = (quote_text(name), quote_text(&aside));
         out.run(format!("DELETE FROM sqlite_sequence WHERE name = {new}"));
         out.run(format!(
-            "INSERT INTO sqlite_sequence (name, seq) SELECT {new}, seq FROM sqlite_sequence WHERE name = {old}"
+            "INSERT INTO sqlite_sequence (name, seq) SELECT {new}, seq FROM sqlite_sequence WHERE name = {old} COLLATE NOCASE"
         ));
     }
     out.run(format!("DROP TABLE {quoted}"));

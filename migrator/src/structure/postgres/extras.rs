@@ -3,7 +3,9 @@
 use foundation::database::{Connection, DatabaseError, Row, Statement};
 
 use super::signature;
+use crate::source::Dialect;
 use crate::structure::names::{quote_name, quote_text};
+use crate::structure::tokens::{Kind, tokens};
 use crate::structure::{Extra, Structure};
 
 /// What a relation `c` is called in a statement about it.
@@ -129,7 +131,11 @@ const UNKNOWN: Statement = Statement::read(
         " AND ",
         of_no_extension!("pg_type", "t.oid"),
         " UNION ALL SELECT 'foreign table ' || c.relname FROM pg_class c WHERE c.relkind = 'f' AND ",
-        is_ours!()
+        is_ours!(),
+        " UNION ALL SELECT 'collation ' || l.collname FROM pg_collation l WHERE l.collnamespace = ",
+        schema!(),
+        " AND ",
+        of_no_extension!("pg_collation", "l.oid")
     ),
 );
 
@@ -174,6 +180,8 @@ pub(super) async fn read(
             ),
             "storage" => {
                 let usual: String = row.get("usual")?;
+                // Another type brings its own way.
+                lost_with = vec![format!("{column} TYPE")];
                 (
                     format!("{of}.{name}"),
                     format!("{column} SET STORAGE {value}"),
@@ -193,6 +201,8 @@ pub(super) async fn read(
             }
             _ => {
                 goes = vec![format!("DROP TABLE {of}")];
+                // It goes with each of its columns.
+                lost_with = columns_of(&of, &value);
                 (name.clone(), value, format!("DROP STATISTICS IF EXISTS {name}"))
             }
         };
@@ -204,6 +214,13 @@ pub(super) async fn read(
         structure.unknown.insert(row.get("name")?);
     }
     Ok(())
+}
+
+/// How the statements begin that drop a column which is named in a text.
+fn columns_of(table: &str, text: &str) -> Vec<String> {
+    let words = tokens(text, Dialect::Postgres);
+    let names = words.iter().filter(|it| it.kind == Kind::Word || it.kind == Kind::Name);
+    names.map(|it| format!("ALTER TABLE {table} DROP COLUMN {}", quote_name(&it.name()))).collect()
 }
 
 /// The table or the view that it belongs to, as DROP names it.

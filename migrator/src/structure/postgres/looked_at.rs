@@ -38,10 +38,10 @@ macro_rules! is_ours_or_partition {
         concat!(
             "(",
             is_ours!(),
-            " OR c.relispartition AND EXISTS (SELECT 1 FROM pg_partitioned_table t JOIN pg_class r ON r.oid = t.partrelid
-               WHERE r.oid = pg_partition_root(c.oid) AND t.partstrat <> 'r' AND r.relnamespace = ",
+            " OR c.relispartition AND EXISTS (SELECT 1 FROM pg_class r WHERE r.oid = pg_partition_root(c.oid) AND r.relnamespace = ",
             schema!(),
-            "))"
+            ") AND NOT EXISTS (SELECT 1 FROM pg_partition_ancestors(c.oid) AS a (relation)
+               JOIN pg_partitioned_table t ON t.partrelid = a.relation WHERE a.relation <> c.oid AND t.partstrat = 'r'))"
         )
     };
 }
