@@ -38,7 +38,7 @@ fn environment(url: &PostgresUrl, database: String) -> Vec<(&'static str, OsStri
         ("PGHOST", hosts.join(",").into()),
         ("PGPORT", ports.join(",").into()),
         ("PGDATABASE", database.into()),
-        ("PGUSER", config.get_user().unwrap_or("postgres").into()),
+        ("PGUSER", config.get_user().unwrap_or_default().into()),
         ("PGSSLMODE", ssl_mode(url).show().into()),
     ];
     if let Some(password) = config.get_password() {
@@ -114,5 +114,25 @@ mod tests {
         assert!(sockets.contains(&("PGSSLROOTCERT", "/ca.pem".to_owned())), "{sockets:?}");
         assert!(sockets.iter().all(|(name, _)| *name != "PGPASSWORD"), "{sockets:?}");
         assert!(variables("sqlite:///./x.db").is_empty());
+    }
+
+    /// Those programs are not left to choose a role and a database of their own.
+    #[test]
+    fn what_an_address_leaves_open_is_said() {
+        let user = whoami::username().expect("whoever runs the tests has a name");
+        for (address, database) in [("postgresql://db", user.as_str()), ("postgresql://@db/app?user=", "app")]
+        {
+            let url: DatabaseUrl = address.parse().expect("an address");
+            assert_eq!(url.name(), database);
+            let config = match &url {
+                DatabaseUrl::Postgres(url) => Some(&url.config),
+                DatabaseUrl::Sqlite(_) => None,
+            };
+            assert_eq!(config.and_then(tokio_postgres::Config::get_user), Some(user.as_str()));
+            assert_eq!(config.and_then(tokio_postgres::Config::get_dbname), Some(database));
+            let found = variables(address);
+            assert!(found.contains(&("PGUSER", user.clone())), "{found:?}");
+            assert!(found.contains(&("PGDATABASE", database.to_owned())), "{found:?}");
+        }
     }
 }

@@ -123,9 +123,7 @@ impl DatabaseUrl {
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::Postgres(url) => {
-                url.config.get_dbname().or(url.config.get_user()).unwrap_or_default().to_owned()
-            }
+            Self::Postgres(url) => url.config.get_dbname().unwrap_or_default().to_owned(),
             Self::Sqlite(path) => path.display().to_string(),
         }
     }
@@ -219,7 +217,7 @@ impl fmt::Display for DatabaseUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Postgres(url) => {
-                let user = url.config.get_user().unwrap_or("postgres");
+                let user = url.config.get_user().unwrap_or_default();
                 let password = if url.config.get_password().is_some() { ":[redacted]" } else { "" };
                 // A folder of sockets is written as libpq reads it, so that it is not taken for the database.
                 let hosts = url.hosts().join(",").replace('/', "%2F");
@@ -279,9 +277,6 @@ fn parse_postgres(rest: &str) -> Result<DatabaseUrl, String> {
     let base = format!("postgresql://{address}");
     let mut config = tokio_postgres::Config::from_str(&base)
         .map_err(|_| "the user, password, hosts or database in it are malformed".to_owned())?;
-    if config.get_hosts().is_empty() {
-        config.host("localhost");
-    }
     let (mut ssl_mode, mut ssl_root_cert, mut kept) = (None, None, Vec::new());
     for parameter in query.split('&').filter(|it| !it.is_empty()) {
         let (name, value) =
@@ -305,11 +300,30 @@ fn parse_postgres(rest: &str) -> Result<DatabaseUrl, String> {
     if !kept.is_empty() {
         config = tokio_postgres::Config::from_str(&format!("{base}?{}", kept.join("&")))
             .map_err(|_| "its parameters are malformed".to_owned())?;
-        if config.get_hosts().is_empty() {
-            config.host("localhost");
-        }
     }
+    fill_in(&mut config)?;
     Ok(DatabaseUrl::Postgres(Box::new(PostgresUrl { config, ssl_mode, ssl_root_cert, variable: VARIABLE })))
+}
+
+/// Says what the address leaves open, as libpq does: the driver and the programs that are started on the same address
+/// would each fill it in differently.
+fn fill_in(config: &mut tokio_postgres::Config) -> Result<(), String> {
+    if config.get_hosts().is_empty() {
+        config.host("localhost");
+    }
+    let user = match config.get_user().filter(|it| !it.is_empty()) {
+        Some(user) => user.to_owned(),
+        None => whoami::username().map_err(|error| {
+            format!(
+                "it names no role, and the operating system has no name for its user ({error}); name the role"
+            )
+        })?,
+    };
+    if config.get_dbname().is_none_or(str::is_empty) {
+        config.dbname(&user);
+    }
+    config.user(user);
+    Ok(())
 }
 
 /// `rest` is what follows `sqlite://`, as SQLAlchemy reads it: one more slash and a path relative to

@@ -325,7 +325,7 @@ fn configured(url: &PostgresUrl, application_name: &str) -> tokio_postgres::Conf
 /// Says which server could not be reached, as whom, and what to look at.
 fn not_connected(url: &PostgresUrl, error: DatabaseError) -> DatabaseError {
     let hosts = url.hosts().join(", ");
-    let user = url.config.get_user().unwrap_or("the operating system's user");
+    let user = url.config.get_user().unwrap_or_default();
     match error.kind() {
         _ if error.sqlstate() == Some(SqlState::TOO_MANY_CONNECTIONS.code()) => error.while_trying(format!(
             "PostgreSQL at {hosts} has no connection left for the role {user}; let those who use it keep fewer (DATABASE_POOL_SIZE and DATABASE_MAX_OVERFLOW of each process), or raise its max_connections"
