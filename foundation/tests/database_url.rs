@@ -41,6 +41,18 @@ const POSTGRES: &[Expected] = &[
         "postgresql://me:[redacted]@%2Fvar%2Frun%2Fpostgresql/app",
     ),
     (
+        "postgresql://me@one,two:6543/app?hostaddr=10.0.0.1,::1",
+        &["10.0.0.1:5432", "[::1]:6543"],
+        "app",
+        "postgresql://me@10.0.0.1:5432,[::1]:6543/app",
+    ),
+    (
+        "postgresql://me@/app?hostaddr=10.0.0.1,10.0.0.2",
+        &["10.0.0.1:5432", "10.0.0.2:5432"],
+        "app",
+        "postgresql://me@10.0.0.1:5432,10.0.0.2:5432/app",
+    ),
+    (
         "postgresql://db/app?sslmode=disable",
         &["db:5432"],
         "app",
