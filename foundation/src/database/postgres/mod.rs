@@ -162,6 +162,11 @@ impl PostgresConnection {
         }
     }
 
+    /// Has the server end each statement from now on that takes longer.
+    pub(super) async fn limit_statements(&mut self, limit: Duration) -> Result<(), DatabaseError> {
+        self.batch(&format!("SET statement_timeout = {}", limit.as_millis())).await
+    }
+
     /// Forgets the prepared statements, so that they are prepared anew.
     fn forget_statements(&self) {
         if let Ok(client) = self.client() {
@@ -278,8 +283,15 @@ impl Drop for PostgresConnection {
     /// A connection whose statement nobody waits for any more is closed, and the server told to stop; a
     /// transaction that was not committed is rolled back before its connection goes back to the pool.
     fn drop(&mut self) {
-        let Some(Holder::Pooled(object)) = self.holder.take() else { return };
         let runtime = Handle::try_current();
+        let object = match self.holder.take() {
+            Some(Holder::Pooled(object)) => object,
+            // A server that waits for a lock does not notice that nobody is there any more.
+            Some(Holder::Own(_)) if self.busy => {
+                return runtime.map_or((), |runtime| self.cancel.clone().cancel_aside(&runtime, ()));
+            }
+            _ => return,
+        };
         match (self.busy, self.in_transaction, runtime) {
             // One that was given up meanwhile is of use to nobody.
             (false, false, _) if !object.is_current() => drop(Object::take(object)),
