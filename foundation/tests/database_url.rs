@@ -4,13 +4,13 @@ use foundation::database::DatabaseUrl;
 use foundation::settings::{DatabaseSettings, Environment, FoundationSettings, Section as _};
 use proptest::prelude::*;
 
-/// A URL, the hosts, the name of the database, and how it is shown.
+/// A URL, the hosts, the name of the database, and how it is shown. `USER` is who runs this.
 type Expected = (&'static str, &'static [&'static str], &'static str, &'static str);
 
 const POSTGRES: &[Expected] = &[
-    ("postgresql://", &["localhost:5432"], "", "postgresql://postgres@localhost:5432/"),
-    ("postgresql:///app", &["localhost:5432"], "app", "postgresql://postgres@localhost:5432/app"),
-    ("postgresql://db", &["db:5432"], "", "postgresql://postgres@db:5432/"),
+    ("postgresql://", &["localhost:5432"], "USER", "postgresql://USER@localhost:5432/USER"),
+    ("postgresql:///app", &["localhost:5432"], "app", "postgresql://USER@localhost:5432/app"),
+    ("postgresql://db", &["db:5432"], "USER", "postgresql://USER@db:5432/USER"),
     ("postgresql://me@db", &["db:5432"], "me", "postgresql://me@db:5432/me"),
     ("postgresql://me@/app", &["localhost:5432"], "app", "postgresql://me@localhost:5432/app"),
     ("postgresql://me:secret@db:6543/app", &["db:6543"], "app", "postgresql://me:[redacted]@db:6543/app"),
@@ -41,33 +41,47 @@ const POSTGRES: &[Expected] = &[
         "postgresql://me:[redacted]@%2Fvar%2Frun%2Fpostgresql/app",
     ),
     (
+        "postgresql://me@one,two:6543/app?hostaddr=10.0.0.1,::1",
+        &["10.0.0.1:5432", "[::1]:6543"],
+        "app",
+        "postgresql://me@10.0.0.1:5432,[::1]:6543/app",
+    ),
+    (
+        "postgresql://me@/app?hostaddr=10.0.0.1,10.0.0.2",
+        &["10.0.0.1:5432", "10.0.0.2:5432"],
+        "app",
+        "postgresql://me@10.0.0.1:5432,10.0.0.2:5432/app",
+    ),
+    (
         "postgresql://db/app?sslmode=disable",
         &["db:5432"],
         "app",
-        "postgresql://postgres@db:5432/app?sslmode=disable",
+        "postgresql://USER@db:5432/app?sslmode=disable",
     ),
     (
         "postgresql+asyncpg://db/app?ssl=verify-full&sslrootcert=%2Fetc%2Fca.pem",
         &["db:5432"],
         "app",
-        "postgresql://postgres@db:5432/app?sslmode=verify-full",
+        "postgresql://USER@db:5432/app?sslmode=verify-full",
     ),
     (
         "postgresql://db/app?options=-c%20search_path%3Dmine&application_name=x&connect_timeout=3&keepalives=1",
         &["db:5432"],
         "app",
-        "postgresql://postgres@db:5432/app",
+        "postgresql://USER@db:5432/app",
     ),
 ];
 
 #[test]
 fn addresses_of_postgresql() {
+    let user = whoami::username().unwrap();
     for (url, hosts, name, shown) in POSTGRES {
+        let (name, shown) = (name.replace("USER", &user), shown.replace("USER", &user));
         let parsed: DatabaseUrl = url.parse().unwrap_or_else(|error| panic!("{url}: {error}"));
         assert_eq!(parsed.hosts(), *hosts, "{url}");
-        assert_eq!(parsed.name(), *name, "{url}");
-        assert_eq!(parsed.to_string(), *shown, "{url}");
-        assert_eq!(format!("{parsed:?}"), *shown, "{url}");
+        assert_eq!(parsed.name(), name, "{url}");
+        assert_eq!(parsed.to_string(), shown, "{url}");
+        assert_eq!(format!("{parsed:?}"), shown, "{url}");
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::lifecycle::{Lifecycle, Stage};
+use crate::outage::Outage;
 use crate::store::leases::{self, Held};
 
 /// How long a lease lasts when it is not renewed: what a holder that was killed keeps others waiting.
@@ -63,12 +64,15 @@ impl Leases {
         lifecycle: &Lifecycle,
         duty: impl Fn() -> F,
     ) {
-        let mut failing = false;
+        let mut outage = Outage::default();
         loop {
             let acquired = tokio::select! {
                 () = lifecycle.reached(Stage::Draining) => return,
                 acquired = self.acquire(name) => acquired,
             };
+            if acquired.is_ok() && outage.ends() {
+                tracing::info!(lease = name, "the lease can be asked for again");
+            }
             match acquired {
                 Ok(Some(guard)) => {
                     tracing::debug!(lease = name, fencing = guard.fencing(), "has the duty");
@@ -81,15 +85,12 @@ impl Leases {
                     if !goes_on {
                         return;
                     }
-                    failing = false;
                 }
-                Ok(None) => failing = false,
-                Err(error) => {
-                    if !failing {
-                        tracing::warn!(%error, lease = name, "the lease cannot be asked for; it is tried again");
-                    }
-                    failing = true;
+                Ok(None) => {}
+                Err(error) if outage.begins() => {
+                    tracing::warn!(%error, lease = name, "the lease cannot be asked for; it is tried again");
                 }
+                Err(_) => {}
             }
             tokio::select! {
                 () = lifecycle.reached(Stage::Draining) => return,

@@ -18,6 +18,7 @@ pub mod lifecycle;
 pub mod live_settings;
 pub mod metrics;
 pub mod middleware;
+mod outage;
 pub mod partitions;
 pub mod passwords;
 pub mod probe;

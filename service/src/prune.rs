@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::live_settings::LiveSettings;
 use crate::metrics::RetentionMetrics;
+use crate::outage::Outage;
 use crate::settings::AuthSettings;
 use crate::store::deployment;
 use crate::store::prune::{Pruned, delete_batch};
@@ -50,12 +51,18 @@ impl Prune {
     /// Prunes about once a minute, first soon after the start, until the process is on its way out.
     pub async fn run(self, lifecycle: Lifecycle) {
         let rounds = async {
-            let mut failing = false;
+            let mut outage = Outage::default();
             tokio::time::sleep(self.jitter()).await;
             loop {
                 let result = self.round().await;
                 self.metrics.round(result.is_ok());
-                failing = tell(result, failing);
+                match result {
+                    Ok(_) if outage.ends() => tracing::info!("pruning works again"),
+                    Err(error) if outage.begins() => {
+                        tracing::warn!(%error, "what is over cannot be pruned; it is tried again each minute");
+                    }
+                    _ => {}
+                }
                 tokio::time::sleep(INTERVAL + self.jitter()).await;
             }
         };
@@ -113,21 +120,5 @@ impl Prune {
             Pruned::AuditEvents => self.settings.audit_retention,
         };
         now.checked_sub(time::Duration::try_from(retention).ok()?)
-    }
-}
-
-/// Logs that pruning begins to fail, or works again; says whether it fails now.
-fn tell(result: Result<u64, DatabaseError>, was_failing: bool) -> bool {
-    match (result, was_failing) {
-        (Ok(_), false) => false,
-        (Ok(_), true) => {
-            tracing::info!("pruning works again");
-            false
-        }
-        (Err(error), false) => {
-            tracing::warn!(%error, "what is over cannot be pruned; it is tried again each minute");
-            true
-        }
-        (Err(_), true) => true,
     }
 }

@@ -8,7 +8,7 @@ use foundation::clock::Clock;
 use foundation::database::{Database, Statement};
 use foundation::entropy::Entropy;
 use foundation::on_both_databases;
-use foundation::testing::eventually;
+use foundation::testing::{database_settings, eventually};
 use service::leases::{LeaseError, Leases};
 use service::lifecycle::{Lifecycle, Stage};
 use tokio::time::timeout;
@@ -78,6 +78,23 @@ on_both_databases! {
             let mut transaction = database.begin().await.unwrap();
             held.confirm(&mut transaction).await.is_ok()
         }).await;
+    }
+
+    /// As while a day is written to the archive: its rows come on the only connection that there is.
+    async fn it_is_renewed_while_the_pool_is_in_use(test: TestDatabase) {
+        migrate(&test).await;
+        let limits = [("DATABASE_POOL_SIZE", "1"), ("DATABASE_MAX_OVERFLOW", "0"), ("DATABASE_WAIT_TIMEOUT", "1s")];
+        let settings = database_settings(limits);
+        let database = Database::open(&test.url, &settings, "test").unwrap();
+        let held = leases(&database).acquire("duty").await.unwrap().unwrap();
+        let rows = database.query_stream(&Statement::read("nothing", "SELECT 1 AS one"), &[]).await.unwrap();
+        let other = test.open();
+        expire(&other).await;
+        eventually(DEADLINE, "the renewal", || async {
+            let mut transaction = other.begin().await.unwrap();
+            held.confirm(&mut transaction).await.is_ok()
+        }).await;
+        drop(rows);
     }
 
     async fn a_duty_is_done_by_one_and_taken_over(database: TestDatabase) {

@@ -43,6 +43,13 @@ async fn count(database: &Database) -> usize {
     }
 }
 
+/// What the program says and ends with.
+fn ensure(database: &TestDatabase, from: &str, to: &str) -> std::process::Output {
+    let mut command = support::command(&database.folder);
+    command.env("DATABASE_URL", pooled(&database.address));
+    command.args(["partitions", "ensure", "--from", from, "--to", to]).output().unwrap()
+}
+
 on_both_databases! {
     async fn what_is_ensured_can_be_written(database: TestDatabase) {
         migrate(&database).await;
@@ -66,22 +73,35 @@ on_both_databases! {
         let pool = database.open();
         let is_postgres = pool.backend() == Backend::Postgres;
         for expected in ["partitions made: 3\n", "partitions made: 0\n"] {
-            let mut command = support::command(&database.folder);
-            command.env("DATABASE_URL", pooled(&database.address));
-            command.args(["partitions", "ensure", "--from", "2025-12-31", "--to", "2026-01-02T00:00:01Z"]);
-            let output = command.output().unwrap();
+            let output = ensure(&database, "2025-12-31", "2026-01-02T00:00:01Z");
             assert!(output.status.success(), "{output:?}");
             let said = String::from_utf8(output.stdout).unwrap();
             assert_eq!(said, if is_postgres { expected } else { "SQLite has no partitions: there is nothing to make\n" });
         }
         assert_eq!(count(&pool).await, if is_postgres { 3 } else { 0 });
-        for wrong in [["2026-01-02", "2026-01-01"], ["1990-01-01", "2090-01-01"], ["yesterday", "2026-01-01"]] {
-            let mut command = support::command(&database.folder);
-            command.env("DATABASE_URL", pooled(&database.address));
-            command.args(["partitions", "ensure", "--from", wrong[0], "--to", wrong[1]]);
-            assert_eq!(command.output().unwrap().status.code(), Some(2), "{wrong:?}");
+        for (from, to, said) in [
+            ("2026-01-02", "2026-01-01", "--from has to be before --to"),
+            ("1990-01-01", "2090-01-01", "more than 10000 partitions"),
+            ("yesterday", "2026-01-01", "expected a date"),
+            ("1969-12-01", "1970-01-05", "no partitions before 1970-01-01"),
+            ("2261-12-31", "2262-01-01T00:00:01Z", "none from 2262-01-01 on"),
+        ] {
+            let output = ensure(&database, from, to);
+            assert_eq!(output.status.code(), Some(2), "{from} {output:?}");
+            assert!(String::from_utf8_lossy(&output.stderr).contains(said), "{said}: {output:?}");
+        }
+        for (from, to) in [("1970-01-01", "1970-01-02"), ("2261-12-31", "2262-01-01")] {
+            assert!(ensure(&database, from, to).status.success(), "{from}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_database_without_migrations_is_told_so() {
+    let database = TestDatabase::new(Backend::Postgres).await;
+    let output = ensure(&database, "2026-01-01", "2026-01-02");
+    assert_eq!(output.status.code(), Some(65), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("run `migrator up` first"), "{output:?}");
 }
 
 /// Another process dropped what this one knows of.

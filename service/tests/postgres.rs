@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use foundation::clock::Clock;
-use foundation::database::Backend;
+use foundation::database::{Backend, Statement};
 use foundation::entropy::Entropy;
 use foundation::settings::Environment;
 use foundation::testing::cluster::PrivateCluster;
@@ -220,4 +220,31 @@ async fn a_wrong_password_is_told_without_showing_it() {
     let answer = reasons(&client, &base, "refuses the role postgres").await;
     assert!(!answer.to_string().contains("not-the-password"), "{answer}");
     wait_for(&client, &format!("{base}/livez"), StatusCode::OK).await;
+}
+
+/// Rounds that are given up leave nothing behind on the server: each would take a connection for as long as the lock
+/// is held.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_history_that_is_locked_does_not_use_the_connections_up() {
+    const OF_PROBE: &str = "SELECT CAST(COUNT(*) AS BIGINT) AS count FROM pg_stat_activity \
+        WHERE datname = current_database() AND application_name = 'bedplate-service-probe'";
+    let test = TestDatabase::new(Backend::Postgres).await;
+    migrate(&test.address, &[]).await;
+    let mut program = Program::serve(&[("DATABASE_URL", &test.address)]);
+    let (client, base) = (client(), format!("http://{}", program.address()));
+    wait_for(&client, &format!("{base}/readyz"), StatusCode::OK).await;
+    let mut migrating = test.connect().await;
+    migrating.batch("BEGIN; LOCK TABLE refinery_schema_history").await.unwrap();
+    reasons(&client, &base, "did not answer within").await;
+    let (mut observer, mut most) = (test.connect().await, 0);
+    let count = Statement::read("pg_stat_activity", OF_PROBE);
+    // That of the round, and one that is being cancelled.
+    for _ in 0..8 {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let row = observer.query_optional(&count, &[]).await.unwrap().unwrap();
+        most = most.max(row.get::<i64>("count").unwrap());
+    }
+    assert!(most <= 2, "{most} sessions of the probe");
+    migrating.batch("ROLLBACK").await.unwrap();
+    wait_for(&client, &format!("{base}/readyz"), StatusCode::OK).await;
 }

@@ -82,6 +82,18 @@ impl Connection {
         }
     }
 
+    /// Has the server end each statement from now on that takes longer. SQLite waits for nobody longer than the
+    /// settings say.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn limit_statements(&mut self, limit: Duration) -> Result<(), DatabaseError> {
+        match &mut self.driver {
+            Driver::Postgres(driver) => driver.limit_statements(limit).await,
+            Driver::Sqlite(_) => Ok(()),
+        }
+    }
+
     pub(super) fn postgres(connection: PostgresConnection, watch: Arc<Watch>) -> Self {
         Self { driver: Driver::Postgres(connection), watch }
     }

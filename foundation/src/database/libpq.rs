@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt as _;
 
 use tokio_postgres::config::{ChannelBinding, Host, TargetSessionAttrs};
 
+use super::url::{DEFAULT_PORT, port_of};
 use super::{DatabaseUrl, PostgresUrl, SslMode};
 use crate::settings::Setting as _;
 
@@ -23,8 +24,6 @@ impl DatabaseUrl {
 
 fn environment(url: &PostgresUrl, database: String) -> Vec<(&'static str, OsString)> {
     let config = &url.config;
-    let ports = config.get_ports();
-    let port_of = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432).to_string();
     let hosts: Vec<String> = config
         .get_hosts()
         .iter()
@@ -33,14 +32,19 @@ fn environment(url: &PostgresUrl, database: String) -> Vec<(&'static str, OsStri
             Host::Unix(path) => path.display().to_string(),
         })
         .collect();
-    let ports: Vec<String> = (0..hosts.len()).map(port_of).collect();
+    let addresses: Vec<String> = config.get_hostaddrs().iter().map(ToString::to_string).collect();
+    let port_of = |index: usize| port_of(config, index).unwrap_or(DEFAULT_PORT).to_string();
+    let ports: Vec<String> = (0..hosts.len().max(addresses.len())).map(port_of).collect();
     let mut variables: Vec<(&'static str, OsString)> = vec![
         ("PGHOST", hosts.join(",").into()),
+        ("PGHOSTADDR", addresses.join(",").into()),
         ("PGPORT", ports.join(",").into()),
         ("PGDATABASE", database.into()),
-        ("PGUSER", config.get_user().unwrap_or("postgres").into()),
+        ("PGUSER", config.get_user().unwrap_or_default().into()),
         ("PGSSLMODE", ssl_mode(url).show().into()),
     ];
+    // An address without names, or without numbers, leaves one of the two empty.
+    variables.retain(|(_, value)| !value.is_empty());
     if let Some(password) = config.get_password() {
         variables.push(("PGPASSWORD", OsString::from_vec(password.to_owned())));
     }
@@ -113,6 +117,40 @@ mod tests {
         assert!(sockets.contains(&("PGSSLMODE", "verify-ca".to_owned())), "{sockets:?}");
         assert!(sockets.contains(&("PGSSLROOTCERT", "/ca.pem".to_owned())), "{sockets:?}");
         assert!(sockets.iter().all(|(name, _)| *name != "PGPASSWORD"), "{sockets:?}");
+        let numbers = variables("postgresql://me@one,two:5433/app?hostaddr=10.0.0.1,::1");
+        assert_eq!(
+            numbers[..3],
+            [
+                ("PGHOST", "one,two".to_owned()),
+                ("PGHOSTADDR", "10.0.0.1,::1".to_owned()),
+                ("PGPORT", "5432,5433".to_owned()),
+            ]
+        );
+        let numbers = variables("postgresql://me@/app?hostaddr=10.0.0.1,10.0.0.2");
+        assert_eq!(
+            numbers[..2],
+            [("PGHOSTADDR", "10.0.0.1,10.0.0.2".to_owned()), ("PGPORT", "5432,5432".to_owned())]
+        );
         assert!(variables("sqlite:///./x.db").is_empty());
+    }
+
+    /// Those programs are not left to choose a role and a database of their own.
+    #[test]
+    fn what_an_address_leaves_open_is_said() {
+        let user = whoami::username().expect("whoever runs the tests has a name");
+        for (address, database) in [("postgresql://db", user.as_str()), ("postgresql://@db/app?user=", "app")]
+        {
+            let url: DatabaseUrl = address.parse().expect("an address");
+            assert_eq!(url.name(), database);
+            let config = match &url {
+                DatabaseUrl::Postgres(url) => Some(&url.config),
+                DatabaseUrl::Sqlite(_) => None,
+            };
+            assert_eq!(config.and_then(tokio_postgres::Config::get_user), Some(user.as_str()));
+            assert_eq!(config.and_then(tokio_postgres::Config::get_dbname), Some(database));
+            let found = variables(address);
+            assert!(found.contains(&("PGUSER", user.clone())), "{found:?}");
+            assert!(found.contains(&("PGDATABASE", database.to_owned())), "{found:?}");
+        }
     }
 }

@@ -14,8 +14,9 @@
 //! | lanes, and the session look-ups that arrive while one is under way go together in the next | 17,200 |
 //! | lanes and a session cache (stale until told): the bound, not the plan | 21,000 |
 //!
-//! On PostgreSQL a [`Statement::lookup`] runs on a lane; everything else has a connection of the pool, a
-//! [`Statement::read`] one of the standby's where there is one that is fresh enough.
+//! On PostgreSQL a [`Statement::lookup`] runs on a lane, a [`Statement::reserved`] on a connection that is kept for
+//! such; everything else has a connection of the pool, a [`Statement::read`] one of the standby's where there is one
+//! that is fresh enough.
 //!
 //! What differs between the two databases, tried: SQLite numbers `$n` by first appearance, so parameters
 //! are bound by name. `RETURNING`, `ON CONFLICT`, `FILTER` and `CAST(x AS BIGINT)` work on both; `::`,
@@ -229,8 +230,11 @@ impl Database {
     async fn connection(&self, access: Access) -> Result<Connection, DatabaseError> {
         let watch = Arc::clone(&self.watch);
         match &self.pool {
+            Pool::Postgres(pool) if access == Access::Reserved => {
+                Ok(Connection::postgres(pool.get_reserved().await?, watch))
+            }
             Pool::Postgres(pool) => Ok(Connection::postgres(pool.get().await?, watch)),
-            Pool::Sqlite(pool) if access == Access::Write => {
+            Pool::Sqlite(pool) if matches!(access, Access::Write | Access::Reserved) => {
                 Ok(Connection::sqlite(pool.get_writer().await?, watch))
             }
             Pool::Sqlite(pool) => Ok(Connection::sqlite(pool.get_reader().await?, watch)),

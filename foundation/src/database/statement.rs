@@ -19,6 +19,8 @@ pub enum Access {
     Current,
     /// Writes, or reads what it is about to write.
     Write,
+    /// Writes single rows by their key, on a connection that nothing else takes.
+    Reserved,
 }
 
 /// One statement of SQL with its parameters left open as `$1`, `$2` and so on.
@@ -48,6 +50,12 @@ impl Statement {
     /// Writes `collection`.
     pub const fn write(collection: &'static str, sql: &'static str) -> Self {
         Self { sql: Cow::Borrowed(sql), access: Access::Write, collection }
+    }
+
+    /// Writes single rows of `collection` by their key, and waits for no connection behind requests: for what is to go
+    /// on while they, or work that it belongs to, have all of them.
+    pub const fn reserved(collection: &'static str, sql: &'static str) -> Self {
+        Self { sql: Cow::Borrowed(sql), access: Access::Reserved, collection }
     }
 
     /// The same statement with a text that was put together at run time, never from what a caller sent.

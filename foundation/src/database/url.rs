@@ -1,6 +1,7 @@
 //! Where a database is, in the spellings that people have in their environment already.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -52,6 +53,9 @@ impl Setting for SslMode {
 
 /// The variable that an address stands in unless something else is said.
 const VARIABLE: &str = "DATABASE_URL";
+
+/// The port of a server whose address names none.
+pub(super) const DEFAULT_PORT: u16 = 5432;
 
 /// The address of a database. Neither `Debug` nor `Display` shows its password.
 #[derive(Clone, PartialEq, Eq)]
@@ -111,7 +115,7 @@ impl DatabaseUrl {
     pub fn for_writing(&self) -> Self {
         let mut other = self.clone();
         if let Self::Postgres(url) = &mut other
-            && url.config.get_hosts().len() > 1
+            && url.hosts().len() > 1
             && url.config.get_target_session_attrs() == TargetSessionAttrs::Any
         {
             url.config.target_session_attrs(TargetSessionAttrs::ReadWrite);
@@ -123,9 +127,7 @@ impl DatabaseUrl {
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::Postgres(url) => {
-                url.config.get_dbname().or(url.config.get_user()).unwrap_or_default().to_owned()
-            }
+            Self::Postgres(url) => url.config.get_dbname().unwrap_or_default().to_owned(),
             Self::Sqlite(path) => path.display().to_string(),
         }
     }
@@ -199,9 +201,15 @@ impl DatabaseUrl {
 }
 
 impl PostgresUrl {
+    /// Where it is connected to, each with its port. Beside addresses the names of hosts say what is to be in their
+    /// certificates, and are asked for by nobody.
     pub(super) fn hosts(&self) -> Vec<String> {
-        let ports = self.config.get_ports();
-        let port_of = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+        let port_of = |index: usize| port_of(&self.config, index).unwrap_or(DEFAULT_PORT);
+        let addresses = self.config.get_hostaddrs();
+        if !addresses.is_empty() {
+            let addresses = addresses.iter().enumerate();
+            return addresses.map(|(index, it)| SocketAddr::new(*it, port_of(index)).to_string()).collect();
+        }
         let hosts = self.config.get_hosts().iter().enumerate();
         hosts
             .map(|(index, host)| match host {
@@ -215,11 +223,17 @@ impl PostgresUrl {
     }
 }
 
+/// The port of the host at this place: there is one for each, or one for all of them.
+pub(super) fn port_of(config: &tokio_postgres::Config, index: usize) -> Option<u16> {
+    let ports = config.get_ports();
+    ports.get(index).or(ports.first()).copied()
+}
+
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Postgres(url) => {
-                let user = url.config.get_user().unwrap_or("postgres");
+                let user = url.config.get_user().unwrap_or_default();
                 let password = if url.config.get_password().is_some() { ":[redacted]" } else { "" };
                 // A folder of sockets is written as libpq reads it, so that it is not taken for the database.
                 let hosts = url.hosts().join(",").replace('/', "%2F");
@@ -279,9 +293,6 @@ fn parse_postgres(rest: &str) -> Result<DatabaseUrl, String> {
     let base = format!("postgresql://{address}");
     let mut config = tokio_postgres::Config::from_str(&base)
         .map_err(|_| "the user, password, hosts or database in it are malformed".to_owned())?;
-    if config.get_hosts().is_empty() {
-        config.host("localhost");
-    }
     let (mut ssl_mode, mut ssl_root_cert, mut kept) = (None, None, Vec::new());
     for parameter in query.split('&').filter(|it| !it.is_empty()) {
         let (name, value) =
@@ -305,11 +316,30 @@ fn parse_postgres(rest: &str) -> Result<DatabaseUrl, String> {
     if !kept.is_empty() {
         config = tokio_postgres::Config::from_str(&format!("{base}?{}", kept.join("&")))
             .map_err(|_| "its parameters are malformed".to_owned())?;
-        if config.get_hosts().is_empty() {
-            config.host("localhost");
-        }
     }
+    fill_in(&mut config)?;
     Ok(DatabaseUrl::Postgres(Box::new(PostgresUrl { config, ssl_mode, ssl_root_cert, variable: VARIABLE })))
+}
+
+/// Says what the address leaves open, as libpq does: the driver and the programs that are started on the same address
+/// would each fill it in differently.
+fn fill_in(config: &mut tokio_postgres::Config) -> Result<(), String> {
+    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        config.host("localhost");
+    }
+    let user = match config.get_user().filter(|it| !it.is_empty()) {
+        Some(user) => user.to_owned(),
+        None => whoami::username().map_err(|error| {
+            format!(
+                "it names no role, and the operating system has no name for its user ({error}); name the role"
+            )
+        })?,
+    };
+    if config.get_dbname().is_none_or(str::is_empty) {
+        config.dbname(&user);
+    }
+    config.user(user);
+    Ok(())
 }
 
 /// `rest` is what follows `sqlite://`, as SQLAlchemy reads it: one more slash and a path relative to

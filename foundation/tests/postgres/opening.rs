@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use foundation::database::{DatabaseErrorKind, Statement};
+use foundation::database::{Connection, DatabaseErrorKind, Statement};
 use foundation::exit::Exit;
-use foundation::testing::postgres_address;
+use foundation::testing::{postgres_address, unique_name};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -100,7 +100,7 @@ async fn a_server_that_is_none() {
 #[tokio::test]
 async fn a_server_without_a_connection_left() {
     let address = postgres_address();
-    let role = foundation::testing::unique_name("limited");
+    let role = unique_name("limited");
     let mut owner = connect(&address, &[]).await.unwrap();
     owner.batch(&format!("CREATE ROLE {role} LOGIN PASSWORD 'hunter2' CONNECTION LIMIT 0")).await.unwrap();
     let limited = address.replacen("postgres:postgres@", &format!("{role}:hunter2@"), 1);
@@ -110,4 +110,42 @@ async fn a_server_without_a_connection_left() {
     let said = error.to_string();
     assert!(said.contains("no connection left") && said.contains("DATABASE_POOL_SIZE"), "{said}");
     assert!(!said.contains("cannot be reached") && !said.contains("hunter2"), "{said}");
+}
+
+/// A statement of a connection of its own whose caller went away, as that of one of the pool.
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_is_ended() {
+    const RUNNING: &str = "SELECT CAST(COUNT(*) AS BIGINT) AS count FROM pg_stat_activity WHERE query = $1";
+    let address = postgres_address();
+    let marked = format!("SELECT pg_sleep(600) AS {}", unique_name("given_up"));
+    let (mut observer, mut own) =
+        (connect(&address, &[]).await.unwrap(), connect(&address, &[]).await.unwrap());
+    let running = async |observer: &mut Connection| {
+        let found = observer.query_optional(&Statement::read("it", RUNNING), &[marked.as_str().into()]).await;
+        found.unwrap().unwrap().get::<i64>("count").unwrap()
+    };
+    let mut batch = Box::pin(own.batch(&marked));
+    let started = Instant::now();
+    loop {
+        let waited = tokio::time::timeout(Duration::from_millis(20), &mut batch).await;
+        assert!(waited.is_err(), "{waited:?}");
+        if running(&mut observer).await == 1 {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(10), "it does not begin");
+    }
+    drop(batch);
+    drop(own);
+    while running(&mut observer).await > 0 {
+        assert!(started.elapsed() < Duration::from_secs(20), "it goes on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn statements_can_be_limited() {
+    let mut own = connect(&postgres_address(), &[]).await.unwrap();
+    own.limit_statements(Duration::from_millis(50)).await.unwrap();
+    let error = own.batch("SELECT pg_sleep(600)").await.unwrap_err();
+    assert_eq!(error.kind(), DatabaseErrorKind::QueryCanceled, "{error:?}");
 }

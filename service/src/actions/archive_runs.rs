@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::users::Asker;
 use super::{ActionError, Actions};
-use crate::archive::{ArchiveError, Archiving, Asked, Run};
+use crate::archive::{Archiving, Asked, Run};
 use crate::domain::archive_runs::{ArchiveRun, RunReason};
 use crate::domain::audit::{Change, Target};
 use crate::leases::LeaseError;
@@ -38,12 +38,8 @@ pub async fn begin(
     };
     match archiving.begin(&asked, event).await {
         Ok(Some(run)) => Ok(run),
-        Ok(None) | Err(ArchiveError::Lease(LeaseError::Lost(_))) => Err(under_way()),
-        Err(ArchiveError::Database(error) | ArchiveError::Lease(LeaseError::Database(error))) => {
-            Err(error.into())
-        }
-        // Before it works, a run asks the database and nothing else.
-        Err(_) => Err(under_way()),
+        Ok(None) | Err(LeaseError::Lost(_)) => Err(under_way()),
+        Err(LeaseError::Database(error)) => Err(error.into()),
     }
 }
 

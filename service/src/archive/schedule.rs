@@ -9,6 +9,7 @@ use super::{ArchiveError, Archiving, Asked};
 use crate::domain::archive_runs::RunReason;
 use crate::domain::config::Key;
 use crate::lifecycle::{Lifecycle, Stage};
+use crate::outage::Outage;
 use crate::store::{archive_runs, config};
 
 /// How often it is looked whether the hour has come, or a run did not come to its end.
@@ -18,19 +19,17 @@ pub const POLL: Duration = Duration::from_secs(3);
 /// nobody could begin a run in its hour, it begins as soon as somebody can. One that was killed or stopped is
 /// followed by the next in any hour, and so is one that failed and left something in the middle.
 pub async fn run_daily(archiving: Archiving, poll: Duration, lifecycle: Lifecycle) {
-    let mut failing = false;
+    let mut outage = Outage::default();
     loop {
         match run_if_due(&archiving, &lifecycle).await {
-            Ok(()) => failing = false,
-            Err(error) => {
-                if !failing {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "the daily run of the archive policies cannot begin; it is tried again"
-                    );
-                }
-                failing = true;
+            Ok(()) if outage.ends() => {
+                tracing::info!("the daily run of the archive policies can begin again");
             }
+            Err(error) if outage.begins() => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the daily run of the archive policies cannot begin; it is tried again"
+            ),
+            _ => {}
         }
         tokio::select! {
             () = lifecycle.reached(Stage::Draining) => return,

@@ -16,6 +16,7 @@ use self::host::Host;
 use crate::domain::metrics_snapshots::NewSnapshot;
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::live_settings::LiveSettings;
+use crate::outage::Outage;
 use crate::partitions::Partitions;
 use crate::store::metrics_snapshots;
 
@@ -61,7 +62,7 @@ impl Collector {
         let source = source();
         let mut host = None;
         let mut last: Option<Instant> = None;
-        let mut failing = false;
+        let mut outage = Outage::default();
         loop {
             let Some(period) = self.live.current().collect_interval else {
                 host = None;
@@ -75,8 +76,13 @@ impl Collector {
                 () = self.live.changed() => continue,
                 () = sleep_until(due) => {}
             }
-            let result = self.beat(&mut host, &source, started).await;
-            failing = tell(result, failing);
+            match self.beat(&mut host, &source, started).await {
+                Ok(()) if outage.ends() => tracing::info!("the figures of this host are collected again"),
+                Err(error) if outage.begins() => {
+                    tracing::warn!(%error, "the figures of this host are not collected; it is tried again each time");
+                }
+                _ => {}
+            }
             // What came too late is not caught up with.
             last = Some(if due.elapsed() < period { due } else { Instant::now() });
         }
@@ -134,20 +140,4 @@ fn source() -> String {
     let name = System::host_name().ok().filter(|name| !name.trim().is_empty());
     let name = name.unwrap_or_else(|| "localhost".to_owned());
     name.trim().chars().filter(|it| !it.is_control()).take(SOURCE_LENGTH).collect()
-}
-
-/// Logs that collecting begins to fail, or works again; says whether it fails now.
-fn tell(result: Result<(), CollectError>, was_failing: bool) -> bool {
-    match (result, was_failing) {
-        (Ok(()), false) => false,
-        (Ok(()), true) => {
-            tracing::info!("the figures of this host are collected again");
-            false
-        }
-        (Err(error), false) => {
-            tracing::warn!(%error, "the figures of this host are not collected; it is tried again each time");
-            true
-        }
-        (Err(_), true) => true,
-    }
 }

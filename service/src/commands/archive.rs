@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 use foundation::clock::Clock;
-use foundation::database::{Database, DatabaseErrorKind};
+use foundation::database::Database;
 use foundation::entropy::Entropy;
 use foundation::exit::Exit;
 use foundation::settings::{Environment, FoundationSettings, Section as _};
@@ -15,7 +15,7 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use super::partitions::parse_time;
-use super::{refuse, require_file, say, tell};
+use super::{explain, refuse, require_file, say, tell};
 use crate::archive::{ArchiveError, Archiving, Asked, Restore};
 use crate::domain::archive_runs::{ArchiveRun, RunReason, RunState};
 use crate::domain::audit::{Actor, AuditEvent, Change, Target};
@@ -87,26 +87,17 @@ pub(super) fn run(mut environment: Environment, command: &ArchiveCommand) -> Exi
     let exit = runtime.block_on(async {
         match perform(&Settings { foundation, auth, metrics, archive, place }, command).await {
             Ok(exit) => exit,
-            Err(error) => explain(&error),
+            Err(ArchiveError::Database(error) | ArchiveError::Lease(LeaseError::Database(error))) => {
+                explain(&error)
+            }
+            Err(error) => {
+                tell(&error);
+                error.exit()
+            }
         }
     });
     runtime.shutdown_background();
     exit
-}
-
-fn explain(error: &ArchiveError) -> Exit {
-    match error {
-        ArchiveError::Database(cause) | ArchiveError::Lease(LeaseError::Database(cause))
-            if cause.kind() == DatabaseErrorKind::UndefinedTable =>
-        {
-            tell(format_args!("the database is not up to date: run `migrator up` first ({cause})"));
-            Exit::Schema
-        }
-        other => {
-            tell(other);
-            other.exit()
-        }
-    }
 }
 
 async fn perform(settings: &Settings, command: &ArchiveCommand) -> Result<Exit, ArchiveError> {

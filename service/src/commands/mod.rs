@@ -11,7 +11,7 @@ mod serve;
 use std::io::{self, Write as _};
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
-use foundation::database::DatabaseUrl;
+use foundation::database::{DatabaseError, DatabaseErrorKind, DatabaseUrl};
 use foundation::exit::Exit;
 use foundation::settings::{Environment, SettingsError};
 use migrator::cli::pages;
@@ -146,6 +146,16 @@ fn say(done: impl std::fmt::Display) {
 fn tell(message: impl std::fmt::Display) {
     // When standard error is gone there is nobody left to tell.
     let _nobody_reads = writeln!(io::stderr().lock(), "{message}");
+}
+
+/// Says what the database says, and what to do where it has none of what this release needs.
+fn explain(error: &DatabaseError) -> Exit {
+    if matches!(error.kind(), DatabaseErrorKind::UndefinedTable | DatabaseErrorKind::UndefinedName) {
+        tell(format_args!("the database is not up to date: run `migrator up` first ({error})"));
+        return Exit::Schema;
+    }
+    tell(error);
+    error.exit()
 }
 
 /// Refuses a SQLite file that is missing: connecting would make an empty one, in whatever folder this is.

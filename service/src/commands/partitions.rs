@@ -7,7 +7,8 @@ use foundation::settings::{Environment, FoundationSettings, Section as _};
 use time::format_description::well_known::{Iso8601, Rfc3339};
 use time::{Date, OffsetDateTime};
 
-use super::{refuse, require_file, say, tell};
+use super::{explain, refuse, require_file, say, tell};
+use crate::domain::partitions::MADE;
 use crate::partitions::Partitions;
 use crate::settings::MetricsSettings;
 
@@ -48,6 +49,11 @@ pub(super) fn run(mut environment: Environment, command: &PartitionsCommand) -> 
         tell("--from has to be before --to");
         return Exit::Usage;
     }
+    if !width.has_room_for(from) || !width.has_room_for(to - time::Duration::NANOSECOND) {
+        let (first, end) = (MADE.lower.date(), MADE.upper.date());
+        tell(format_args!("there are no partitions before {first}, and none from {end} on"));
+        return Exit::Usage;
+    }
     if width.slot_of(to) - width.slot_of(from) > MOST {
         tell(format_args!("that is more than {MOST} partitions; make them in several steps"));
         return Exit::Usage;
@@ -79,9 +85,6 @@ pub(super) fn run(mut environment: Environment, command: &PartitionsCommand) -> 
             say(sentence);
             Exit::Success
         }
-        Err(error) => {
-            tell(&error);
-            error.exit()
-        }
+        Err(error) => explain(&error),
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use time::OffsetDateTime;
+use time::macros::datetime;
 
 /// A range of time: from `lower` up to but not with `upper`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +28,10 @@ impl Range {
     }
 }
 
+/// The times that there are partitions for.
+pub const MADE: Range =
+    Range { lower: datetime!(1970-01-01 0:00 UTC), upper: datetime!(2262-01-01 0:00 UTC) };
+
 /// How long the range of a partition is: full minutes. Partitions begin at multiples of it since 1970 in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Width(i64);
@@ -46,6 +51,12 @@ impl Width {
     #[must_use]
     pub const fn slot_of(self, time: OffsetDateTime) -> i64 {
         time.unix_timestamp().div_euclid(self.0)
+    }
+
+    /// Whether a partition may have the moment: between the years that the function of the database makes them in.
+    #[must_use]
+    pub fn has_room_for(self, time: OffsetDateTime) -> bool {
+        self.range(self.slot_of(time)).is_some_and(|it| it.lower >= MADE.lower && it.upper <= MADE.upper)
     }
 
     /// The range with this number; nothing beyond the years that there are dates for.
@@ -91,8 +102,6 @@ pub struct Detached {
 
 #[cfg(test)]
 mod tests {
-    use time::macros::datetime;
-
     use super::*;
 
     #[test]

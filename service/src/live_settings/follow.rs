@@ -9,6 +9,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use super::CHANNEL;
 use crate::domain::config::{Key, Stored};
 use crate::domain::live::Live;
+use crate::outage::Outage;
 use crate::store::config;
 
 /// Follows the table.
@@ -20,12 +21,12 @@ pub(super) struct Follow {
     rows: Option<Vec<Stored>>,
     /// What is wrong with rows, so that it is told once.
     problems: Vec<(Key, String)>,
-    is_failing: bool,
+    outage: Outage,
 }
 
 impl Follow {
     pub(super) fn new(database: Database, defaults: Arc<Live>, live: watch::Sender<Arc<Live>>) -> Self {
-        Self { database, defaults, live, rows: None, problems: Vec::new(), is_failing: false }
+        Self { database, defaults, live, rows: None, problems: Vec::new(), outage: Outage::default() }
     }
 
     /// Looks at the table once.
@@ -59,17 +60,15 @@ impl Follow {
         let rows = match read {
             Ok(rows) => rows,
             Err(error) => {
-                if !self.is_failing {
+                if self.outage.begins() {
                     tracing::warn!(%error, "the settings in the database cannot be read; what held still holds");
                 }
-                self.is_failing = true;
                 return;
             }
         };
-        if self.is_failing {
+        if self.outage.ends() {
             tracing::info!("the settings in the database can be read again");
         }
-        self.is_failing = false;
         let nothing: Vec<_> = Key::ALL.iter().copied().map(Stored::missing).collect();
         let known = self.rows.as_deref().unwrap_or(&nothing);
         // Before the first read, a change is what was put there at all.

@@ -8,6 +8,7 @@ use foundation::database::Backend;
 use super::Partitions;
 use crate::leases::Leases;
 use crate::lifecycle::Lifecycle;
+use crate::outage::Outage;
 
 /// How often it is looked whether one is missing.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -33,20 +34,21 @@ impl Ahead {
     }
 
     async fn duty(&self) {
-        let mut failing = false;
+        let mut outage = Outage::default();
         loop {
             match self.round().await {
-                Ok(0) => failing = false,
                 Ok(made) => {
-                    tracing::info!(made, "made partitions ahead");
-                    failing = false;
-                }
-                Err(error) => {
-                    if !failing {
-                        tracing::warn!(%error, "partitions cannot be made ahead; it is tried again each minute");
+                    if outage.ends() {
+                        tracing::info!("partitions can be made ahead again");
                     }
-                    failing = true;
+                    if made > 0 {
+                        tracing::info!(made, "made partitions ahead");
+                    }
                 }
+                Err(error) if outage.begins() => {
+                    tracing::warn!(%error, "partitions cannot be made ahead; it is tried again each minute");
+                }
+                Err(_) => {}
             }
             tokio::time::sleep(INTERVAL).await;
         }

@@ -129,6 +129,11 @@ impl Probe {
             Some(connection) => (connection, false),
             none => (none.insert(self.connect(&mut session.connecting).await?), true),
         };
+        if is_new {
+            // A round that is given up has its statement cancelled; this ends those that no such request reaches. It
+            // is the limit of the pool, because behind a transaction pooler it is everybody's.
+            connection.limit_statements(self.settings.statement_timeout).await?;
+        }
         let writable = connection.is_writable().await?;
         if is_new && writable {
             self.compare(connection.server().await?, &mut session.primary);

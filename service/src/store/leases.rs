@@ -34,7 +34,8 @@ fn later(backend: Backend, parameter: &str) -> String {
     }
 }
 
-const WRITE: Statement = Statement::write("lease", "");
+/// Whoever has a duty renews it while the work has the connections of the pool, or requests have.
+const WRITE: Statement = Statement::reserved("lease", "");
 
 fn microseconds(duration: Duration) -> Value {
     Value::Integer(i64::try_from(duration.as_micros()).unwrap_or(i64::MAX))

@@ -146,4 +146,59 @@ on_both_databases! {
             assert_eq!((world.table().await, archived_of_cpu(&world).await), (Rows::new(), all.clone()));
         }
     }
+
+    /// More of them than anybody would try.
+    async fn the_files_before_one_that_is_lost_may_be_lost_too(test: TestDatabase) {
+        let world = World::start(test).await;
+        archived_before(&world).await;
+        world.fill("cpu", [20], 50).await;
+        world.policy("cpu", 5, "archive", true).await;
+        assert_eq!(world.run(false).await.state, RunState::Succeeded);
+        let sql = "INSERT INTO archive_file (id, run_id, metric_type, lower_bound, upper_bound, location, state, rows, \
+                     bytes, sha256, created_at, updated_at) \
+                   SELECT $1, run_id, 'gone', lower_bound, upper_bound, $2, 'archived', rows, bytes, sha256, \
+                     created_at, updated_at FROM archive_file WHERE metric_type = 'cpu'";
+        for number in 0..12 {
+            let id = Entropy::system().uuid_v7(NOW - Duration::minutes(30) + Duration::seconds(number));
+            let location = format!("gone/{number}");
+            assert_eq!(world.execute(sql, &[id.into(), location.into()]).await, 1);
+        }
+        let range = Range { lower: days_ago(20), upper: days_ago(19) };
+        let asked = Restore { metric_type: "cpu".to_owned(), range, until: NOW + Duration::days(2) };
+        world.archiving.restore(&asked, &restored_event()).await.unwrap().unwrap();
+        std::fs::remove_file(file(&world).await.1).unwrap();
+        let after = world.at(NOW + Duration::days(3));
+        let done = run(&after, false).await;
+        assert!(done.error.as_deref().is_some_and(|it| it.contains("not there")), "{done:?}");
+        assert_eq!(run(&after, false).await.state, RunState::Succeeded, "it is told once");
+        assert_eq!(world.table().await, Rows::new());
+    }
+
+    /// Of the first one nobody but a person can know, and the runbook says what to do then.
+    async fn the_first_file_of_all_is_given_up_as_the_runbook_says(test: TestDatabase) {
+        let world = World::start(test).await;
+        world.fill("cpu", [20], 50).await;
+        world.policy("cpu", 5, "archive", true).await;
+        assert_eq!(world.run(false).await.state, RunState::Succeeded);
+        let range = Range { lower: days_ago(20), upper: days_ago(19) };
+        let asked = Restore { metric_type: "cpu".to_owned(), range, until: NOW + Duration::days(2) };
+        world.archiving.restore(&asked, &restored_event()).await.unwrap().unwrap();
+        let all = world.table().await;
+        let (location, path) = file(&world).await;
+        std::fs::remove_file(&path).unwrap();
+        let after = world.at(NOW + Duration::days(3));
+        for _ in 0..2 {
+            let done = run(&after, false).await;
+            assert!(done.error.as_deref().is_some_and(|it| it.contains("see whether ARCHIVE_URL")), "{done:?}");
+            assert_eq!(world.table().await, all);
+        }
+        let runbook = include_str!("../../../deploy/runbook.md");
+        let begin = runbook.find("UPDATE archive_file SET").unwrap();
+        let (statement, _) = runbook[begin..].split_once('`').unwrap();
+        assert_eq!(world.execute(&statement.replace("...", &location), &[]).await, 1);
+        assert_eq!(run(&after, false).await.state, RunState::Succeeded);
+        assert_eq!(world.table().await, Rows::new());
+        world.execute("DELETE FROM archive_file WHERE location = $1", &[location.into()]).await;
+        assert_eq!(archived_of_cpu(&world).await, all, "they are in another file");
+    }
 }

@@ -18,6 +18,8 @@ use tokio_postgres::config::{Host, LoadBalanceHosts, TargetSessionAttrs};
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, Notification};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use crate::database::url::port_of;
+
 /// How long a host may be silent before the next one is asked beside it, and how long one is left alone that
 /// refused.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -71,9 +73,8 @@ pub(super) async fn connect_and_hear(
     }
     let share = all_together / u32::try_from(hosts.len()).unwrap_or(u32::MAX);
     let limit = share.min(*limit);
-    let port_of = |index: usize| ports.get(index).or(ports.first()).copied();
     for (index, host) in others.iter().enumerate() {
-        let one = alone(config, host, port_of(index));
+        let one = alone(config, host, port_of(config, index));
         match timeout(limit, connect_any(&one, tls, notifications)).await {
             Ok(Ok(connected)) => return Ok(connected),
             Ok(Err(error)) => {
@@ -82,7 +83,7 @@ pub(super) async fn connect_and_hear(
             Err(_) => tracing::debug!(host = ?host, "a host does not answer, the next one is tried"),
         }
     }
-    connect_any(&alone(config, last, port_of(others.len())), tls, notifications).await
+    connect_any(&alone(config, last, port_of(config, others.len())), tls, notifications).await
 }
 
 /// Connects to the host that is what is asked for, the primary for example. One that is silent does not keep the
@@ -94,9 +95,9 @@ async fn connect_fitting(
     notifications: Option<&Sender<Notification>>,
     limit: Duration,
 ) -> Result<Connected, Error> {
-    let (hosts, ports) = (config.get_hosts(), config.get_ports());
+    let hosts = config.get_hosts();
     let attempt = |index: usize, pause: Duration| async move {
-        let one = alone(config, &hosts[index], ports.get(index).or(ports.first()).copied());
+        let one = alone(config, &hosts[index], port_of(config, index));
         sleep(pause).await;
         (index, timeout(limit, connect_any(&one, tls, notifications)).await)
     };

@@ -163,6 +163,11 @@ impl PostgresConnection {
         }
     }
 
+    /// Has the server end each statement from now on that takes longer.
+    pub(super) async fn limit_statements(&mut self, limit: Duration) -> Result<(), DatabaseError> {
+        self.batch(&format!("SET statement_timeout = {}", limit.as_millis())).await
+    }
+
     /// Forgets the prepared statements, so that they are prepared anew.
     fn forget_statements(&self) {
         if let Ok(client) = self.client() {
@@ -272,8 +277,15 @@ impl Drop for PostgresConnection {
     /// A connection whose statement nobody waits for any more is closed, and the server told to stop; a
     /// transaction that was not committed is rolled back before its connection goes back to the pool.
     fn drop(&mut self) {
-        let Some(Holder::Pooled(object)) = self.holder.take() else { return };
         let runtime = Handle::try_current();
+        let object = match self.holder.take() {
+            Some(Holder::Pooled(object)) => object,
+            // A server that waits for a lock does not notice that nobody is there any more.
+            Some(Holder::Own(_)) if self.busy => {
+                return runtime.map_or((), |runtime| self.cancel.clone().cancel_aside(&runtime, ()));
+            }
+            _ => return,
+        };
         match (self.busy, self.in_transaction, runtime) {
             // One that was given up meanwhile is of use to nobody.
             (false, false, _) if !object.is_current() => drop(Object::take(object)),
@@ -342,7 +354,7 @@ fn configured(url: &PostgresUrl, application_name: &str) -> tokio_postgres::Conf
 /// Says which server could not be reached, as whom, and what to look at.
 fn not_connected(url: &PostgresUrl, error: DatabaseError) -> DatabaseError {
     let hosts = url.hosts().join(", ");
-    let user = url.config.get_user().unwrap_or("the operating system's user");
+    let user = url.config.get_user().unwrap_or_default();
     match error.kind() {
         _ if error.sqlstate() == Some(SqlState::TOO_MANY_CONNECTIONS.code()) => error.while_trying(format!(
             "PostgreSQL at {hosts} has no connection left for the role {user}; let those who use it keep fewer (DATABASE_POOL_SIZE and DATABASE_MAX_OVERFLOW of each process), or raise its max_connections"

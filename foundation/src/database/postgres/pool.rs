@@ -20,6 +20,8 @@ use crate::settings::DatabaseSettings;
 #[derive(Clone)]
 pub(in crate::database) struct PostgresPool {
     pool: Pool<Opener>,
+    /// One connection beside those that requests take.
+    reserved: Pool<Opener>,
     tls: MakeRustlsConnect,
     url: PostgresUrl,
     statement_timeout: Duration,
@@ -41,50 +43,13 @@ impl PostgresPool {
         let renewals = Arc::new(Renewals::default());
         let connector = hosts::Connector { tls: tls.clone(), create_timeout: settings.create_timeout };
         let config = configured(url, application_name);
-        let manager = Opener { config, connector: connector.clone(), renewals: Arc::clone(&renewals) };
-        // A statement is planned once for each connection. Planned anew each time, as the server would choose,
-        // the page of a day takes twice as long, because the planner looks at every partition of the table. Citus
-        // has no such plan where the values say which machine to ask, and fails.
-        // A role, or the database, may have another form of times, which is read as another time where the name of
-        // its zone is that of a second one.
-        let limits = format!(
-            "SET statement_timeout = {0}; SET idle_in_transaction_session_timeout = {0}; \
-             SET datestyle = 'ISO, YMD'; SET timezone = 'UTC'; \
-             SELECT set_config('plan_cache_mode', 'force_generic_plan', false) \
-             WHERE NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')",
-            settings.statement_timeout.as_millis()
-        );
-        let (idle, recycle_timeout) = (settings.idle_timeout, settings.recycle_timeout);
-        let pool = Pool::builder(manager)
-            .max_size(
-                usize::try_from(settings.pool_size.get().saturating_add(settings.max_overflow))
-                    .unwrap_or(usize::MAX),
-            )
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(settings.wait_timeout))
-            .create_timeout(Some(settings.create_timeout))
-            .recycle_timeout(Some(recycle_timeout))
-            .post_create(Hook::async_fn(move |client: &mut Opened, _| {
-                let limits = limits.clone();
-                Box::pin(async move { client.batch_execute(&limits).await.map_err(HookError::Backend) })
-            }))
-            .pre_recycle(Hook::async_fn(move |client: &mut Opened, metrics| {
-                // One that was given up is refused afterwards, without asking its server.
-                let check = client.is_current() && metrics.last_used() >= idle;
-                Box::pin(async move {
-                    if !check {
-                        return Ok(());
-                    }
-                    match timeout(recycle_timeout, client.simple_query("")).await {
-                        Ok(answer) => answer.map(drop).map_err(HookError::Backend),
-                        Err(_) => Err(HookError::message("the check of an idle connection timed out")),
-                    }
-                })
-            }))
-            .build()
-            .map_err(|error| {
-                DatabaseError::new(DatabaseErrorKind::Other, "the pool cannot be set up").caused_by(error)
-            })?;
+        let manager = || {
+            let (config, connector) = (config.clone(), connector.clone());
+            Opener { config, connector, renewals: Arc::clone(&renewals) }
+        };
+        let most = settings.pool_size.get().saturating_add(settings.max_overflow);
+        let pool = build(manager(), settings, usize::try_from(most).unwrap_or(usize::MAX))?;
+        let reserved = build(manager(), settings, 1)?;
         let lanes = Lanes::new(url, settings, connector, &renewals, application_name);
         let direct = match &settings.direct_url {
             Some(DatabaseUrl::Postgres(direct)) => direct,
@@ -93,6 +58,7 @@ impl PostgresPool {
         let listen_to = Arc::new(ListenTo::new(direct, settings, &renewals, application_name)?);
         Ok(Self {
             pool,
+            reserved,
             lanes,
             listen_to,
             renewals,
@@ -100,7 +66,7 @@ impl PostgresPool {
             url: url.clone(),
             statement_timeout: settings.statement_timeout,
             wait_timeout: settings.wait_timeout,
-            get_timeout: settings.wait_timeout + recycle_timeout + settings.create_timeout,
+            get_timeout: settings.wait_timeout + settings.recycle_timeout + settings.create_timeout,
         })
     }
 
@@ -111,9 +77,18 @@ impl PostgresPool {
 
     /// A connection, new or used before.
     pub(in crate::database) async fn get(&self) -> Result<PostgresConnection, DatabaseError> {
+        self.get_of(&self.pool).await
+    }
+
+    /// The connection that is kept for what does not wait behind requests.
+    pub(in crate::database) async fn get_reserved(&self) -> Result<PostgresConnection, DatabaseError> {
+        self.get_of(&self.reserved).await
+    }
+
+    async fn get_of(&self, pool: &Pool<Opener>) -> Result<PostgresConnection, DatabaseError> {
         let object = loop {
             let generation = self.renewals.generation();
-            match self.given().await {
+            match self.given(pool).await {
                 Ok(object) if object.is_current() => break object,
                 // What was under way when all were given up says nothing of the server of now.
                 _ if generation != self.renewals.generation() => {}
@@ -124,10 +99,10 @@ impl PostgresPool {
         Ok(PostgresConnection::new(Holder::Pooled(object), cancel, Some(self.statement_timeout)))
     }
 
-    async fn given(&self) -> Result<Object, DatabaseError> {
+    async fn given(&self, pool: &Pool<Opener>) -> Result<Object, DatabaseError> {
         // Each idle connection is checked within its own time. Of a server that is frozen all of them
         // fail, one after the other, and nobody waits for that.
-        match timeout(self.get_timeout, self.pool.get()).await {
+        match timeout(self.get_timeout, pool.get()).await {
             Ok(given) => given.map_err(|error| self.not_given(error)),
             Err(_) => Err(not_connected(&self.url, timed_out(self.get_timeout))),
         }
@@ -174,7 +149,9 @@ impl PostgresPool {
     /// not the primary any more, and nobody waits for it to say so.
     pub(in crate::database) fn renew(&self) {
         self.renewals.renew();
-        self.pool.retain(|_, _| false);
+        for pool in [&self.pool, &self.reserved] {
+            pool.retain(|_, _| false);
+        }
         self.lanes.close();
     }
 
@@ -185,6 +162,51 @@ impl PostgresPool {
 
     pub(in crate::database) fn close(&self) {
         self.pool.close();
+        self.reserved.close();
         self.lanes.close();
     }
+}
+
+/// Sets up so many connections at most.
+fn build(manager: Opener, settings: &DatabaseSettings, size: usize) -> Result<Pool<Opener>, DatabaseError> {
+    // A statement is planned once for each connection. Planned anew each time, as the server would choose,
+    // the page of a day takes twice as long, because the planner looks at every partition of the table. Citus
+    // has no such plan where the values say which machine to ask, and fails.
+    // A role, or the database, may have another form of times, which is read as another time where the name of
+    // its zone is that of a second one.
+    let limits = format!(
+        "SET statement_timeout = {0}; SET idle_in_transaction_session_timeout = {0}; \
+         SET datestyle = 'ISO, YMD'; SET timezone = 'UTC'; \
+         SELECT set_config('plan_cache_mode', 'force_generic_plan', false) \
+         WHERE NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')",
+        settings.statement_timeout.as_millis()
+    );
+    let (idle, recycle_timeout) = (settings.idle_timeout, settings.recycle_timeout);
+    Pool::builder(manager)
+        .max_size(size)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(settings.wait_timeout))
+        .create_timeout(Some(settings.create_timeout))
+        .recycle_timeout(Some(recycle_timeout))
+        .post_create(Hook::async_fn(move |client: &mut Opened, _| {
+            let limits = limits.clone();
+            Box::pin(async move { client.batch_execute(&limits).await.map_err(HookError::Backend) })
+        }))
+        .pre_recycle(Hook::async_fn(move |client: &mut Opened, metrics| {
+            // One that was given up is refused afterwards, without asking its server.
+            let check = client.is_current() && metrics.last_used() >= idle;
+            Box::pin(async move {
+                if !check {
+                    return Ok(());
+                }
+                match timeout(recycle_timeout, client.simple_query("")).await {
+                    Ok(answer) => answer.map(drop).map_err(HookError::Backend),
+                    Err(_) => Err(HookError::message("the check of an idle connection timed out")),
+                }
+            })
+        }))
+        .build()
+        .map_err(|error| {
+            DatabaseError::new(DatabaseErrorKind::Other, "the pool cannot be set up").caused_by(error)
+        })
 }

@@ -2,6 +2,7 @@
 
 use foundation::database::Transaction;
 use futures_util::StreamExt as _;
+use futures_util::future::join_all;
 
 use super::LEASE;
 use super::patience::Patience;
@@ -17,8 +18,10 @@ use crate::domain::partitions::Range;
 use crate::leases::LeaseError;
 use crate::store::{archive_files, archive_rows, detached_rows};
 
-/// Files that are looked for at most, until one shows that the place is the right one.
-const EARLIER_FILES: u32 = 10;
+/// Files that are asked of the database together, and of the place at the same time, until one shows that it is the
+/// right one.
+const PAGE: u32 = 1_000;
+const AT_ONCE: usize = 8;
 
 /// What became of rows that were to be archived.
 pub(super) enum Archived {
@@ -197,13 +200,21 @@ impl Work<'_> {
         if self.seen.is_some_and(|it| it < file.id) {
             return Ok(true);
         }
-        for (id, location) in archive_files::before(self.database(), file.id, EARLIER_FILES).await? {
-            if objects.has(&location).await? {
-                self.seen = Some(id);
-                return Ok(true);
+        let mut before = file.id;
+        loop {
+            let files = archive_files::before(self.database(), before, PAGE).await?;
+            let Some((last, _)) = files.last() else { return Ok(false) };
+            before = *last;
+            for files in files.chunks(AT_ONCE) {
+                let asked = join_all(files.iter().map(|(_, location)| objects.has(location))).await;
+                for ((id, _), is_there) in files.iter().zip(asked) {
+                    if is_there? {
+                        self.seen = Some(*id);
+                        return Ok(true);
+                    }
+                }
             }
         }
-        Ok(false)
     }
 
     /// Deletes exactly the rows that are in the file from the table, and says how many were there. The file is

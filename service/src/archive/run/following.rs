@@ -26,7 +26,7 @@ impl Archiving {
         }
         let asked =
             Asked { reason: RunReason::Schedule, requested_by: None, is_dry_run: false, unless_since: None };
-        self.begin_with(guard, &asked, |_| None).await.map(Some)
+        Ok(Some(self.begin_with(guard, &asked, |_| None).await?))
     }
 
     /// Marks the dry runs that nobody is at any more. None follows those, so it is done where nothing else is.

@@ -100,7 +100,7 @@ impl Archiving {
         &self,
         asked: &Asked,
         event: impl FnOnce(Uuid) -> Option<AuditEvent>,
-    ) -> Result<Option<Run>, ArchiveError> {
+    ) -> Result<Option<Run>, LeaseError> {
         let Some(guard) = self.leases.acquire(LEASE).await? else { return Ok(None) };
         if let Some(since) = asked.unless_since
             && archive_runs::was_scheduled_since(&self.database, since).await?
@@ -116,7 +116,7 @@ impl Archiving {
         guard: LeaseGuard,
         asked: &Asked,
         event: impl FnOnce(Uuid) -> Option<AuditEvent>,
-    ) -> Result<Run, ArchiveError> {
+    ) -> Result<Run, LeaseError> {
         let now = self.now().await?;
         let record = ArchiveRun {
             id: self.entropy.uuid_v7(now),
