@@ -25,6 +25,9 @@ const LIST: Statement = Statement::current(
      WHERE user_id = $1 AND expires_at > $2 AND last_used_at >= $3 ORDER BY id DESC LIMIT $4",
 );
 
+const GOES_ON: Statement =
+    Statement::current("session", "SELECT 1 AS one FROM session WHERE id = $1 AND user_id = $2");
+
 const DELETE: Statement = Statement::write(
     "session",
     "DELETE FROM session WHERE id = $1 AND user_id = $2 \
@@ -69,6 +72,14 @@ pub async fn list(
 ) -> Result<Vec<Session>, DatabaseError> {
     let values = [user.into(), now.into(), idle_since.into(), MAX_SESSIONS.into()];
     database.query(&LIST, &values).await?.iter().map(from_row).collect()
+}
+
+/// Whether nobody has ended this session of the user.
+///
+/// # Errors
+/// What the database says.
+pub async fn goes_on(transaction: &mut Transaction, id: Uuid, user: Uuid) -> Result<bool, DatabaseError> {
+    Ok(transaction.query_optional(&GOES_ON, &[id.into(), user.into()]).await?.is_some())
 }
 
 /// Ends a session of the user, and returns it.

@@ -103,6 +103,7 @@ fn describe_action_error(error: &ActionError) -> Description {
             Description { errors, ..invalid }
         }
         ActionError::Stale => describe_status(StatusCode::PRECONDITION_FAILED),
+        ActionError::SignedOut => describe_status(StatusCode::UNAUTHORIZED),
         ActionError::LastAdmin => Description::new(StatusCode::CONFLICT, "last_admin", detail),
         ActionError::Forbidden(refusal) => describe_refusal(*refusal),
         ActionError::ForbiddenFields(fields) => {
