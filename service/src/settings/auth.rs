@@ -14,7 +14,8 @@ foundation::settings! {
         /// Keys the cursors of pages and the HMAC of idempotent bodies, at least 32 characters. The same for
         /// all replicas. Required in production; made for the process in development.
         secret: Option<Secret> = "",
-        /// The secret before `AUTH_SECRET`, still accepted while it is being rotated.
+        /// Another secret that is accepted while `AUTH_SECRET` is being changed: first the one to come, so that all
+        /// replicas know it before any signs with it, then the one before.
         previous_secret: Option<Secret> = "",
         /// How long a session lasts, whatever its use.
         session_lifetime: Duration = "30d",
