@@ -15,9 +15,8 @@ use foundation::settings::Secret;
 use tokio::sync::oneshot;
 
 use self::budget::Budget;
-use self::scheme::Scheme;
-pub use self::scheme::SchemeError;
 pub(crate) use self::scheme::{MAX_LANES, MAX_MEMORY, MAX_PASSES, MIN_MEMORY_OF_LANE};
+pub use self::scheme::{Scheme, SchemeError};
 use crate::actions::ActionError;
 use crate::settings::AuthSettings;
 
@@ -77,7 +76,7 @@ impl Passwords {
     pub fn new(settings: &AuthSettings, entropy: Entropy) -> Result<Self, PasswordsError> {
         let memory = settings.argon2_memory.as_u64();
         let limit = settings.hashing_memory_limit.as_u64();
-        let scheme = Scheme::new(memory, settings.argon2_passes.get(), settings.argon2_lanes.get(), limit)?;
+        let scheme = Scheme::new(settings)?;
         let room = usize::try_from(limit / memory.max(1)).unwrap_or(usize::MAX);
         let cores = available_parallelism().map_or(1, usize::from);
         let queue = usize::try_from(settings.hashing_queue.get()).unwrap_or(usize::MAX);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use foundation::settings::{ApplicationSettings, Environment, Mode, Secret};
+use migrator::admin::HASH_MEMORY;
 
 use crate::passwords::{MAX_LANES, MAX_MEMORY, MAX_PASSES, MIN_MEMORY_OF_LANE};
 
@@ -30,7 +31,8 @@ foundation::settings! {
         /// Lanes of argon2id, each of which needs 8 KiB of the memory.
         argon2_lanes: NonZeroU32 = "1",
         /// Memory that all hashes made at the same time may take together: it bounds their number. A stored
-        /// hash that asks for more than this matches nothing.
+        /// hash that asks for more than this matches nothing. 19 MiB at least, for that of the first
+        /// administrator.
         hashing_memory_limit: ByteSize = "64MiB",
         /// Hashes that wait for their turn, at most; further logins get 503.
         hashing_queue: NonZeroU32 = "16",
@@ -88,7 +90,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 impl AuthSettings {
     /// Says which times and which sizes cannot work. What is changed while the service runs has its rules in
     /// [`Live`].
-    pub(super) fn check_bounds(&self, environment: &mut Environment) {
+    pub(crate) fn check_bounds(&self, environment: &mut Environment) {
         for (name, value, least, most) in [
             ("AUTH_SESSION_LIFETIME", self.session_lifetime, MINUTE, CENTURY),
             // The last use is written down once a minute.
@@ -105,8 +107,10 @@ impl AuthSettings {
             }
         }
         self.check_argon2(environment);
-        if self.hashing_memory_limit < self.argon2_memory {
-            let detail = format!("it has no room for one hash; expected {} or more", self.argon2_memory);
+        // The first administrator gets a hash of the migrator, which does not know these settings.
+        let least = self.argon2_memory.max(ByteSize(HASH_MEMORY));
+        if self.hashing_memory_limit < least {
+            let detail = format!("it has no room for one hash; expected {least} or more");
             environment.problem("AUTH_HASHING_MEMORY_LIMIT", detail);
         }
     }
@@ -205,9 +209,11 @@ mod tests {
 
     #[test]
     fn the_memory_of_all_hashes_has_room_for_one() {
-        let small = ("AUTH_HASHING_MEMORY_LIMIT", "16MiB");
-        assert_eq!(problems(&[small]), [small.0]);
-        assert_eq!(problems(&[small, ("AUTH_ARGON2_MEMORY", "16MiB")]), [""; 0]);
+        let limit = "AUTH_HASHING_MEMORY_LIMIT";
+        assert_eq!(problems(&[(limit, "19MiB")]), [""; 0]);
+        assert_eq!(problems(&[(limit, "19MiB"), ("AUTH_ARGON2_MEMORY", "20MiB")]), [limit]);
+        // The migrator's hash has to be understood as well, whatever those of the service take.
+        assert_eq!(problems(&[(limit, "16MiB"), ("AUTH_ARGON2_MEMORY", "8MiB")]), [limit]);
     }
 
     /// A hash of which the service understands nothing afterwards locks its owner out.
