@@ -81,8 +81,9 @@ pub async fn login(
     credentials: Credentials,
     origin: &Origin,
 ) -> Result<Login, ActionError> {
+    let attempt = actions.passwords.attempt()?;
     let (actions, origin) = (actions.clone(), origin.clone());
-    to_its_end(async move {
+    to_its_end(attempt, async move {
         for _ in 0..ROUNDS {
             if let Some(login) = compare(&actions, &credentials, &origin).await? {
                 return Ok(login);
