@@ -34,7 +34,7 @@ foundation::settings! {
         /// hash that asks for more than this matches nothing. 19 MiB at least, for that of the first
         /// administrator.
         hashing_memory_limit: ByteSize = "64MiB",
-        /// Hashes that wait for their turn, at most; further logins get 503.
+        /// Hashes that wait for their turn, 10000 at most; further logins get 503.
         hashing_queue: NonZeroU32 = "16",
         /// Failed logins of one account that cost no delay; of one address ten times as many, because
         /// people share them. The default of the setting `auth.login_attempts`.
@@ -84,6 +84,10 @@ impl AuthSettings {
 /// from today are ones that both databases have.
 const CENTURY: Duration = Duration::from_hours(36_525 * 24);
 
+/// The most hashes that may wait. There is room for all of them from the start, and none of the last would be made
+/// before its request is over.
+const MAX_HASHING_QUEUE: u32 = 10_000;
+
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -105,6 +109,12 @@ impl AuthSettings {
                 let detail = format!("expected a duration from {} to {}", unit(least), unit(most));
                 environment.problem(name, detail);
             }
+        }
+        if self.hashing_queue.get() > MAX_HASHING_QUEUE {
+            environment.problem(
+                "AUTH_HASHING_QUEUE",
+                format!("expected a whole number from 1 to {MAX_HASHING_QUEUE}"),
+            );
         }
         self.check_argon2(environment);
         // The first administrator gets a hash of the migrator, which does not know these settings.
@@ -214,6 +224,14 @@ mod tests {
         assert_eq!(problems(&[(limit, "19MiB"), ("AUTH_ARGON2_MEMORY", "20MiB")]), [limit]);
         // The migrator's hash has to be understood as well, whatever those of the service take.
         assert_eq!(problems(&[(limit, "16MiB"), ("AUTH_ARGON2_MEMORY", "8MiB")]), [limit]);
+    }
+
+    #[test]
+    fn the_queue_of_hashes_has_an_end() {
+        let queue = "AUTH_HASHING_QUEUE";
+        assert_eq!(problems(&[(queue, "10000")]), [""; 0]);
+        assert_eq!(problems(&[(queue, "10001")]), [queue]);
+        assert_eq!(problems(&[(queue, "4000000000")]), [queue]);
     }
 
     /// A hash of which the service understands nothing afterwards locks its owner out.
