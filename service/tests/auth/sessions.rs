@@ -26,6 +26,18 @@ async fn touch(house: &House, token: &str) {
 }
 
 foundation::on_both_databases! {
+    /// Something in front may have looked at the other one.
+    async fn of_two_tokens_none_counts(test: TestDatabase) {
+        let house = House::new(test).await;
+        house.user("ada").await;
+        let token = house.token("ada").await;
+        for other in [format!("Bearer {token}"), "Bearer nobody".to_owned(), "Basic YTpi".to_owned()] {
+            let asked = house.ask(Method::GET, "/api/v1/auth/whoami", &token).header("authorization", &other);
+            assert_eq!(asked.send().await.unwrap().status(), OVER, "{other}");
+        }
+        assert_eq!(house.whoami(&token).await, OK);
+    }
+
     async fn a_session_says_who_and_where(test: TestDatabase) {
         let house = House::new(test).await;
         let id = house.user("ada").await;
