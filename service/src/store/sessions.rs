@@ -37,7 +37,7 @@ const DELETE: Statement = Statement::write(
 const DELETE_OTHERS: Statement =
     Statement::write("session", "DELETE FROM session WHERE user_id = $1 AND id <> $2");
 
-/// Writes a session down, and ends the oldest of the user where there are too many.
+/// Writes a session down, and ends the oldest of the user where there are too many: returns how many.
 ///
 /// # Errors
 /// What the database says.
@@ -45,7 +45,7 @@ pub async fn insert(
     transaction: &mut Transaction,
     session: &Session,
     token_hash: TokenHash,
-) -> Result<(), DatabaseError> {
+) -> Result<u64, DatabaseError> {
     let values = [
         session.id.into(),
         session.user_id.into(),
@@ -57,7 +57,7 @@ pub async fn insert(
         session.user_agent.clone().into(),
     ];
     transaction.execute(&INSERT, &values).await?;
-    transaction.execute(&TRIM, &[session.user_id.into(), MAX_SESSIONS.into()]).await.map(drop)
+    transaction.execute(&TRIM, &[session.user_id.into(), MAX_SESSIONS.into()]).await
 }
 
 /// The sessions of a user that go on at `now` and were used since `idle_since`, newest first.

@@ -106,6 +106,11 @@ foundation::on_both_databases! {
             house.token("ada").await;
         }
         assert_eq!((house.whoami(&first).await, house.whoami(&second).await), (OVER, OK));
+        // The event of the login that ended it tells of it.
+        let events = "SELECT after AS value FROM audit_event WHERE action = 'login.succeeded' ORDER BY id";
+        let events = house.values(events).await;
+        let ended = events.iter().map(|it| serde_json::from_str::<serde_json::Value>(it).unwrap()["sessions_ended"].clone());
+        assert_eq!(ended.collect::<Vec<_>>(), [vec![0; 100], vec![1]].concat());
     }
 
     async fn what_ends_through_one_process_is_refused_by_another(test: TestDatabase) {
