@@ -280,9 +280,9 @@ fn a_line_of_text_cannot_be_forged() {
     let (dispatch, _telemetry) = Telemetry::build(&program(), &log, &open_telemetry, format, lines.writer())
         .expect("the settings are good");
     with_default(&dispatch, || {
-        tracing::warn!(target: "shop", path = "/a", name = "x y", "one\n\u{1b}[31mtwo");
+        tracing::warn!(target: "shop", path = "/a", name = "x \u{9b}31m\u{1b}y", "one\n\u{1b}[31m\u{9b}two");
     });
-    let expected = "2026-01-02T03:04:05.678000Z  WARN shop: one\\n\\u{1b}[31mtwo path=/a name=\"x y\"\n";
+    let expected = "2026-01-02T03:04:05.678000Z  WARN shop: one\\n\\u{1b}[31m\\u{9b}two path=/a name=\"x \\u{9b}31m\\u001by\"\n";
     assert_eq!(lines.texts(), [expected]);
 }
 

@@ -7,8 +7,6 @@ use foundation::database::{Connection, DatabaseError, DatabaseErrorKind, Stateme
 use foundation::entropy::Entropy;
 use foundation::passwords;
 use foundation::settings::Secret;
-use time::OffsetDateTime;
-use uuid::Uuid;
 
 use crate::error::MigratorError;
 use crate::own::{Asked, Question, question};
@@ -23,9 +21,12 @@ const OF_DEVELOPMENT: &str = "bedplate-development";
 const WELL_KNOWN: &[&str] = &["administrator", "change-me", "change-this", OF_DEVELOPMENT, "postgres"];
 
 /// What OWASP asks of argon2id: 19 MiB, two passes, one lane.
-const MEMORY_KIB: u32 = 19_456;
+const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
+
+/// How much memory it takes to make or to verify the hash of the administrator that is made here, in bytes.
+pub const HASH_MEMORY: u64 = MEMORY_KIB as u64 * 1024;
 
 const EXISTS: Question = question!("users":
     "SELECT 1 AS one FROM users AS u WHERE is_admin AND is_active AND NOT is_blocked AND user_type <> 'eve_sso' AND" own "u" of "users" "LIMIT 1"
@@ -35,37 +36,6 @@ const INSERT: Statement = Statement::write(
     "users",
     "INSERT INTO users (id, username, email, password_hash, user_type, is_admin, created_at, updated_at) VALUES ($1, $2, $3, $4, 'local', $5, $6, $6)",
 );
-
-/// A local account that may do everything.
-#[derive(Clone, Debug)]
-pub struct Account {
-    /// Version 7.
-    pub id: Uuid,
-    /// 1 to 255 characters, no backslash, unique without case.
-    pub username: String,
-    /// Unique without case.
-    pub email: Option<String>,
-    /// As [`hash`] makes it.
-    pub password_hash: String,
-    /// When it is made.
-    pub created_at: OffsetDateTime,
-}
-
-impl Account {
-    /// The one statement that makes an administrator, and its values.
-    #[must_use]
-    pub fn insert(self) -> (Statement, Vec<Value>) {
-        let values = vec![
-            self.id.into(),
-            self.username.into(),
-            self.email.into(),
-            self.password_hash.into(),
-            true.into(),
-            self.created_at.into(),
-        ];
-        (INSERT, values)
-    }
-}
 
 /// Whether somebody can sign in as an administrator, which an `eve_sso` user cannot yet. Nobody can where there is no table of users yet.
 ///
@@ -127,15 +97,15 @@ impl NewAdmin {
     /// The one INSERT, made only while there is still no administrator.
     pub(crate) fn change(&self, clock: &Clock, entropy: &Entropy) -> Result<Change, MigratorError> {
         let now = clock.now();
-        let account = Account {
-            id: entropy.uuid_v7(now),
-            username: self.username.clone(),
-            email: self.email.clone(),
-            password_hash: hash(&self.password, entropy)?,
-            created_at: now,
-        };
-        let (statement, values) = account.insert();
-        let work = vec![Work::Execute(statement, values)];
+        let values: Vec<Value> = vec![
+            entropy.uuid_v7(now).into(),
+            self.username.as_str().into(),
+            self.email.clone().into(),
+            hash(&self.password, entropy)?.into(),
+            true.into(),
+            now.into(),
+        ];
+        let work = vec![Work::Execute(INSERT, values)];
         Ok(Change { title: "the default administrator".to_owned(), guard: Guard::NoAdmin, work })
     }
 

@@ -10,13 +10,13 @@ use sha2::Sha256;
 
 use crate::settings::AuthSettings;
 
-/// The present key, and the one before it while it is being rotated. Cheap to clone.
+/// The present key, and another one that is accepted while it is being rotated: the next, or the one before. Cheap to clone.
 #[derive(Clone)]
 pub struct Keys(Arc<Pair>);
 
 struct Pair {
     current: Vec<u8>,
-    previous: Option<Vec<u8>>,
+    other: Option<Vec<u8>>,
 }
 
 impl fmt::Debug for Keys {
@@ -32,8 +32,8 @@ impl Keys {
     pub fn new(settings: &AuthSettings, entropy: &Entropy) -> Self {
         let bytes = |secret: &foundation::settings::Secret| secret.expose().as_bytes().to_vec();
         let current = settings.secret.as_ref().map_or_else(|| entropy.bytes::<32>().to_vec(), bytes);
-        let previous = settings.previous_secret.as_ref().map(bytes);
-        Self(Arc::new(Pair { current, previous }))
+        let other = settings.previous_secret.as_ref().map(bytes);
+        Self(Arc::new(Pair { current, other }))
     }
 
     /// HMAC-SHA-256 of `message` under the present key. What was signed for one purpose (a word such as
@@ -43,12 +43,12 @@ impl Keys {
         mac(&self.0.current, purpose, message).finalize().into_bytes().into()
     }
 
-    /// Whether `signature` is that of `message`, by the present key or by the one before. It takes the same
+    /// Whether `signature` is that of `message`, by the present key or by the other one. It takes the same
     /// time however much of it is right.
     #[must_use]
     pub fn verify(&self, purpose: &str, message: &[u8], signature: &[u8]) -> bool {
         let is_by = |key: &Vec<u8>| mac(key, purpose, message).verify_slice(signature).is_ok();
-        is_by(&self.0.current) || self.0.previous.as_ref().is_some_and(is_by)
+        is_by(&self.0.current) || self.0.other.as_ref().is_some_and(is_by)
     }
 }
 
@@ -88,12 +88,20 @@ mod tests {
         );
     }
 
+    /// While replicas are replaced, those of two steps that follow each other serve side by side.
     #[test]
-    fn the_secret_before_is_still_accepted() {
-        let signature = keys(&[("AUTH_SECRET", OLD)]).sign("cursor", b"message");
-        let rotated = keys(&[("AUTH_SECRET", NEW), ("AUTH_PREVIOUS_SECRET", OLD)]);
-        assert!(rotated.verify("cursor", b"message", &signature));
-        assert!(!keys(&[("AUTH_SECRET", NEW)]).verify("cursor", b"message", &signature));
+    fn replicas_understand_each_other_at_each_step_of_a_rotation() {
+        let steps = [(OLD, None), (OLD, Some(NEW)), (NEW, Some(OLD)), (NEW, None)];
+        let steps = steps.map(|(secret, other)| {
+            let other = other.map(|it| ("AUTH_PREVIOUS_SECRET", it));
+            keys(&[("AUTH_SECRET", secret)].into_iter().chain(other).collect::<Vec<_>>())
+        });
+        let understands =
+            |one: &Keys, other: &Keys| one.verify("cursor", b"it", &other.sign("cursor", b"it"));
+        for pair in steps.windows(2) {
+            assert!(understands(&pair[0], &pair[1]) && understands(&pair[1], &pair[0]));
+        }
+        assert!(!understands(&steps[0], &steps[2]) && !understands(&steps[3], &steps[1]));
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Registered for HttpMetrics {
     fn register(&self, registry: &mut Registry) {
         registry.register_with_unit(
             "http_server_request_duration",
-            "How long requests took, from their head to their answer, or, with status 499, until their client gave them up, or, with 408, until a body that does not come was waited for no longer",
+            "How long requests took, from their head to their answer, or, with status 499, until their client gave them up, or, with 503, until they were cut as the service stopped, or, with 408, until a body that does not come was waited for no longer",
             Unit::Seconds,
             self.durations.clone(),
         );

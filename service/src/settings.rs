@@ -85,8 +85,9 @@ foundation::settings! {
         /// The origins of the pages elsewhere, such as `https://app.example.org`, whose scripts may use the API
         /// (CORS), with the tokens that they are given. Empty: none, as where a proxy in front answers for it.
         cors_origins: Origins = "",
-        /// After `HTTP_DRAIN_DELAY`, how long running requests may take to finish.
-        drain_timeout: Duration = "20s",
+        /// After `HTTP_DRAIN_DELAY`, how long running requests may take to finish. Where it is shorter than
+        /// `HTTP_REQUEST_TIMEOUT`, requests that may take longer are cut.
+        drain_timeout: Duration = "30s",
     }
 }
 
@@ -98,6 +99,11 @@ impl HttpSettings {
         environment.bound("HTTP_IDLE_TIMEOUT", self.idle_timeout, moment);
         environment.bound("HTTP_DRAIN_DELAY", self.drain_delay, Duration::ZERO);
         environment.bound("HTTP_DRAIN_TIMEOUT", self.drain_timeout, Duration::ZERO);
+        if self.drain_timeout < self.request_timeout {
+            let detail =
+                "it is shorter than HTTP_REQUEST_TIMEOUT: requests may be cut when the service stops";
+            environment.warning("HTTP_DRAIN_TIMEOUT", detail);
+        }
     }
 }
 
@@ -183,5 +189,25 @@ impl ServiceSettings {
             AdminSettings::variables(),
         ]
         .concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_not_cut_by_a_stop_unless_it_is_told() {
+        for (pairs, warned) in [
+            (&[][..], &[][..]),
+            (&[("HTTP_DRAIN_TIMEOUT", "29s")], &["HTTP_DRAIN_TIMEOUT"]),
+            (&[("HTTP_REQUEST_TIMEOUT", "31s")], &["HTTP_DRAIN_TIMEOUT"]),
+            (&[("HTTP_REQUEST_TIMEOUT", "5s"), ("HTTP_DRAIN_TIMEOUT", "5s")], &[]),
+        ] {
+            let mut environment = Environment::from_pairs(pairs.iter().copied());
+            ServiceSettings::read(&mut environment);
+            let (_, warnings) = environment.finish().unwrap();
+            assert_eq!(warnings.iter().map(|it| &*it.name).collect::<Vec<_>>(), warned, "{pairs:?}");
+        }
     }
 }

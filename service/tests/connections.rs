@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use crate::support::{DEADLINE, TestService};
+use crate::support::{DEADLINE, Program, TestService, client};
 
 const REQUEST: &[u8] = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
 
@@ -150,6 +150,55 @@ async fn requests_that_wait_for_their_clients_keep_no_probe_from_its_answer() {
         slow
     });
     futures_util::future::join_all(probed).await.into_iter().flatten().for_each(|it| it.abort());
+}
+
+/// What the kernel keeps of the answers of a server, in bytes: of each of its connections.
+#[cfg(target_os = "linux")]
+fn unsent(server: SocketAddr) -> Vec<u64> {
+    let local = format!(":{:04X}", server.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the table of connections");
+    let rows = table.lines().map(|it| it.split_ascii_whitespace().collect::<Vec<_>>());
+    let of_server = rows.filter(|it| it[1].ends_with(&local) && it[3] == "01");
+    of_server
+        .map(|it| u64::from_str_radix(it[4].split(':').next().expect("a number"), 16).expect("hex"))
+        .collect()
+}
+
+/// Clients that ask for something large, and read nothing of it.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_that_nobody_reads_take_little_memory() {
+    const CLIENTS: usize = 100;
+    let mut program = Program::serve(&[]);
+    let address = program.address();
+    let get =
+        async |path: &str| client().get(format!("http://{address}{path}")).send().await.expect("an answer");
+    let page = get("/docs").await.text().await.expect("text");
+    let bundle = page.split('"').find(|it| it.ends_with(".js") && it.contains("bundle")).expect("a bundle");
+    let size = get(bundle).await.bytes().await.expect("a file").len() as u64;
+    let before = program.memory();
+    let mut silent = Vec::new();
+    for _ in 0..CLIENTS {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
+        let mut stream = socket.connect(address).await.expect("a connection");
+        let head = format!("GET {bundle} HTTP/1.1\r\nHost: x\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        silent.push(stream);
+    }
+    // Each has the beginning of its answer.
+    for stream in &mut silent {
+        timeout(DEADLINE, stream.read_exact(&mut [0; 12])).await.expect("in time").expect("an answer");
+    }
+    let kept = unsent(address);
+    let most = kept.iter().max().copied().unwrap_or_default();
+    assert!(
+        kept.len() >= CLIENTS && most > 0 && most < size / 8,
+        "{most} of {size} bytes at {} clients",
+        kept.len()
+    );
+    let more = program.memory().saturating_sub(before);
+    assert!(more < 90 * CLIENTS as u64, "{more} KiB more for {CLIENTS} clients");
 }
 
 /// One that takes its answer steadily is no silent one, however much of the answer is on its way.

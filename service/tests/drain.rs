@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
@@ -173,15 +173,39 @@ async fn a_running_request_is_finished_and_one_that_never_ends_is_cut() {
     let address = program.address();
     // Its body never comes, so its answer never does.
     let mut slow = TcpStream::connect(address).await.expect("a connection");
-    slow.write_all(b"POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n")
-        .await
-        .expect("sent");
-    let finished = Arc::new(AtomicBool::new(false));
+    let head = "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+                Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n";
+    slow.write_all(head.as_bytes()).await.expect("sent");
+    slow.read_exact(&mut [0; 25]).await.expect("its body is waited for");
     let mut answer = Vec::new();
     let started = Instant::now();
     program.signal("TERM");
     slow.read_to_end(&mut answer).await.expect("it ends");
-    finished.store(true, Ordering::Relaxed);
+    assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
     assert_eq!(program.ended().code(), Some(0));
     assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    // It is told as any other request is, but by its end.
+    let log = program.everything();
+    let lines = log.lines().filter_map(|it| serde_json::from_str::<serde_json::Value>(it).ok());
+    let cut = lines.filter(|it| it["message"] == "POST /api/v1/auth/login cut by the server");
+    let levels: Vec<_> = cut.map(|it| it["level"].clone()).collect();
+    assert_eq!(levels, ["WARN"], "{log}");
+    assert!(log.contains("connections are cut"), "{log}");
+}
+
+/// A second signal cuts what runs, and says so too.
+#[tokio::test]
+async fn what_is_cut_at_once_is_told_too() {
+    let mut program = Program::serve(&[("HTTP_DRAIN_DELAY", "30s")]);
+    let mut slow = TcpStream::connect(program.address()).await.expect("a connection");
+    let head = "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+                Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n";
+    slow.write_all(head.as_bytes()).await.expect("sent");
+    slow.read_exact(&mut [0; 25]).await.expect("its body is waited for");
+    program.signal("TERM");
+    program.logged("stopping: not ready");
+    program.signal("TERM");
+    assert_eq!(program.ended().code(), Some(75));
+    let log = program.everything();
+    assert!(log.contains("POST /api/v1/auth/login cut by the server"), "{log}");
 }

@@ -14,9 +14,19 @@ use crate::support::accounts::{Accounts, Kind, migrate};
 
 /// Runs `service admin` with this on its standard input.
 fn admin(database: &TestDatabase, arguments: &[&str], input: &str) -> Output {
+    admin_with(database, &[], arguments, input)
+}
+
+/// The same, with these variables.
+fn admin_with(
+    database: &TestDatabase,
+    variables: &[(&str, &str)],
+    arguments: &[&str],
+    input: &str,
+) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_service"));
     command.env_clear().current_dir(database.folder.path()).env("DATABASE_URL", pooled(&database.address));
-    command.arg("admin").args(arguments);
+    command.envs(variables.iter().copied()).arg("admin").args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     // It may end before it reads.
@@ -108,6 +118,26 @@ on_both_databases! {
             assert_eq!(refused.status.code(), Some(2), "{arguments:?}: {}", said(&refused));
         }
         assert_eq!(self::events(&pool, "user.created").await.len(), 1);
+    }
+
+    /// Otherwise their first login would have to renew it, or find that it asks for too much.
+    async fn a_password_is_hashed_as_the_service_does_it(database: TestDatabase) {
+        migrate(&database).await;
+        let pool = database.open();
+        let (create, reset) = (["create-admin", "--username", "Root"], ["reset-password", "--username", "Root"]);
+        for (variables, arguments, parameters) in [
+            (&[("AUTH_ARGON2_MEMORY", "8MiB"), ("AUTH_ARGON2_PASSES", "3")][..], create, "m=8192,t=3,p=1"),
+            (&[("AUTH_ARGON2_MEMORY", "64KiB"), ("AUTH_ARGON2_LANES", "2")], reset, "m=64,t=2,p=2"),
+        ] {
+            let done = admin_with(&database, variables, &arguments, "a long secret\n");
+            assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+            let user = user(&pool, "Root").await;
+            let hash: String = user.get("password_hash").unwrap();
+            assert!(hash.contains(parameters) && fits(&user, "a long secret"), "{hash}");
+            assert!(user.get::<bool>("is_active").unwrap() && user.get::<bool>("is_admin").unwrap());
+        }
+        let refused = admin_with(&database, &[("AUTH_ARGON2_MEMORY", "1KiB")], &reset, "a long secret\n");
+        assert!(refused.status.code() == Some(78) && said(&refused).contains("AUTH_ARGON2_MEMORY"), "{}", said(&refused));
     }
 
     /// A terminal is asked twice. Only Linux has this `script` to make one.

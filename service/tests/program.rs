@@ -101,6 +101,23 @@ fn every_bad_setting_is_told_at_once() {
     }
 }
 
+/// Not even one that stands where none belongs.
+#[test]
+fn no_secret_comes_back_with_what_is_wrong_about_it() {
+    for address in [
+        "az://container/prefix?sv=2024&sig=hunter2",
+        "az://container/prefix#sig=hunter2",
+        "s3://AKIA:hunter2@bucket/",
+        "hunter2",
+        "https://bucket.example.org/?token=hunter2",
+    ] {
+        let refused = run(&["check-config"], &[("ARCHIVE_URL", address)]);
+        assert_eq!(refused.status.code(), Some(78), "{address}");
+        let said = text(&refused.stdout) + &text(&refused.stderr);
+        assert!(said.contains("ARCHIVE_URL") && !said.contains("hunter2"), "{said}");
+    }
+}
+
 #[test]
 fn production_does_not_fall_back_to_a_file() {
     let refused = run(&["serve"], &[("BEDPLATE_ENV", "production")]);

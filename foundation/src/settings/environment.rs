@@ -21,6 +21,7 @@ pub struct Environment {
     known: BTreeSet<String>,
     effective: Vec<Effective>,
     problems: Vec<Problem>,
+    warnings: Vec<Warning>,
 }
 
 impl fmt::Debug for Environment {
@@ -101,6 +102,11 @@ impl Environment {
     /// Adds a problem, to be reported by [`finish`](Self::finish).
     pub fn problem(&mut self, name: impl Into<String>, detail: impl Into<String>) {
         self.problems.push(Problem { name: name.into(), detail: detail.into() });
+    }
+
+    /// Adds something odd that does not keep the program from starting.
+    pub fn warning(&mut self, name: impl Into<String>, detail: impl Into<String>) {
+        self.warnings.push(Problem { name: name.into(), detail: detail.into() });
     }
 
     /// Whether something is wrong with the variable, or with the file that it comes from.
@@ -247,12 +253,11 @@ impl Environment {
         value
     }
 
-    /// Ends the reading: what is in force, and what is odd about the names under our prefixes.
+    /// Ends the reading: what is in force, and what is odd about it and about the names under our prefixes.
     ///
     /// # Errors
     /// Every problem there is, also a name that looks like a misspelt one of ours.
     pub fn finish(mut self) -> Result<(Vec<Effective>, Vec<Warning>), SettingsError> {
-        let mut warnings = Vec::new();
         let leftovers: Vec<String> = self
             .values
             .iter()
@@ -272,11 +277,11 @@ impl Environment {
                 Some(near) if !name.starts_with("OTEL_") => {
                     self.problem(&name, format!("no such setting; did you mean {near}?"));
                 }
-                _ => warnings.push(Problem { name, detail: "no such setting; it is ignored".to_owned() }),
+                _ => self.warning(name, "no such setting; it is ignored"),
             }
         }
         if self.problems.is_empty() {
-            Ok((self.effective, warnings))
+            Ok((self.effective, self.warnings))
         } else {
             Err(SettingsError { problems: self.problems })
         }

@@ -138,24 +138,30 @@ fn text_line(timestamp: &str, metadata: &Metadata<'_>, fields: &Fields, colour: 
     let mut line = format!("{timestamp} {on}{:>5}{off} {}:", level.as_str(), metadata.target());
     if let Some(message) = &fields.message {
         line.push(' ');
-        // A line feed or an escape sequence in a message must not pass for a line of ours.
-        for character in message.chars() {
-            if character.is_control() {
-                line.extend(character.escape_default());
-            } else {
-                line.push(character);
-            }
-        }
+        push_visible(&mut line, message);
     }
     for (name, value) in fields.iter() {
         let bare = value.strip_prefix('"').and_then(|it| it.strip_suffix('"')).filter(|it| {
             !it.is_empty()
                 && it.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\' | b'='))
         });
-        let _infallible = write!(line, " {name}={}", bare.unwrap_or(value));
+        let _infallible = write!(line, " {name}=");
+        push_visible(&mut line, bare.unwrap_or(value));
     }
     line.push('\n');
     line
+}
+
+/// Adds a text for people. A line feed or an escape sequence in it must not pass for a line of ours, nor reach a
+/// terminal: JSON leaves those of more than seven bits as they are.
+fn push_visible(line: &mut String, text: &str) {
+    for character in text.chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
 }
 
 const fn colour_of(level: Level) -> &'static str {

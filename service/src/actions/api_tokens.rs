@@ -16,7 +16,7 @@ use crate::domain::access::{Caller, Credential};
 use crate::domain::api_tokens::{ApiToken, MAX_TOKENS, NewApiToken};
 use crate::domain::audit::{Actor, Change, Target};
 use crate::domain::idempotency::{Answer, KeyedRequest};
-use crate::store::{api_tokens, audit_events, users};
+use crate::store::{api_tokens, audit_events, sessions, users};
 
 /// A token that was made.
 #[derive(Clone, Debug)]
@@ -49,7 +49,7 @@ pub async fn list(actions: &Actions, caller: &Caller) -> Result<Vec<ApiToken>, A
 ///
 /// # Errors
 /// [`ActionError::Invalid`]; [`ActionError::Conflict`]: the name is taken, or there are too many;
-/// [`ActionError::IdempotencyMismatch`]; [`ActionError::NotFound`]: the caller was deleted meanwhile.
+/// [`ActionError::IdempotencyMismatch`]; [`ActionError::SignedOut`]: the session was ended meanwhile.
 pub async fn create(
     actions: &Actions,
     caller: &Caller,
@@ -58,7 +58,7 @@ pub async fn create(
     render: impl Fn(&ApiToken) -> serde_json::Result<Answer>,
     origin: &Origin,
 ) -> Result<Creation, ActionError> {
-    current(caller)?;
+    let session = current(caller)?;
     if let Some(answer) = actions.replay(keyed).await? {
         return Ok(Creation::Replayed(answer));
     }
@@ -80,8 +80,10 @@ pub async fn create(
     let answer = render(&row)?;
     let mut transaction = actions.database.begin().await?;
     // One after the other for one user, so that the tokens that are counted are all there are.
-    if users::lock(&mut transaction, caller.user.id).await?.is_none() {
-        return Err(ActionError::NotFound("user"));
+    users::lock(&mut transaction, caller.user.id).await?;
+    // Whoever ends the sessions and revokes the tokens holds the user meanwhile, and none is made afterwards.
+    if !sessions::goes_on(&mut transaction, session, caller.user.id).await? {
+        return Err(ActionError::SignedOut);
     }
     let mut transaction = match actions.keep(transaction, keyed, &answer).await? {
         Kept::Now(transaction) => transaction,

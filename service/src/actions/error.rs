@@ -29,6 +29,9 @@ pub enum ActionError {
     /// Nobody who could sign in as an administrator would be left.
     #[error("the last active administrator has to stay one")]
     LastAdmin,
+    /// The caller's session was ended meanwhile.
+    #[error("the session was ended meanwhile")]
+    SignedOut,
     /// The caller may not do this.
     #[error("the caller may not do this: {0:?}")]
     Forbidden(Refusal),

@@ -81,8 +81,9 @@ pub async fn login(
     credentials: Credentials,
     origin: &Origin,
 ) -> Result<Login, ActionError> {
+    let attempt = actions.passwords.attempt()?;
     let (actions, origin) = (actions.clone(), origin.clone());
-    to_its_end(async move {
+    to_its_end(attempt, async move {
         for _ in 0..ROUNDS {
             if let Some(login) = compare(&actions, &credentials, &origin).await? {
                 return Ok(login);
@@ -212,20 +213,21 @@ impl Attempt<'_> {
             address: origin.address.map(|it| it.to_string()),
             user_agent: origin.user_agent.clone(),
         };
-        let after = Some(json!({
-            "username": user.username,
-            "session_id": session.id,
-            "password_rehashed": hash != new_hash,
-        }));
-        let actor = Actor { id: Some(user.id), kind: ActorKind::Session, credential: Some(session.id) };
-        let change = Change { before: None, after };
-        let event = actions.event("login.succeeded", actor, Target::user(user.id), change, origin);
         let mut transaction = actions.database.begin().await?;
         self.limits.clear(&mut transaction).await?;
         if !passwords::sign_in(&mut transaction, user.id, now, hash, new_hash).await? {
             return Ok(None);
         }
-        sessions::insert(&mut transaction, &session, token_hash(token.expose())).await?;
+        let ended = sessions::insert(&mut transaction, &session, token_hash(token.expose())).await?;
+        let after = Some(json!({
+            "username": user.username,
+            "session_id": session.id,
+            "password_rehashed": hash != new_hash,
+            "sessions_ended": ended,
+        }));
+        let actor = Actor { id: Some(user.id), kind: ActorKind::Session, credential: Some(session.id) };
+        let change = Change { before: None, after };
+        let event = actions.event("login.succeeded", actor, Target::user(user.id), change, origin);
         audit_events::insert(&mut transaction, &event).await?;
         transaction.commit().await?;
         Ok(Some(Login { token, session, user: User { last_login: Some(now), ..user } }))

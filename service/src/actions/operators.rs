@@ -4,10 +4,8 @@ use foundation::clock::Clock;
 use foundation::database::{Database, DatabaseError, DatabaseErrorKind, Transaction};
 use foundation::entropy::Entropy;
 use foundation::exit::Exit;
-use foundation::passwords;
+use foundation::passwords::check as check_password;
 use foundation::settings::Secret;
-use migrator::MigratorError;
-use migrator::admin::{Account, hash};
 use serde_json::json;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -15,7 +13,8 @@ use uuid::Uuid;
 use crate::domain::audit::{Actor, AuditEvent, Change, Target};
 use crate::domain::login_limits::Account::Known;
 use crate::domain::login_limits::Subject;
-use crate::domain::users::{NewUser, UserType};
+use crate::domain::users::{NewUser, User, UserType};
+use crate::passwords::{Scheme, SchemeError};
 use crate::store::{audit_events, login_failures, operators, users};
 
 /// What ended with a password.
@@ -34,6 +33,8 @@ pub struct Operators {
     pub clock: Clock,
     /// Randomness.
     pub entropy: Entropy,
+    /// How passwords are hashed.
+    pub scheme: Scheme,
 }
 
 /// Why something was not done.
@@ -49,8 +50,8 @@ pub enum OperatorError {
     #[error("the database is not up to date: run `migrator up` first ({0})")]
     NotUpToDate(DatabaseError),
     /// The password cannot be hashed.
-    #[error(transparent)]
-    Hash(MigratorError),
+    #[error("the password cannot be hashed: {0}")]
+    Hash(SchemeError),
     /// What the database says.
     #[error(transparent)]
     Database(DatabaseError),
@@ -78,7 +79,7 @@ impl OperatorError {
         match self {
             Self::UnknownUser(_) | Self::Refused(_) => Exit::Usage,
             Self::NotUpToDate(_) => Exit::Schema,
-            Self::Hash(error) => error.exit(),
+            Self::Hash(_) => Exit::Configuration,
             Self::Database(error) => error.exit(),
         }
     }
@@ -98,12 +99,11 @@ impl Operators {
     ) -> Result<Uuid, OperatorError> {
         let now = self.clock.now();
         let id = self.entropy.uuid_v7(now);
-        check(&NewUser::admin(username.clone(), email.clone(), password.clone()), id, now)?;
+        let user = check(&NewUser::admin(username.clone(), email.clone(), password.clone()), id, now)?;
         let password_hash = self.hash(password, &username)?;
         let after = json!({ "username": username, "email": email, "user_type": "local", "is_admin": true });
-        let account = Account { id, username, email, password_hash, created_at: now };
         let mut transaction = database.begin().await?;
-        operators::insert_admin(&mut transaction, account).await?;
+        users::insert(&mut transaction, &user, Some(password_hash)).await?;
         self.write_down(&mut transaction, "user.created", id, after).await?;
         transaction.commit().await?;
         Ok(id)
@@ -179,9 +179,9 @@ impl Operators {
     }
 
     fn hash(&self, password: &Secret, username: &str) -> Result<String, OperatorError> {
-        passwords::check(password.expose(), username)
+        check_password(password.expose(), username)
             .map_err(|wrong| OperatorError::Refused(wrong.to_owned()))?;
-        hash(password, &self.entropy).map_err(OperatorError::Hash)
+        self.scheme.hash(password.expose().as_bytes(), self.entropy.bytes()).map_err(OperatorError::Hash)
     }
 
     async fn write_down(
@@ -206,12 +206,13 @@ impl Operators {
     }
 }
 
-/// The same rules as those of the API, which has to be able to change the account.
-fn check(new: &NewUser, id: Uuid, now: OffsetDateTime) -> Result<(), OperatorError> {
-    let mut broken = new.user(id, now).broken_rules();
+/// The account, by the same rules as those of the API, which has to be able to change it.
+fn check(new: &NewUser, id: Uuid, now: OffsetDateTime) -> Result<User, OperatorError> {
+    let user = new.user(id, now);
+    let mut broken = user.broken_rules();
     broken.extend(new.broken_password_rule());
     let rules: Vec<String> = broken.into_iter().map(|(_, rule)| rule).collect();
-    if rules.is_empty() { Ok(()) } else { Err(OperatorError::Refused(rules.join("; "))) }
+    if rules.is_empty() { Ok(user) } else { Err(OperatorError::Refused(rules.join("; "))) }
 }
 
 async fn find(transaction: &mut Transaction, username: &str) -> Result<operators::Known, OperatorError> {

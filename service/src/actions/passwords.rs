@@ -42,8 +42,9 @@ pub async fn change(
     let session = current(caller)?;
     let user = &caller.user;
     check(wanted.new.expose(), &user.username).map_err(|rule| invalid("/body/new_password", rule))?;
+    let attempt = actions.passwords.attempt()?;
     let (actions, caller, origin) = (actions.clone(), caller.clone(), origin.clone());
-    to_its_end(async move {
+    to_its_end(attempt, async move {
         let mut limits = Limits::new(Some(Account::Known(caller.user.id)), &origin);
         limits.admit(&actions, &origin).await?;
         let outcome = change_admitted(&actions, &caller, session, wanted, &origin, &mut limits).await;

@@ -5,7 +5,7 @@
 //! modified".
 
 use std::io::{Read as _, Write as _};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use flate2::{Compression, Crc};
@@ -41,6 +41,7 @@ impl Asset {
             etag: HeaderValue::from_static(self.etag),
             length: self.length,
             gzip: Bytes::from_static(self.gzip),
+            plain: Arc::default(),
         }
     }
 }
@@ -54,6 +55,8 @@ pub(super) struct Document {
     etag: HeaderValue,
     length: usize,
     gzip: Bytes,
+    /// Decompressed, once it was asked for so: all who ask share it, however slowly they take it.
+    plain: Arc<OnceLock<Bytes>>,
 }
 
 impl Document {
@@ -66,7 +69,8 @@ impl Document {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(text.as_bytes())?;
         let gzip = encoder.finish()?.into();
-        Ok(Self { content_type, cache_control: ASK_AGAIN, etag, length: text.len(), gzip })
+        let (length, plain) = (text.len(), Arc::default());
+        Ok(Self { content_type, cache_control: ASK_AGAIN, etag, length, gzip, plain })
     }
 
     fn answer(&self, request: &HeaderMap) -> Result<Response> {
@@ -84,13 +88,18 @@ impl Document {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             response.set_body(Body::from(self.gzip.clone()));
         } else {
-            let mut content = Vec::with_capacity(self.length);
-            flate2::read::GzDecoder::new(&self.gzip[..])
-                .read_to_end(&mut content)
-                .map_err(poem::error::InternalServerError)?;
-            response.set_body(content);
+            response.set_body(self.plain().map_err(poem::error::InternalServerError)?);
         }
         Ok(response)
+    }
+
+    fn plain(&self) -> std::io::Result<Bytes> {
+        if let Some(plain) = self.plain.get() {
+            return Ok(plain.clone());
+        }
+        let mut content = Vec::with_capacity(self.length);
+        flate2::read::GzDecoder::new(&self.gzip[..]).read_to_end(&mut content)?;
+        Ok(self.plain.get_or_init(|| content.into()).clone())
     }
 }
 
@@ -158,6 +167,15 @@ pub(super) fn assert_whole<'a>(assets: impl IntoIterator<Item = &'a Asset>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// However many ask for it without compression, it is there once.
+    #[test]
+    fn what_is_not_compressed_is_shared() {
+        let text = "a text that is long enough to be shared".repeat(100);
+        let document = Document::compress(&text, "text/plain").unwrap();
+        let [one, other] = [document.clone(), document].map(|it| it.plain().unwrap());
+        assert_eq!((&*one, one.as_ptr()), (text.as_bytes(), other.as_ptr()));
+    }
 
     fn accepting(value: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(value))])

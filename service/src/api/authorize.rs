@@ -85,9 +85,12 @@ impl<P> Deref for Authorized<P> {
     }
 }
 
-/// The token of an `Authorization: Bearer` header, in whatever form it is.
+/// The token of an `Authorization: Bearer` header, in whatever form it is. None where there are several of them, of
+/// which something in front may have looked at another one.
 fn bearer(request: &Request) -> Option<&str> {
-    let header = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    let mut headers = request.headers().get_all(AUTHORIZATION).iter();
+    let (Some(header), None) = (headers.next(), headers.next()) else { return None };
+    let header = header.to_str().ok()?;
     let (scheme, token) = header.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)

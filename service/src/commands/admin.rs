@@ -7,10 +7,12 @@ use foundation::clock::Clock;
 use foundation::database::Database;
 use foundation::entropy::Entropy;
 use foundation::exit::Exit;
-use foundation::settings::{Environment, FoundationSettings, Secret};
+use foundation::settings::{Environment, FoundationSettings, Secret, Section as _};
 
 use super::{refuse, require_file, say, tell};
 use crate::actions::operators::{OperatorError, Operators};
+use crate::passwords::Scheme;
+use crate::settings::AuthSettings;
 
 /// As much of standard input as is read for a password, in bytes: 128 characters and more.
 const MAX_INPUT: u64 = 1024;
@@ -52,6 +54,8 @@ pub(super) enum AdminCommand {
 
 pub(super) fn run(mut environment: Environment, command: AdminCommand) -> Exit {
     let settings = FoundationSettings::read(&mut environment);
+    let auth = AuthSettings::read(&mut environment);
+    auth.check_bounds(&mut environment);
     if let Err(error) = environment.finish() {
         return refuse(&error);
     }
@@ -78,7 +82,9 @@ pub(super) fn run(mut environment: Environment, command: AdminCommand) -> Exit {
     let done = runtime.block_on(async {
         let (url, pool) = (&settings.database_url, &settings.database);
         let database = Database::open(url, pool, "bedplate-service-admin")?;
-        let done = perform(&database, command, password.as_ref()).await;
+        let scheme = Scheme::new(&auth).map_err(OperatorError::Hash)?;
+        let operators = Operators { clock: Clock::system(), entropy: Entropy::system(), scheme };
+        let done = perform(&operators, &database, command, password.as_ref()).await;
         database.close();
         done
     });
@@ -95,11 +101,11 @@ pub(super) fn run(mut environment: Environment, command: AdminCommand) -> Exit {
 }
 
 async fn perform(
+    operators: &Operators,
     database: &Database,
     command: AdminCommand,
     password: Option<&Secret>,
 ) -> Result<String, OperatorError> {
-    let operators = Operators { clock: Clock::system(), entropy: Entropy::system() };
     let none = Secret::from(String::new());
     let password = password.unwrap_or(&none);
     match command {

@@ -1,11 +1,13 @@
 //! Requests that are done once, however often they are sent.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// A request with a key: the same caller, method, path and key are the same request, which has the same query
 /// and the same body each time.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct KeyedRequest {
     /// The user who asks.
     pub caller: Uuid,
@@ -19,6 +21,20 @@ pub struct KeyedRequest {
     pub key: String,
     /// Its body.
     pub body: bytes::Bytes,
+}
+
+impl fmt::Debug for KeyedRequest {
+    /// Without the body, which may have a password in it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("KeyedRequest")
+            .field("caller", &self.caller)
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .field("query", &self.query)
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What was answered.
@@ -48,4 +64,23 @@ pub enum Outcome {
     Done(Answer),
     /// It had been done before.
     Replayed(Answer),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_password_is_shown() {
+        let request = KeyedRequest {
+            caller: Uuid::nil(),
+            method: "POST",
+            path: "/api/v1/users".to_owned(),
+            query: None,
+            key: "a key".to_owned(),
+            body: bytes::Bytes::from_static(br#"{"password":"hunter2"}"#),
+        };
+        let shown = format!("{request:?}");
+        assert!(shown.contains("a key") && !shown.contains("hunter2"), "{shown}");
+    }
 }

@@ -20,7 +20,7 @@ use super::head::WasHead;
 use super::request_context::{self, X_REQUEST_ID};
 use crate::api::{RouteTable, is_probe};
 use crate::metrics::HttpMetrics;
-use crate::server::Reading;
+use crate::server::{Cut, Reading};
 
 /// Tells about requests.
 #[derive(Clone, Debug)]
@@ -74,8 +74,9 @@ impl<E: Endpoint<Output = Response>> Endpoint for ObserveEndpoint<E> {
         let context = RequestContext::new(request_id, trace, client);
         request.set_data(context.clone());
         let reading = request.data::<Arc<Reading>>().cloned();
+        let cut = request.data::<Arc<Cut>>().cloned();
         let observe = &self.observe;
-        let mut unanswered = Unanswered { asked: Some(&asked), reading, observe, span: &span, started };
+        let mut unanswered = Unanswered { asked: Some(&asked), reading, cut, observe, span: &span, started };
         let mut response = self.inner.call(request).instrument(span.clone()).await?;
         unanswered.asked = None;
 
@@ -165,10 +166,12 @@ impl Asked {
 /// What a request that was given up is counted under, as proxies do. No client ever gets it.
 const GIVEN_UP: u16 = 499;
 
-/// Tells of a request whose client went away before the answer: its future is dropped where it waits.
+/// Tells of a request whose client went away before the answer, or that the server cut: its future is dropped where
+/// it waits.
 struct Unanswered<'a> {
     asked: Option<&'a Asked>,
     reading: Option<Arc<Reading>>,
+    cut: Option<Arc<Cut>>,
     observe: &'a Observe,
     span: &'a Span,
     started: Instant,
@@ -181,11 +184,20 @@ impl Drop for Unanswered<'_> {
             let route = self.observe.routes.of_path(path).map(|facts| &facts.name);
             // What took its time was the client, as where it is answered so.
             let is_awaited = self.reading.as_ref().is_some_and(|it| it.is_awaited());
-            let status = if is_awaited { StatusCode::REQUEST_TIMEOUT.as_u16() } else { GIVEN_UP };
+            let is_cut = self.cut.as_ref().is_some_and(|it| it.is_by_server());
+            let status = match (is_awaited, is_cut) {
+                (true, _) => StatusCode::REQUEST_TIMEOUT.as_u16(),
+                (false, true) => StatusCode::SERVICE_UNAVAILABLE.as_u16(),
+                (false, false) => GIVEN_UP,
+            };
             self.observe.metrics.record(method, route, status, elapsed);
             let duration_ms = milliseconds(elapsed);
             let _entered = self.span.enter();
-            tracing::info!(target: "service::access", duration_ms, "{method} {path} given up by the client");
+            if is_cut {
+                tracing::warn!(target: "service::access", duration_ms, "{method} {path} cut by the server");
+            } else {
+                tracing::info!(target: "service::access", duration_ms, "{method} {path} given up by the client");
+            }
         }
     }
 }

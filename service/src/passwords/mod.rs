@@ -12,17 +12,20 @@ use std::time::Duration;
 
 use foundation::entropy::Entropy;
 use foundation::settings::Secret;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use self::budget::Budget;
-use self::scheme::Scheme;
-pub use self::scheme::SchemeError;
 pub(crate) use self::scheme::{MAX_LANES, MAX_MEMORY, MAX_PASSES, MIN_MEMORY_OF_LANE};
+pub use self::scheme::{Scheme, SchemeError};
 use crate::actions::ActionError;
 use crate::settings::AuthSettings;
 
 /// When to come again while the queue is full. One place in it is free much sooner.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How many attempts there may be at the same time beside those whose hashes wait: the database is asked before and
+/// after.
+const ATTEMPTS: usize = 64;
 
 /// The longest password that is looked at, in bytes. No new one is longer than 128 characters; one that was
 /// brought along from elsewhere may be.
@@ -56,8 +59,15 @@ type Job = Box<dyn FnOnce() + Send>;
 #[derive(Clone)]
 pub struct Passwords(Arc<Shared>);
 
+/// The place of somebody who proves a password, from the first question to the database to the last.
+#[derive(Debug)]
+pub struct Attempt {
+    _permit: OwnedSemaphorePermit,
+}
+
 struct Shared {
     jobs: SyncSender<Job>,
+    attempts: Arc<Semaphore>,
     work: Arc<Work>,
 }
 
@@ -77,7 +87,7 @@ impl Passwords {
     pub fn new(settings: &AuthSettings, entropy: Entropy) -> Result<Self, PasswordsError> {
         let memory = settings.argon2_memory.as_u64();
         let limit = settings.hashing_memory_limit.as_u64();
-        let scheme = Scheme::new(memory, settings.argon2_passes.get(), settings.argon2_lanes.get(), limit)?;
+        let scheme = Scheme::new(settings)?;
         let room = usize::try_from(limit / memory.max(1)).unwrap_or(usize::MAX);
         let cores = available_parallelism().map_or(1, usize::from);
         let queue = usize::try_from(settings.hashing_queue.get()).unwrap_or(usize::MAX);
@@ -89,7 +99,17 @@ impl Passwords {
             thread.spawn(move || work(&waiting))?;
         }
         let work = Work { scheme, budget: Budget::new(limit), entropy };
-        Ok(Self(Arc::new(Shared { jobs, work: Arc::new(work) })))
+        let attempts = Arc::new(Semaphore::new(queue.saturating_add(ATTEMPTS).min(Semaphore::MAX_PERMITS)));
+        Ok(Self(Arc::new(Shared { jobs, attempts, work: Arc::new(work) })))
+    }
+
+    /// A place for an attempt to prove a password: as many as `AUTH_HASHING_QUEUE` and some more.
+    ///
+    /// # Errors
+    /// [`ActionError::Busy`]: there is none, as the database has no answer for those before.
+    pub fn attempt(&self) -> Result<Attempt, ActionError> {
+        let permit = self.0.attempts.clone().try_acquire_owned();
+        permit.map(|it| Attempt { _permit: it }).map_err(|_| ActionError::Busy { retry_after: RETRY_AFTER })
     }
 
     /// The argon2id hash of a password.

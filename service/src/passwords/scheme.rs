@@ -4,6 +4,7 @@ use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 
 use super::Verdict;
+use crate::settings::AuthSettings;
 
 /// The most passes that a stored hash may ask for, and so the most that new ones are made with.
 pub(crate) const MAX_PASSES: u32 = 100;
@@ -78,17 +79,24 @@ pub(super) enum Stored<'a> {
 }
 
 /// argon2id with the parameters of today.
-pub(super) struct Scheme {
+#[derive(Clone, Debug)]
+pub struct Scheme {
     params: Params,
     /// The most memory that a stored hash may ask for, in bytes.
     limit: u64,
 }
 
 impl Scheme {
-    /// `memory` in bytes, and so is the `limit` of what a stored hash may ask for.
-    pub(super) fn new(memory: u64, passes: u32, lanes: u32, limit: u64) -> Result<Self, SchemeError> {
-        let kibibytes = u32::try_from(memory / 1024).map_err(|_| SchemeError::Memory)?;
-        Ok(Self { params: Params::new(kibibytes, passes, lanes, Some(Params::DEFAULT_OUTPUT_LEN))?, limit })
+    /// That of `AUTH_ARGON2_MEMORY`, `AUTH_ARGON2_PASSES` and `AUTH_ARGON2_LANES`.
+    ///
+    /// # Errors
+    /// They are none that argon2id takes together.
+    pub fn new(settings: &AuthSettings) -> Result<Self, SchemeError> {
+        let kibibytes =
+            u32::try_from(settings.argon2_memory.as_u64() / 1024).map_err(|_| SchemeError::Memory)?;
+        let (passes, lanes) = (settings.argon2_passes.get(), settings.argon2_lanes.get());
+        let params = Params::new(kibibytes, passes, lanes, Some(Params::DEFAULT_OUTPUT_LEN))?;
+        Ok(Self { params, limit: settings.hashing_memory_limit.as_u64() })
     }
 
     /// What one hash takes, in bytes.
@@ -105,7 +113,11 @@ impl Scheme {
         }
     }
 
-    pub(super) fn hash(&self, password: &[u8], salt: [u8; 16]) -> Result<String, SchemeError> {
+    /// The hash of a password as a PHC string (`$argon2id$v=19$m=19456,t=2,p=1$...`).
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn hash(&self, password: &[u8], salt: [u8; 16]) -> Result<String, SchemeError> {
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone());
         let salt = Salt::new(&salt)?;
         let output = compute(&argon2, password, &salt, Params::DEFAULT_OUTPUT_LEN)?;

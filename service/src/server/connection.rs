@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -55,6 +56,21 @@ impl From<&HttpSettings> for ConnectionLimits {
     }
 }
 
+/// Whether it is the server that drops the request of a connection, and not its client. In the request's data.
+#[derive(Debug, Default)]
+pub struct Cut(AtomicBool);
+
+impl Cut {
+    /// Whether it is.
+    pub fn is_by_server(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn by_server(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Serves the requests of one connection until it ends, or until its seat is wanted.
 pub(super) async fn serve<E: Endpoint<Output = Response> + 'static>(
     stream: TcpStream,
@@ -67,10 +83,11 @@ pub(super) async fn serve<E: Endpoint<Output = Response> + 'static>(
     let (Ok(local), Ok(remote)) = (stream.local_addr(), stream.peer_addr()) else { return };
     let (local, remote) = (Addr::SocketAddr(local), Addr::SocketAddr(remote));
     let (seat, accepted_at) = (taken.seat(), Instant::now());
-    let reading = Reading::finished();
+    let (reading, cut) = (Reading::finished(), Arc::<Cut>::default());
     let service = service_fn(|request: hyper::Request<Incoming>| {
-        let exchange = Exchange { busy: taken.busy(), reading: reading.clone(), lifecycle: &lifecycle };
-        reading.begin(request.body().is_end_stream());
+        let (reading, cut) = (reading.clone(), cut.clone());
+        let exchange = Exchange { busy: taken.busy(), reading, cut, lifecycle: &lifecycle };
+        exchange.reading.begin(request.body().is_end_stream());
         let addresses = (LocalAddr(local.clone()), RemoteAddr(remote.clone()));
         // In a box, so that a connection without a request has no room for one.
         Box::pin(exchange.answer(endpoint.clone(), (request, addresses.0, addresses.1, Scheme::HTTP).into()))
@@ -100,8 +117,9 @@ pub(super) async fn serve<E: Endpoint<Output = Response> + 'static>(
             tokio::select! {
                 biased;
                 ended = &mut connection => ended,
-                () = lifecycle.reached(Stage::Aborting) => return,
+                () = lifecycle.reached(Stage::Aborting) => return cut.by_server(),
                 () = seat.outstayed() => {
+                    cut.by_server();
                     tracing::debug!("a connection whose client kept it waiting made room");
                     return;
                 }
@@ -124,6 +142,7 @@ pub(super) async fn serve<E: Endpoint<Output = Response> + 'static>(
 struct Exchange<'a> {
     busy: Busy,
     reading: Arc<Reading>,
+    cut: Arc<Cut>,
     lifecycle: &'a Lifecycle,
 }
 
@@ -133,6 +152,7 @@ impl Exchange<'_> {
         endpoint: Arc<E>,
         mut request: Request,
     ) -> Result<hyper::Response<Answer>, Infallible> {
+        request.set_data(self.cut);
         let mut announced = Some(0);
         if !self.reading.is_finished() {
             let inner: BoxBody<Bytes, io::Error> = request.take_body().into();
@@ -160,11 +180,14 @@ async fn first_head_is_late(seat: &Seat, accepted_at: Instant) {
     }
 }
 
-/// Waits until the server closes, and until the connection had the time for one last request.
+/// Waits until the server closes, and until the connection had the time for one last request, if there is any.
 async fn time_to_end(lifecycle: &Lifecycle, accepted_at: Instant) {
     lifecycle.reached(Stage::Closing).await;
     let draining_since = lifecycle.draining_since().unwrap_or(accepted_at);
-    tokio::time::sleep_until(accepted_at.max(draining_since) + LAST_REQUEST).await;
+    tokio::select! {
+        () = tokio::time::sleep_until(accepted_at.max(draining_since) + LAST_REQUEST) => {}
+        () = lifecycle.reached(Stage::Aborting) => {}
+    }
 }
 
 /// What ends a connection is mostly the peer's affair: it went away, or what it sent is not HTTP.

@@ -95,6 +95,7 @@ pub async fn drain(
         second = signals.next() => {
             tracing::warn!(signal = second, "stopping at once: this is the second signal");
             lifecycle.advance(Stage::Aborting);
+            let _cut = server.await;
             DrainEnd::Forced
         }
     }

@@ -13,6 +13,10 @@ use tokio::time::Instant;
 /// or that does not read its answer.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How much of an answer, in bytes, may wait in the kernel to be sent, beside what is on its way. A client that does
+/// not read would otherwise have it keep megabytes, which count as this program's own where memory is limited.
+const TCP_UNSENT: u32 = 32 * 1024;
+
 /// How long a handshake that has begun may take to end, once no new one is let in.
 const LAST_HANDSHAKES: Duration = Duration::from_millis(50);
 
@@ -75,10 +79,13 @@ impl Listener {
         let bound = async {
             let inner = TcpListener::bind(address).await?;
             let socket = SockRef::from(&inner);
-            // Accepted sockets inherit both.
+            // Accepted sockets inherit all of these.
             socket.set_tcp_nodelay(true)?;
             #[cfg(target_os = "linux")]
-            socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
+            {
+                socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
+                socket.set_tcp_notsent_lowat(TCP_UNSENT)?;
+            }
             let address = inner.local_addr()?;
             Ok(Self { inner, address, refusing_since: None })
         };

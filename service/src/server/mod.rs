@@ -12,7 +12,7 @@ mod listener;
 mod seats;
 mod watched;
 
-pub use connection::ConnectionLimits;
+pub use connection::{ConnectionLimits, Cut};
 pub use drain::{DrainEnd, DrainSettings, Signals, drain};
 pub use listener::{BindError, Listener};
 pub use watched::Reading;
@@ -28,6 +28,9 @@ use crate::lifecycle::{Lifecycle, Stage};
 
 /// How long to wait when the process cannot take a connection, mostly because it has too many files open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long connections that are cut may take to say so in the log. They wait for nothing, but there may be many.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A server that listens. It answers while [`run`](Server::run) runs.
 pub struct Server<E> {
@@ -64,7 +67,11 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
         };
         tokio::select! {
             () = finish => 0,
-            () = lifecycle.reached(Stage::Aborting) => every_seat as usize - seats.free(),
+            () = lifecycle.reached(Stage::Aborting) => {
+                let cut = every_seat as usize - seats.free();
+                let _in_time = tokio::time::timeout(LAST_WORDS, seats.all_free(every_seat)).await;
+                cut
+            }
         }
     }
 

@@ -28,10 +28,13 @@ impl ArchiveUrl {
 
 impl Setting for ArchiveUrl {
     const EXPECTED: &'static str = "an address such as file:///srv/archive, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix";
+    // A secret that somebody put into the address must not come back in the error about it.
+    const SECRET: bool = true;
 
     fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|_| "this is not an address".to_owned())?;
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+        let options = url.query().or(url.fragment());
+        if !url.username().is_empty() || url.password().is_some() || options.is_some() {
             return Err("credentials and options stand in variables of their own".to_owned());
         }
         match url.scheme() {
@@ -160,9 +163,15 @@ mod tests {
     fn addresses_are_those_of_folders_and_clouds() {
         let folder = ArchiveUrl::parse("file:///srv/my%20archive").unwrap().folder();
         assert_eq!(folder.as_deref(), Some(Path::new("/srv/my archive")));
-        for wrong in
-            ["/srv/archive", "file://host/x", "http://example.org/", "s3://", "s3://key:pass@bucket/"]
-        {
+        for wrong in [
+            "/srv/archive",
+            "file://host/x",
+            "http://example.org/",
+            "s3://",
+            "s3://key:pass@bucket/",
+            "az://container/?sig=x",
+            "az://container/#sig=x",
+        ] {
             assert!(ArchiveUrl::parse(wrong).is_err(), "{wrong}");
         }
         for cloud in ["s3://bucket/prefix", "gs://bucket", "az://container/a/b"] {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use foundation::settings::{ApplicationSettings, Environment, Mode, Secret};
+use migrator::admin::HASH_MEMORY;
 
 use crate::passwords::{MAX_LANES, MAX_MEMORY, MAX_PASSES, MIN_MEMORY_OF_LANE};
 
@@ -14,7 +15,8 @@ foundation::settings! {
         /// Keys the cursors of pages and the HMAC of idempotent bodies, at least 32 characters. The same for
         /// all replicas. Required in production; made for the process in development.
         secret: Option<Secret> = "",
-        /// The secret before `AUTH_SECRET`, still accepted while it is being rotated.
+        /// Another secret that is accepted while `AUTH_SECRET` is being changed: first the one to come, so that all
+        /// replicas know it before any signs with it, then the one before.
         previous_secret: Option<Secret> = "",
         /// How long a session lasts, whatever its use.
         session_lifetime: Duration = "30d",
@@ -29,9 +31,10 @@ foundation::settings! {
         /// Lanes of argon2id, each of which needs 8 KiB of the memory.
         argon2_lanes: NonZeroU32 = "1",
         /// Memory that all hashes made at the same time may take together: it bounds their number. A stored
-        /// hash that asks for more than this matches nothing.
+        /// hash that asks for more than this matches nothing. 19 MiB at least, for that of the first
+        /// administrator.
         hashing_memory_limit: ByteSize = "64MiB",
-        /// Hashes that wait for their turn, at most; further logins get 503.
+        /// Hashes that wait for their turn, 10000 at most; further logins get 503.
         hashing_queue: NonZeroU32 = "16",
         /// Failed logins of one account that cost no delay; of one address ten times as many, because
         /// people share them. The default of the setting `auth.login_attempts`.
@@ -81,13 +84,17 @@ impl AuthSettings {
 /// from today are ones that both databases have.
 const CENTURY: Duration = Duration::from_hours(36_525 * 24);
 
+/// The most hashes that may wait. There is room for all of them from the start, and none of the last would be made
+/// before its request is over.
+const MAX_HASHING_QUEUE: u32 = 10_000;
+
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
 impl AuthSettings {
     /// Says which times and which sizes cannot work. What is changed while the service runs has its rules in
     /// [`Live`].
-    pub(super) fn check_bounds(&self, environment: &mut Environment) {
+    pub(crate) fn check_bounds(&self, environment: &mut Environment) {
         for (name, value, least, most) in [
             ("AUTH_SESSION_LIFETIME", self.session_lifetime, MINUTE, CENTURY),
             // The last use is written down once a minute.
@@ -103,9 +110,17 @@ impl AuthSettings {
                 environment.problem(name, detail);
             }
         }
+        if self.hashing_queue.get() > MAX_HASHING_QUEUE {
+            environment.problem(
+                "AUTH_HASHING_QUEUE",
+                format!("expected a whole number from 1 to {MAX_HASHING_QUEUE}"),
+            );
+        }
         self.check_argon2(environment);
-        if self.hashing_memory_limit < self.argon2_memory {
-            let detail = format!("it has no room for one hash; expected {} or more", self.argon2_memory);
+        // The first administrator gets a hash of the migrator, which does not know these settings.
+        let least = self.argon2_memory.max(ByteSize(HASH_MEMORY));
+        if self.hashing_memory_limit < least && !environment.is_wrong("AUTH_ARGON2_MEMORY") {
+            let detail = format!("it has no room for one hash; expected {least} or more");
             environment.problem("AUTH_HASHING_MEMORY_LIMIT", detail);
         }
     }
@@ -204,9 +219,19 @@ mod tests {
 
     #[test]
     fn the_memory_of_all_hashes_has_room_for_one() {
-        let small = ("AUTH_HASHING_MEMORY_LIMIT", "16MiB");
-        assert_eq!(problems(&[small]), [small.0]);
-        assert_eq!(problems(&[small, ("AUTH_ARGON2_MEMORY", "16MiB")]), [""; 0]);
+        let limit = "AUTH_HASHING_MEMORY_LIMIT";
+        assert_eq!(problems(&[(limit, "19MiB")]), [""; 0]);
+        assert_eq!(problems(&[(limit, "19MiB"), ("AUTH_ARGON2_MEMORY", "20MiB")]), [limit]);
+        // The migrator's hash has to be understood as well, whatever those of the service take.
+        assert_eq!(problems(&[(limit, "16MiB"), ("AUTH_ARGON2_MEMORY", "8MiB")]), [limit]);
+    }
+
+    #[test]
+    fn the_queue_of_hashes_has_an_end() {
+        let queue = "AUTH_HASHING_QUEUE";
+        assert_eq!(problems(&[(queue, "10000")]), [""; 0]);
+        assert_eq!(problems(&[(queue, "10001")]), [queue]);
+        assert_eq!(problems(&[(queue, "4000000000")]), [queue]);
     }
 
     /// A hash of which the service understands nothing afterwards locks its owner out.
@@ -218,6 +243,7 @@ mod tests {
             (&[(passes, "101")], &[passes]),
             (&[(memory, "8KiB")], &[]),
             (&[(memory, "4KiB")], &[memory]),
+            (&[(memory, "4TiB")], &[memory]),
             (&[(memory, "64KiB"), (lanes, "8")], &[]),
             (&[(memory, "64KiB"), (lanes, "64")], &[memory]),
             (&[(lanes, "16777216"), (memory, "128GiB"), ("AUTH_HASHING_MEMORY_LIMIT", "1TiB")], &[lanes]),

@@ -1,7 +1,6 @@
 //! The SQL of what operators do to an account from the command line.
 
 use foundation::database::{DatabaseError, Statement, Transaction, Value};
-use migrator::admin::Account;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -34,15 +33,6 @@ pub async fn find(transaction: &mut Transaction, username: &str) -> Result<Optio
     let values = [Value::from(username.to_ascii_lowercase())];
     let Some(row) = transaction.query_optional(&FIND, &values).await? else { return Ok(None) };
     Ok(Some(Known { id: row.get("id")?, user_type: row.get("user_type")? }))
-}
-
-/// Makes an administrator.
-///
-/// # Errors
-/// What the database says.
-pub async fn insert_admin(transaction: &mut Transaction, account: Account) -> Result<(), DatabaseError> {
-    let (statement, values) = account.insert();
-    transaction.execute(&statement, &values).await.map(drop)
 }
 
 /// Changes the password of an account.

@@ -25,6 +25,9 @@ const LIST: Statement = Statement::current(
      WHERE user_id = $1 AND expires_at > $2 AND last_used_at >= $3 ORDER BY id DESC LIMIT $4",
 );
 
+const GOES_ON: Statement =
+    Statement::current("session", "SELECT 1 AS one FROM session WHERE id = $1 AND user_id = $2");
+
 const DELETE: Statement = Statement::write(
     "session",
     "DELETE FROM session WHERE id = $1 AND user_id = $2 \
@@ -34,7 +37,7 @@ const DELETE: Statement = Statement::write(
 const DELETE_OTHERS: Statement =
     Statement::write("session", "DELETE FROM session WHERE user_id = $1 AND id <> $2");
 
-/// Writes a session down, and ends the oldest of the user where there are too many.
+/// Writes a session down, and ends the oldest of the user where there are too many: returns how many.
 ///
 /// # Errors
 /// What the database says.
@@ -42,7 +45,7 @@ pub async fn insert(
     transaction: &mut Transaction,
     session: &Session,
     token_hash: TokenHash,
-) -> Result<(), DatabaseError> {
+) -> Result<u64, DatabaseError> {
     let values = [
         session.id.into(),
         session.user_id.into(),
@@ -54,7 +57,7 @@ pub async fn insert(
         session.user_agent.clone().into(),
     ];
     transaction.execute(&INSERT, &values).await?;
-    transaction.execute(&TRIM, &[session.user_id.into(), MAX_SESSIONS.into()]).await.map(drop)
+    transaction.execute(&TRIM, &[session.user_id.into(), MAX_SESSIONS.into()]).await
 }
 
 /// The sessions of a user that go on at `now` and were used since `idle_since`, newest first.
@@ -69,6 +72,14 @@ pub async fn list(
 ) -> Result<Vec<Session>, DatabaseError> {
     let values = [user.into(), now.into(), idle_since.into(), MAX_SESSIONS.into()];
     database.query(&LIST, &values).await?.iter().map(from_row).collect()
+}
+
+/// Whether nobody has ended this session of the user.
+///
+/// # Errors
+/// What the database says.
+pub async fn goes_on(transaction: &mut Transaction, id: Uuid, user: Uuid) -> Result<bool, DatabaseError> {
+    Ok(transaction.query_optional(&GOES_ON, &[id.into(), user.into()]).await?.is_some())
 }
 
 /// Ends a session of the user, and returns it.

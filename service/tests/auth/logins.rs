@@ -1,11 +1,14 @@
 //! Who is let in, and what the others are told.
 
+use std::time::Duration as StdDuration;
+
+use foundation::database::{Backend, Statement};
+use foundation::testing::eventually;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
-
 use time::Duration;
 
-use crate::auth::house::{House, NewUser, PASSWORD, hash};
+use crate::auth::house::{House, NewUser, PASSWORD, hash, login_from};
 use crate::support::{header, json};
 
 /// What a refused login tells, but for the id of its request.
@@ -128,6 +131,39 @@ foundation::on_both_databases! {
         let events = house.values(renewed).await;
         let is_renewed = |it: &&String| serde_json::from_str::<Value>(it).unwrap()["password_rehashed"] == true;
         assert_eq!((events.len(), events.iter().filter(is_renewed).count()), (12, 1));
+    }
+
+    /// Their clients hang up, and the database has no answer.
+    async fn logins_that_nobody_waits_for_do_not_pile_up(test: TestDatabase) {
+        let house = House::with(test, &[
+            ("DATABASE_WAIT_TIMEOUT", "60s"), ("DATABASE_STATEMENT_TIMEOUT", "60s"), ("HTTP_TRUSTED_PROXIES", "127.0.0.1"),
+        ]).await;
+        house.user("ada").await;
+        let mut other = house.database.begin().await.unwrap();
+        let hold = match house.database.backend() {
+            Backend::Postgres => "LOCK TABLE login_failure, audit_event IN EXCLUSIVE MODE",
+            Backend::Sqlite => "UPDATE users SET version = version",
+        };
+        other.execute(&Statement::write("users", hold), &[]).await.unwrap();
+        let attempt = async |number: i32| {
+            let credentials = serde_json::json!({ "username": format!("nobody{number}"), "password": PASSWORD });
+            let request = house.service.client.post(house.service.url("/api/v1/auth/login")).json(&credentials);
+            request.timeout(StdDuration::from_millis(300)).send().await.ok()
+        };
+        let mut busy = None;
+        for batch in 0..30 {
+            let answers = futures_util::future::join_all((0..10).map(|it| attempt(10 * batch + it))).await;
+            busy = answers.into_iter().flatten().next();
+            if busy.is_some() {
+                break;
+            }
+        }
+        let busy = busy.expect("as many begin as there are");
+        assert_eq!((busy.status(), header(&busy, "retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+        other.commit().await.unwrap();
+        eventually(StdDuration::from_secs(20), "their places are free again", || async {
+            login_from(&house, "203.0.113.9", "ada", PASSWORD).await == StatusCode::OK
+        }).await;
     }
 
     async fn past_the_queue_it_is_busy(test: TestDatabase) {

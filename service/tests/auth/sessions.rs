@@ -26,6 +26,18 @@ async fn touch(house: &House, token: &str) {
 }
 
 foundation::on_both_databases! {
+    /// Something in front may have looked at the other one.
+    async fn of_two_tokens_none_counts(test: TestDatabase) {
+        let house = House::new(test).await;
+        house.user("ada").await;
+        let token = house.token("ada").await;
+        for other in [format!("Bearer {token}"), "Bearer nobody".to_owned(), "Basic YTpi".to_owned()] {
+            let asked = house.ask(Method::GET, "/api/v1/auth/whoami", &token).header("authorization", &other);
+            assert_eq!(asked.send().await.unwrap().status(), OVER, "{other}");
+        }
+        assert_eq!(house.whoami(&token).await, OK);
+    }
+
     async fn a_session_says_who_and_where(test: TestDatabase) {
         let house = House::new(test).await;
         let id = house.user("ada").await;
@@ -94,6 +106,11 @@ foundation::on_both_databases! {
             house.token("ada").await;
         }
         assert_eq!((house.whoami(&first).await, house.whoami(&second).await), (OVER, OK));
+        // The event of the login that ended it tells of it.
+        let events = "SELECT after AS value FROM audit_event WHERE action = 'login.succeeded' ORDER BY id";
+        let events = house.values(events).await;
+        let ended = events.iter().map(|it| serde_json::from_str::<serde_json::Value>(it).unwrap()["sessions_ended"].clone());
+        assert_eq!(ended.collect::<Vec<_>>(), [vec![0; 100], vec![1]].concat());
     }
 
     async fn what_ends_through_one_process_is_refused_by_another(test: TestDatabase) {

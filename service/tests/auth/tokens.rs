@@ -2,6 +2,7 @@
 
 use std::time::Duration as StdDuration;
 
+use foundation::database::Statement;
 use foundation::testing::eventually;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -30,6 +31,27 @@ async fn made(house: &House, session: &str, name: &str) -> (String, String) {
 }
 
 foundation::on_both_databases! {
+    /// Who was let in before waits behind the transaction that throws them out.
+    async fn no_token_is_made_in_a_session_that_was_ended_meanwhile(test: TestDatabase) {
+        let house = House::new(test).await;
+        house.user("ada").await;
+        let session = house.token("ada").await;
+        let mut operator = house.database.begin().await.unwrap();
+        let hold = Statement::write("users", "UPDATE users SET version = version + 1 WHERE username = 'ada'");
+        operator.execute(&hold, &[]).await.unwrap();
+        let wanted = json!({ "name": "late", "scopes": ["users:read"], "lifetime_seconds": 60 });
+        let asked = house.ask(Method::POST, PATH, &session).json(&wanted).send();
+        let mut asked = tokio::spawn(asked);
+        let early = tokio::time::timeout(StdDuration::from_millis(500), &mut asked).await;
+        assert!(early.is_err(), "it does not wait: {early:?}");
+        operator.execute(&Statement::write("session", "DELETE FROM session"), &[]).await.unwrap();
+        operator.commit().await.unwrap();
+        let answer = asked.await.unwrap().unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(body(answer).await["code"], "unauthorized");
+        assert_eq!(house.values("SELECT name AS value FROM api_token").await, [""; 0]);
+    }
+
     async fn a_token_is_told_once_and_known_again(test: TestDatabase) {
         let house = House::new(test).await;
         house.user("ada").await;

@@ -215,6 +215,14 @@ impl Program {
         assert!(status.expect("kill runs").success());
     }
 
+    /// How much memory the program has, in KiB.
+    pub fn memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("it runs");
+        let memory = status.lines().find_map(|it| it.strip_prefix("VmRSS:")).expect("its memory");
+        memory.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
     /// Waits until the program has ended.
     pub fn ended(&mut self) -> ExitStatus {
         let started = Instant::now();

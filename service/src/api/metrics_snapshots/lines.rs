@@ -35,9 +35,7 @@ pub(super) fn failure(incomplete: Incomplete) -> Failure {
     let failure = match error {
         StreamError::TooLarge(limit) => Failure::BodyTooLarge(limit),
         StreamError::TooLargeToKeep => Failure::BodyTooLarge(MAX_ATOMIC),
-        StreamError::Silent(limit) => {
-            unreadable(format!("nothing came for {}", humantime::format_duration(limit)))
-        }
+        StreamError::Silent(_) => Failure::BodyTimedOut,
         StreamError::Undecodable(error) => {
             let said = bounded(&error.to_string());
             unreadable(format!("it is not compressed as Content-Encoding says: {said}"))

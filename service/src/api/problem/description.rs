@@ -60,7 +60,7 @@ pub(super) fn describe_failure(failure: &Failure) -> Description {
             Description::new(StatusCode::SERVICE_UNAVAILABLE, "request_timeout", detail)
         }
         Failure::BodyTimedOut => {
-            let detail = "the body of the request did not come in the time that a request may take";
+            let detail = "the body of the request did not come in time";
             Description::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail)
         }
         Failure::Panicked(_) | Failure::NoGate => Description::internal(),
@@ -103,6 +103,7 @@ fn describe_action_error(error: &ActionError) -> Description {
             Description { errors, ..invalid }
         }
         ActionError::Stale => describe_status(StatusCode::PRECONDITION_FAILED),
+        ActionError::SignedOut => describe_status(StatusCode::UNAUTHORIZED),
         ActionError::LastAdmin => Description::new(StatusCode::CONFLICT, "last_admin", detail),
         ActionError::Forbidden(refusal) => describe_refusal(*refusal),
         ActionError::ForbiddenFields(fields) => {
