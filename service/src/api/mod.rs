@@ -64,8 +64,8 @@ use crate::archive::Archiving;
 use crate::lifecycle::Lifecycle;
 use crate::metrics::HttpMetrics;
 use crate::middleware::{
-    BodyLimit, CatchPanic, Cors, HeadAsGet, Observe, OneHost, Problems, ReadOwnWrites, RequestTimeout,
-    SecurityHeaders, TrustedProxies,
+    BodyLimit, Cors, Observe, Problems, ReadOwnWrites, RequestTimeout, TrustedProxies, catch_panic,
+    head_as_get, one_host, security_headers,
 };
 use crate::probe::{ProbeView, SharedQuery};
 use crate::product;
@@ -200,13 +200,13 @@ impl<T: OpenApi + 'static> Application<T> {
             .with(probes)
             .with(BodyLimit::new(limits.body_bytes, limits.stream_bytes).less_at(LOGIN, LOGIN_BODY))
             .with(RequestTimeout::new(limits.timeout))
-            .with(CatchPanic)
-            .with(OneHost)
+            .around(catch_panic)
+            .around(one_host)
             .with(Problems::new(table.clone()))
-            .with(SecurityHeaders)
+            .around(security_headers)
             .with(Cors::new(limits.cors_origins))
             .with(Observe::new(parts.metrics, parts.clock, parts.entropy, table, limits.trusted_proxies))
-            .with(HeadAsGet))
+            .around(head_as_get))
     }
 }
 

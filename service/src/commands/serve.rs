@@ -27,7 +27,7 @@ use crate::keys::Keys;
 use crate::lifecycle::Lifecycle;
 use crate::live_settings::{LiveSettings, poll_interval};
 use crate::metrics::{HttpMetrics, Metrics, RetentionMetrics, StateMetrics};
-use crate::middleware::{CatchPanic, HeadAsGet, OneHost, Problems};
+use crate::middleware::{Problems, catch_panic, head_as_get, one_host};
 use crate::partitions::Partitions;
 use crate::passwords::Passwords;
 use crate::probe::{Probe, SharedQuery};
@@ -255,7 +255,8 @@ impl<T: OpenApi + 'static> Serving<T> {
         if let Some(listener) = metrics {
             tracing::info!(address = %listener.address(), "figures for Prometheus are served at /metrics");
             // It is asked until the end of the process, also on the way out.
-            let figures = figures.with(CatchPanic).with(OneHost).with(Problems::default()).with(HeadAsGet);
+            let figures =
+                figures.around(catch_panic).around(one_host).with(Problems::default()).around(head_as_get);
             tokio::spawn(Server::new(listener, figures, METRICS_LIMITS, Lifecycle::default()).run());
         }
         tracing::info!(%address, docs = %format_args!("http://{address}/docs"), "listening");
