@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::authorize::{Authorized, ReadAudit};
-use super::conventions::{Refused, Statuses, check_range, cursors, statuses};
+use super::conventions::{Nullable, Refused, Statuses, check_range, cursors, statuses};
 use super::payload::JsonBytes;
 use super::problem::Failure;
 use super::tags::Tag;
@@ -127,15 +127,11 @@ impl AuditEventsApi {
         };
         let keys = &self.actions.keys;
         let list = format!("audit-events {filter:?}");
-        let before = cursor.0.map(|text| cursors::open_id(keys, &list, &text)).transpose()?;
+        let before = cursors::open(keys, &list, cursor.0.as_deref())?;
         let limit = limit.0.unwrap_or(DEFAULT_LIMIT);
-        // One more than is shown says whether there is a next page.
         let found = audit_events::page(&self.actions.database, &filter, before, limit + 1).await;
         let mut events = found.map_err(Failure::Database)?;
-        let has_more = events.len() > limit as usize;
-        events.truncate(limit as usize);
-        let last = events.last().filter(|_| has_more);
-        let next_cursor = last.map(|event| cursors::seal(keys, &list, &event.id.to_string()));
+        let Nullable(next_cursor) = cursors::cut(keys, &list, &mut events, limit, |it| it.id)?;
         let page =
             AuditEventPage { items: events.into_iter().map(AuditEventBody::from).collect(), next_cursor };
         Ok(ListResponse::Page(JsonBytes::of(&page)?))

@@ -10,7 +10,7 @@ pub use self::bodies::{
     ArchiveRunBody, ArchiveRunDetailBody, ArchiveRunPageBody, NewArchiveRunBody, RunReasonName, RunStateName,
 };
 use super::authorize::{Authorized, ReadArchive, WriteArchive};
-use super::conventions::{JsonBody, Nullable, Refused, Statuses, cursors, statuses};
+use super::conventions::{JsonBody, Refused, Statuses, cursors, statuses};
 use super::payload::JsonBytes;
 use super::tags::Tag;
 use crate::actions::users::Asker;
@@ -99,19 +99,15 @@ impl ArchiveRunsApi {
         &self,
         _caller: Authorized<ReadArchive>,
         /// How many runs a page has.
-        #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "200")))]
+        #[oai(default = "cursors::default_limit", validator(minimum(value = "1"), maximum(value = "200")))]
         limit: Query<u16>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<ArchiveRunList, Refused<OfList>> {
         let keys = &self.actions.keys;
-        let before = cursor.0.map(|it| cursors::open_id(keys, LIST, &it)).transpose()?;
-        // One more than is shown says whether there is a next page.
+        let before = cursors::open(keys, LIST, cursor.0.as_deref())?;
         let mut runs = archive_runs::list(&self.actions, before, u32::from(limit.0) + 1).await?;
-        let has_more = runs.len() > usize::from(limit.0);
-        runs.truncate(limit.0.into());
-        let last = runs.last().filter(|_| has_more);
-        let next_cursor = Nullable(last.map(|it| cursors::seal(keys, LIST, &it.id.to_string())));
+        let next_cursor = cursors::cut(keys, LIST, &mut runs, limit.0.into(), |it| it.id)?;
         let items = runs.iter().map(ArchiveRunBody::from).collect();
         Ok(ArchiveRunList::Page(JsonBytes::of(&ArchiveRunPageBody { items, next_cursor })?))
     }
@@ -129,9 +125,4 @@ impl ArchiveRunsApi {
         let run = archive_runs::get(&self.actions, id.0).await?;
         Ok(OneArchiveRun::Found(JsonBytes::of(&ArchiveRunBody::from(&run))?))
     }
-}
-
-/// How many runs a page has when it is not said.
-fn default_limit() -> u16 {
-    50
 }

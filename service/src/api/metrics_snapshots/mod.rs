@@ -122,7 +122,7 @@ impl MetricsSnapshotsApi {
         let order = order.0.map(Into::into).unwrap_or_default();
         let list = format!("metrics-snapshots {filter:?} {order:?}");
         let keys = &self.snapshots.actions.keys;
-        let after = cursor.0.map(|it| position(&cursors::open(keys, &list, &it)?)).transpose()?;
+        let after = cursors::open(keys, &list, cursor.0.as_deref())?;
         if accepts_lines(request.headers()) {
             return self.list_lines(filter, order, after, limit.0).await;
         }
@@ -131,7 +131,7 @@ impl MetricsSnapshotsApi {
         let page = metrics_snapshots::page(database, &filter, order, after, limits).await;
         let (rows, has_more) = page.map_err(Failure::Database)?;
         let last = rows.last().filter(|_| has_more);
-        let next_cursor = last.map(|it| cursors::seal(keys, &list, &it.position.encode()));
+        let next_cursor = last.map(|it| cursors::seal(keys, &list, &it.position)).transpose()?;
         let snapshots = rows.iter().map(|it| metrics_snapshots::from_row(&it.row, &filter.metric_type));
         let snapshots = snapshots.collect::<Result<Vec<_>, _>>().map_err(Failure::Database)?;
         let json = write_page(&snapshots, next_cursor.as_deref());
@@ -233,8 +233,4 @@ fn refuse(within: &str, bad: &[(u64, Rejection)]) -> ActionError {
     ActionError::Invalid(
         bad.iter().map(|(index, it)| (pointer(*index, it.field), it.detail.clone())).collect(),
     )
-}
-
-fn position(text: &str) -> Result<Position, Failure> {
-    Position::decode(text).ok_or_else(cursors::wrong)
 }
