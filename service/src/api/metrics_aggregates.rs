@@ -12,6 +12,7 @@ use time::macros::datetime;
 
 use super::authorize::{Authorized, ReadMetrics};
 use super::conventions::{Nullable, Refused, Statuses, check_range, statuses};
+use super::metrics_snapshots::check_names;
 use super::payload::JsonBytes;
 use super::problem::Failure;
 use super::tags::Tag;
@@ -20,7 +21,6 @@ use crate::actions::metrics_snapshots::Snapshots;
 use crate::domain::aggregates::{
     Aggregation, Bucket, Figure, Found, MAX_BUCKETS, MAX_PATHS, MAX_SORTED, Path, Step,
 };
-use crate::domain::metrics_snapshots::is_name;
 use crate::store::aggregates::{self, AggregateError};
 
 /// What is told of the numbers at a path: what was asked for, and null where there is no such figure.
@@ -133,13 +133,7 @@ impl MetricsAggregatesApi {
         /// Whether buckets without snapshots are shown too; false when it is not given.
         fill: Query<Option<bool>>,
     ) -> Result<Aggregated, Refused<OfAggregate>> {
-        for (pointer, text) in
-            [("/query/metric_type", Some(&metric_type.0)), ("/query/source", source.0.as_ref())]
-        {
-            if text.is_some_and(|it| !is_name(it, usize::MAX)) {
-                return Err(Failure::Unreadable(pointer, "it has no characters, or a NUL".to_owned()).into());
-            }
-        }
+        check_names(Some(&metric_type.0), source.0.as_deref())?;
         check_range(Some(from.0), Some(to.0))?;
         let aggregation = Aggregation {
             metric_type: metric_type.0,

@@ -10,11 +10,12 @@ use time::macros::datetime;
 use super::authorize::{Authorized, ReadMetrics};
 use super::conventions::{Nullable, Refused, Statuses, cursors, statuses};
 use super::metrics_snapshots::bodies::{SnapshotPageBody, write_page};
+use super::metrics_snapshots::check_names;
 use super::payload::JsonBytes;
 use super::problem::Failure;
 use super::tags::Tag;
 use crate::actions::metrics_snapshots::Snapshots;
-use crate::domain::metrics_snapshots::{Series, SeriesFilter, SeriesKey, Snapshot, is_name};
+use crate::domain::metrics_snapshots::{Series, SeriesFilter, SeriesKey, Snapshot};
 use crate::store::layout::Layout;
 use crate::store::metrics_series;
 
@@ -180,11 +181,7 @@ impl MetricsSeriesApi {
         limit: Option<u32>,
         cursor: Option<&str>,
     ) -> Result<Asked, Failure> {
-        for (pointer, text) in [("/query/metric_type", &metric_type), ("/query/source", &source)] {
-            if text.as_ref().is_some_and(|it| !is_name(it, usize::MAX)) {
-                return Err(Failure::Unreadable(pointer, "it has no characters, or a NUL".to_owned()));
-            }
-        }
+        check_names(metric_type.as_deref(), source.as_deref())?;
         let filter = SeriesFilter { metric_type, source };
         let list = format!("metrics-{what} {filter:?}");
         let keys = &self.snapshots.actions.keys;

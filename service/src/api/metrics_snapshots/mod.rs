@@ -208,18 +208,24 @@ impl MetricsSnapshotsApi {
     }
 }
 
-/// Which snapshots; the texts are ones that a database understands.
+/// That what is searched by is text that a database understands.
+pub(super) fn check_names(metric_type: Option<&str>, source: Option<&str>) -> Result<(), Failure> {
+    for (pointer, text) in [("/query/metric_type", metric_type), ("/query/source", source)] {
+        if text.is_some_and(|it| !is_name(it, usize::MAX)) {
+            return Err(Failure::Unreadable(pointer, "it has no characters, or a NUL".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Which snapshots.
 fn filter(
     metric_type: String,
     source: Option<String>,
     from: Option<OffsetDateTime>,
     to: Option<OffsetDateTime>,
 ) -> Result<SnapshotFilter, Failure> {
-    for (pointer, text) in [("/query/metric_type", Some(&metric_type)), ("/query/source", source.as_ref())] {
-        if text.is_some_and(|it| !is_name(it, usize::MAX)) {
-            return Err(Failure::Unreadable(pointer, "it has no characters, or a NUL".to_owned()));
-        }
-    }
+    check_names(Some(&metric_type), source.as_deref())?;
     check_range(from, to)?;
     Ok(SnapshotFilter { metric_type, source, from, to })
 }
