@@ -2,7 +2,7 @@
 //! tells the truth about its health.
 //!
 //! The arrows inside: `server -> api -> actions -> store -> foundation::database`, `access -> store`, and all
-//! of them `-> domain`.
+//! of them `-> domain`. What is written goes through an action; what is only read, `api` asks the store for.
 //! Handlers contain no SQL, the store contains no HTTP, the domain contains neither.
 
 pub mod access;

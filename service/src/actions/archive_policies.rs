@@ -13,27 +13,8 @@ use crate::domain::idempotency::{Answer, KeyedRequest, Outcome};
 use crate::domain::versions::Expected;
 use crate::store::{archive_policies, audit_events};
 
-const NOT_FOUND: ActionError = ActionError::NotFound("archive policy");
-
-/// The policy with this id.
-///
-/// # Errors
-/// [`ActionError::NotFound`].
-pub async fn get(actions: &Actions, id: Uuid) -> Result<ArchivePolicy, ActionError> {
-    archive_policies::find(&actions.database, id).await?.ok_or(NOT_FOUND)
-}
-
-/// The policies behind the one with the id `after`, at most `limit` of them.
-///
-/// # Errors
-/// What the database says.
-pub async fn list(
-    actions: &Actions,
-    after: Option<Uuid>,
-    limit: u32,
-) -> Result<Vec<ArchivePolicy>, ActionError> {
-    Ok(archive_policies::page(&actions.database, after, limit).await?)
-}
+/// There is no such policy.
+pub const NOT_FOUND: ActionError = ActionError::NotFound("archive policy");
 
 fn check(policy: &ArchivePolicy, can_archive: bool) -> Result<(), ActionError> {
     let broken = policy.broken_rules(can_archive);

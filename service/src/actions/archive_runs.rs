@@ -6,10 +6,9 @@ use uuid::Uuid;
 use super::users::Asker;
 use super::{ActionError, Actions};
 use crate::archive::{ArchiveError, Archiving, Asked, Run};
-use crate::domain::archive_runs::{ArchiveRun, RunReason};
+use crate::domain::archive_runs::RunReason;
 use crate::domain::audit::{Change, Target};
 use crate::leases::LeaseError;
-use crate::store::archive_runs;
 
 /// Begins a run, which does nothing before it is told to work.
 ///
@@ -45,24 +44,4 @@ pub async fn begin(
         // Before it works, a run asks the database and nothing else.
         Err(_) => Err(under_way()),
     }
-}
-
-/// The run with this id.
-///
-/// # Errors
-/// [`ActionError::NotFound`].
-pub async fn get(actions: &Actions, id: Uuid) -> Result<ArchiveRun, ActionError> {
-    archive_runs::find(&actions.database, id).await?.ok_or(ActionError::NotFound("archive run"))
-}
-
-/// The runs before the one with the id `before`, the newest first, at most `limit`.
-///
-/// # Errors
-/// What the database says.
-pub async fn list(
-    actions: &Actions,
-    before: Option<Uuid>,
-    limit: u32,
-) -> Result<Vec<ArchiveRun>, ActionError> {
-    Ok(archive_runs::page(&actions.database, before, limit).await?)
 }

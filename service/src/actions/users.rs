@@ -11,9 +11,8 @@ use crate::domain::access::{Caller, Refusal};
 use crate::domain::audit::{Change, Target};
 use crate::domain::idempotency::{Answer, KeyedRequest, Outcome};
 use crate::domain::users::{NewUser, User, UserPatch, UserType};
-use crate::domain::users_list::{Position, UserFilter, UserPage};
 use crate::domain::versions::Expected;
-use crate::store::{audit_events, sessions, users, users_list};
+use crate::store::{audit_events, sessions, users};
 
 const NOT_FOUND: ActionError = ActionError::NotFound("user");
 
@@ -60,19 +59,6 @@ pub async fn get(
         return Err(NOT_FOUND);
     }
     find.await?.ok_or(NOT_FOUND)
-}
-
-/// A page of accounts.
-///
-/// # Errors
-/// What the database says.
-pub async fn list(
-    actions: &Actions,
-    filter: &UserFilter,
-    after: Option<&Position>,
-    limit: usize,
-) -> Result<UserPage, ActionError> {
-    Ok(users_list::page(&actions.database, filter, after, limit).await?)
 }
 
 /// Makes an account. `render` writes the answer, which is kept where the request has a key.

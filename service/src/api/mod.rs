@@ -17,7 +17,7 @@ pub mod metrics_aggregates;
 pub mod metrics_series;
 pub mod metrics_snapshots;
 mod origin;
-pub mod page;
+mod page;
 mod parameters;
 pub mod payload;
 mod positions_document;
@@ -45,12 +45,10 @@ use self::archive_runs::ArchiveRunsApi;
 use self::audit_events::AuditEventsApi;
 use self::auth::AuthApi;
 use self::config::ConfigApi;
-use self::docs::Docs;
 use self::health::HealthApi;
 use self::metrics_aggregates::MetricsAggregatesApi;
 use self::metrics_series::MetricsSeriesApi;
 use self::metrics_snapshots::MetricsSnapshotsApi;
-use self::page::Page;
 use self::parameters::Documented;
 use self::probes::Probes;
 use self::routes::Pages;
@@ -183,11 +181,11 @@ impl<T: OpenApi + 'static> Application<T> {
         let Self { parts, limits, mut pages, added } = self;
         let api = open_api(&parts, added);
         let document = document::finish(&api.spec())?;
-        let docs = Docs::new(&document.json, &document.yaml)?;
+        let docs = docs::docs(&document.json, &document.yaml)?;
         for path in ["/docs", "/docs/", "/docs/:file", "/openapi.json", "/openapi.yaml"] {
             pages.add(path, Method::GET, docs.clone());
         }
-        let page = Page::new();
+        let page = page::page();
         for path in ["/", "/assets/:file"] {
             pages.add(path, Method::GET, page.clone());
         }

@@ -17,8 +17,10 @@ use super::authorize::{Authorized, ReadArchive, WriteArchive};
 use super::conventions::{IdempotencyKey, IfMatch, JsonBody, MergePatch, Refused, cursors, idempotency};
 use super::payload::JsonBytes;
 use super::tags::Tag;
+use crate::actions::archive_policies::{self, NOT_FOUND};
 use crate::actions::users::Asker;
-use crate::actions::{Actions, Origin, archive_policies};
+use crate::actions::{Actions, Origin};
+use crate::store;
 
 /// What the cursors of this list are for.
 const LIST: &str = "archive-policies";
@@ -73,7 +75,8 @@ impl ArchivePoliciesApi {
     ) -> Result<ArchivePolicyList, Refused<OfList>> {
         let keys = &self.actions.keys;
         let after = cursors::open(keys, LIST, cursor.0.as_deref())?;
-        let mut policies = archive_policies::list(&self.actions, after, u32::from(limit.0) + 1).await?;
+        let mut policies =
+            store::archive_policies::page(&self.actions.database, after, u32::from(limit.0) + 1).await?;
         let next_cursor = cursors::cut(keys, LIST, &mut policies, limit.0.into(), |it| it.id)?;
         let items = policies.iter().map(ArchivePolicyBody::from).collect();
         Ok(ArchivePolicyList::Page(JsonBytes::of(&ArchivePolicyPageBody { items, next_cursor })?))
@@ -87,7 +90,8 @@ impl ArchivePoliciesApi {
         /// The policy.
         id: Path<Uuid>,
     ) -> Result<OneArchivePolicy, Refused<OfGet>> {
-        Ok(OneArchivePolicy::of(&archive_policies::get(&self.actions, id.0).await?)?)
+        let policy = store::archive_policies::find(&self.actions.database, id.0).await?;
+        Ok(OneArchivePolicy::of(&policy.ok_or(NOT_FOUND)?)?)
     }
 
     /// Changes an archive policy

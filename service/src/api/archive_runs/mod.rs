@@ -14,9 +14,10 @@ use super::conventions::{JsonBody, Refused, Statuses, cursors, statuses};
 use super::payload::JsonBytes;
 use super::tags::Tag;
 use crate::actions::users::Asker;
-use crate::actions::{Actions, Origin, archive_runs};
+use crate::actions::{ActionError, Actions, Origin, archive_runs};
 use crate::archive::Archiving;
 use crate::lifecycle::Lifecycle;
+use crate::store;
 
 /// What the cursors of this list are for.
 const LIST: &str = "archive-runs";
@@ -106,7 +107,8 @@ impl ArchiveRunsApi {
     ) -> Result<ArchiveRunList, Refused<OfList>> {
         let keys = &self.actions.keys;
         let before = cursors::open(keys, LIST, cursor.0.as_deref())?;
-        let mut runs = archive_runs::list(&self.actions, before, u32::from(limit.0) + 1).await?;
+        let mut runs =
+            store::archive_runs::page(&self.actions.database, before, u32::from(limit.0) + 1).await?;
         let next_cursor = cursors::cut(keys, LIST, &mut runs, limit.0.into(), |it| it.id)?;
         let items = runs.iter().map(ArchiveRunBody::from).collect();
         Ok(ArchiveRunList::Page(JsonBytes::of(&ArchiveRunPageBody { items, next_cursor })?))
@@ -122,7 +124,8 @@ impl ArchiveRunsApi {
         /// The run.
         id: Path<Uuid>,
     ) -> Result<OneArchiveRun, Refused<OfGet>> {
-        let run = archive_runs::get(&self.actions, id.0).await?;
+        let run = store::archive_runs::find(&self.actions.database, id.0).await?;
+        let run = run.ok_or(ActionError::NotFound("archive run"))?;
         Ok(OneArchiveRun::Found(JsonBytes::of(&ArchiveRunBody::from(&run))?))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use foundation::database::DatabaseError;
 use poem_openapi::ApiResponse;
 use poem_openapi::payload::Payload as _;
 use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
@@ -53,6 +54,12 @@ impl<S> From<poem::Error> for Refused<S> {
 impl<S> From<Failure> for Refused<S> {
     fn from(failure: Failure) -> Self {
         poem::Error::from(failure).into()
+    }
+}
+
+impl<S> From<DatabaseError> for Refused<S> {
+    fn from(error: DatabaseError) -> Self {
+        Failure::from(error).into()
     }
 }
 

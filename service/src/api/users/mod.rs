@@ -23,6 +23,7 @@ use super::tags::Tag;
 use crate::actions::users::Asker;
 use crate::actions::{Actions, Origin, users};
 use crate::domain::users_list::{Position, UserFilter, fold};
+use crate::store::users_list;
 
 /// The users' routes.
 pub struct UsersApi {
@@ -93,7 +94,7 @@ impl UsersApi {
         let list = format!("users {filter:?}");
         let keys = &self.actions.keys;
         let after: Option<Position> = cursors::open(keys, &list, cursor.0.as_deref())?;
-        let page = users::list(&self.actions, &filter, after.as_ref(), limit.0.into()).await?;
+        let page = users_list::page(&self.actions.database, &filter, after.as_ref(), limit.0.into()).await?;
         let next_cursor = page.next.map(|it| cursors::seal(keys, &list, &it)).transpose()?;
         let items: Vec<_> = page.users.into_iter().map(UserBody::from).collect();
         let bytes = 128 + items.len() * USER_BYTES;
