@@ -12,10 +12,11 @@ use foundation::settings::{Environment, FoundationSettings, Section as _};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::runtime::Builder;
 use uuid::Uuid;
 
 use super::partitions::parse_time;
-use super::{refuse, require_file, say, tell};
+use super::{refuse, require_file, say, tell, threads};
 use crate::archive::{ArchiveError, Archiving, Asked, Restore};
 use crate::domain::archive_runs::{ArchiveRun, RunReason, RunState};
 use crate::domain::audit::{Actor, AuditEvent, Change, Target};
@@ -77,12 +78,9 @@ pub(super) fn run(mut environment: Environment, command: &ArchiveCommand) -> Exi
     if let Err(exit) = require_file(&foundation.database_url) {
         return exit;
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match threads(Builder::new_multi_thread()) {
         Ok(runtime) => runtime,
-        Err(error) => {
-            tell(format_args!("no threads to run on: {error}"));
-            return Exit::Unavailable;
-        }
+        Err(exit) => return exit,
     };
     let exit = runtime.block_on(async {
         match perform(&Settings { foundation, auth, metrics, archive, place }, command).await {
