@@ -3,8 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::users::Asker;
-use super::{ActionError, Actions};
+use super::{ActionError, Actions, Asker};
 use crate::archive::{ArchiveError, Archiving, Asked, Run};
 use crate::domain::archive_runs::RunReason;
 use crate::domain::audit::{Change, Target};

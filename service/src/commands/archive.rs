@@ -151,17 +151,8 @@ async fn perform(settings: &Settings, command: &ArchiveCommand) -> Result<Exit, 
 }
 
 fn event(archiving: &Archiving, action: &str, target: Target, after: serde_json::Value) -> AuditEvent {
-    let now = archiving.clock.now();
-    AuditEvent {
-        id: archiving.entropy.uuid_v7(now),
-        occurred_at: now,
-        action: action.to_owned(),
-        actor: Actor::COMMAND_LINE,
-        target,
-        address: None,
-        request_id: None,
-        change: Change { before: None, after: Some(after) },
-    }
+    let change = Change { before: None, after: Some(after) };
+    AuditEvent::new(&archiving.clock, &archiving.entropy, action, Actor::COMMAND_LINE, target, change)
 }
 
 async fn run_policies(

@@ -18,8 +18,7 @@ use super::conventions::{IdempotencyKey, IfMatch, JsonBody, MergePatch, Refused,
 use super::payload::JsonBytes;
 use super::tags::Tag;
 use crate::actions::archive_policies::{self, NOT_FOUND};
-use crate::actions::users::Asker;
-use crate::actions::{Actions, Origin};
+use crate::actions::{Actions, Asker, Origin};
 use crate::store;
 
 /// What the cursors of this list are for.

@@ -20,8 +20,7 @@ use super::conventions::{
 use super::payload::JsonBytes;
 use super::problem::Failure;
 use super::tags::Tag;
-use crate::actions::users::Asker;
-use crate::actions::{Actions, Origin, users};
+use crate::actions::{Actions, Asker, Origin, users};
 use crate::domain::users_list::{Position, UserFilter, fold};
 use crate::store::users_list;
 
