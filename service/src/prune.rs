@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::live_settings::LiveSettings;
-use crate::metrics::RetentionMetrics;
+use crate::prometheus::RetentionMetrics;
 use crate::settings::AuthSettings;
 use crate::store::deployment;
 use crate::store::prune::{Pruned, delete_batch};

@@ -99,7 +99,7 @@ impl MetricsSeriesApi {
     ) -> Result<SeriesList, Refused<OfSeries>> {
         let asked = self.asked("series", (metric_type.0, source.0), limit.0, cursor.0.as_deref())?;
         let database = &self.snapshots.actions.database;
-        let Asked { list, filter, after, limit } = &asked;
+        let PageQuery { list, filter, after, limit } = &asked;
         let layout = self.snapshots.layout.get(database).await.map_err(Failure::Database)?;
         let query = match layout {
             Layout::Whole => {
@@ -141,7 +141,7 @@ impl MetricsSeriesApi {
     ) -> Result<LatestList, Refused<OfSeries>> {
         let asked = self.asked("latest", (metric_type.0, source.0), limit.0, cursor.0.as_deref())?;
         let database = &self.snapshots.actions.database;
-        let Asked { list, filter, after, limit } = &asked;
+        let PageQuery { list, filter, after, limit } = &asked;
         let layout = self.snapshots.layout.get(database).await.map_err(Failure::Database)?;
         let query = match layout {
             Layout::Whole => {
@@ -166,7 +166,7 @@ impl MetricsSeriesApi {
 }
 
 /// Which series, and from where on.
-struct Asked {
+struct PageQuery {
     list: String,
     filter: SeriesFilter,
     after: Option<SeriesKey>,
@@ -180,13 +180,13 @@ impl MetricsSeriesApi {
         (metric_type, source): (Option<String>, Option<String>),
         limit: Option<u32>,
         cursor: Option<&str>,
-    ) -> Result<Asked, Failure> {
+    ) -> Result<PageQuery, Failure> {
         check_names(metric_type.as_deref(), source.as_deref())?;
         let filter = SeriesFilter { metric_type, source };
         let list = format!("metrics-{what} {filter:?}");
         let keys = &self.snapshots.actions.keys;
         let after = cursors::open(keys, &list, cursor)?;
-        Ok(Asked { list, filter, after, limit: limit.unwrap_or(DEFAULT_LIMIT) })
+        Ok(PageQuery { list, filter, after, limit: limit.unwrap_or(DEFAULT_LIMIT) })
     }
 }
 

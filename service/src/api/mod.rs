@@ -20,13 +20,10 @@ mod origin;
 mod page;
 mod parameters;
 pub mod payload;
-mod positions_document;
 mod probes;
 pub mod problem;
-pub mod problem_json;
 mod routes;
 pub mod schema;
-mod security_document;
 pub mod streams;
 pub mod tags;
 pub mod users;
@@ -60,13 +57,13 @@ use crate::actions::Actions;
 use crate::actions::metrics_snapshots::Snapshots;
 use crate::archive::Archiving;
 use crate::lifecycle::Lifecycle;
-use crate::metrics::HttpMetrics;
 use crate::middleware::{
     BodyLimit, Cors, Observe, Problems, ReadOwnWrites, RequestTimeout, TrustedProxies, catch_panic,
     head_as_get, one_host, security_headers,
 };
 use crate::probe::{ProbeView, SharedQuery};
 use crate::product;
+use crate::prometheus::HttpMetrics;
 use crate::settings::{HttpSettings, MetricsSettings, Origins};
 
 /// The routes that tell of health. They are bounded by themselves and asked all the time: no request

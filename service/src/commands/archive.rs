@@ -25,7 +25,7 @@ use crate::domain::partitions::Range;
 use crate::leases::{LeaseError, Leases};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::live_settings::{LiveSettings, poll_interval};
-use crate::metrics::RetentionMetrics;
+use crate::prometheus::RetentionMetrics;
 use crate::server::Signals;
 use crate::settings::{ArchivePlace, ArchiveSettings, AuthSettings, MetricsSettings};
 

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use super::lingering;
 use super::seats::{Busy, Seat, Taken};
-use super::watched::{Answer, Asked, Reading};
+use super::watched::{Answer, Reading, RequestBody};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::settings::HttpSettings;
 
@@ -139,7 +139,7 @@ impl Exchange<'_> {
             announced = inner.size_hint().exact();
             let pace = self.busy.pace();
             request.set_data(self.reading.clone());
-            request.set_body(BoxBody::new(Asked { inner, reading: self.reading.clone(), pace }));
+            request.set_body(BoxBody::new(RequestBody { inner, reading: self.reading.clone(), pace }));
         }
         let mut response = endpoint.get_response(request).await;
         // Of a body that nobody reads hyper looks whether a little is there, and closes when there is more.

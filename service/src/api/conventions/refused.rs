@@ -9,8 +9,7 @@ use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaRespon
 use poem_openapi::types::Type as _;
 
 use crate::actions::ActionError;
-use crate::api::problem::Failure;
-use crate::api::problem_json::ProblemJson;
+use crate::api::problem::{Failure, ProblemJson};
 
 /// The statuses of the errors of an operation.
 pub trait Statuses: Send + Sync + 'static {

@@ -11,8 +11,7 @@ use time::{OffsetDateTime, UtcOffset};
 
 use super::Nullable;
 use crate::actions::ActionError;
-use crate::api::problem::Failure;
-use crate::api::problem_json::FieldError;
+use crate::api::problem::{Failure, FieldError};
 
 /// The years that may be asked for, in UTC: of them there are times in both databases, and a year before the first
 /// still has four digits, so that what begins earlier (a bucket of figures) can be told.

@@ -10,7 +10,7 @@ use self::bodies::words;
 pub use self::bodies::{Alive, DatabaseReport, Health, NotReady, Pool, Ready, Started};
 use super::conventions::Nullable;
 use super::payload::JsonBytes;
-use super::problem_json::ProblemJson;
+use super::problem::ProblemJson;
 use super::tags::Tag;
 use crate::domain::health::QueryResult;
 use crate::lifecycle::Lifecycle;

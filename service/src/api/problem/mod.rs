@@ -2,6 +2,7 @@
 //! else. The client gets a sentence that is safe to show; the log gets the cause.
 
 mod description;
+mod json;
 
 use foundation::database::DatabaseError;
 use poem::http::StatusCode;
@@ -9,8 +10,8 @@ use poem::http::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, WWW_AUTHEN
 use poem::{IntoResponse as _, Response};
 
 use self::description::{Description, describe, describe_failure, describe_status, seconds, told};
+pub use self::json::{FieldError, Problem, ProblemJson};
 use super::RouteFacts;
-use super::problem_json::{FieldError, Problem, ProblemJson};
 use crate::actions::ActionError;
 use crate::domain::access::Refusal;
 
@@ -70,7 +71,7 @@ impl From<Failure> for poem::Error {
 
 /// The request that a problem is about.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct About<'a> {
     /// Its path.
     pub path: &'a str,
     /// Its id.
@@ -81,7 +82,7 @@ pub struct Asked<'a> {
 
 /// The answer for an error of ours or of the framework. Logs what is the service's own fault.
 #[must_use]
-pub fn answer_error(error: &poem::Error, asked: Asked<'_>) -> Response {
+pub fn answer_error(error: &poem::Error, asked: About<'_>) -> Response {
     let description = describe(error);
     if description.status == StatusCode::INTERNAL_SERVER_ERROR {
         let cause = std::error::Error::source(error).and_then(std::error::Error::source);
@@ -95,11 +96,11 @@ pub fn answer_error(error: &poem::Error, asked: Asked<'_>) -> Response {
 
 /// The answer in place of one that the framework made by itself, which is no problem document.
 #[must_use]
-pub fn answer_status(status: StatusCode, asked: Asked<'_>) -> Response {
+pub fn answer_status(status: StatusCode, asked: About<'_>) -> Response {
     respond(describe_status(status), asked)
 }
 
-fn respond(description: Description, asked: Asked<'_>) -> Response {
+fn respond(description: Description, asked: About<'_>) -> Response {
     let Description { status, code, detail, errors, retry_after } = description;
     let problem = Problem {
         kind: "about:blank".to_owned(),

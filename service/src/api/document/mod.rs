@@ -1,11 +1,13 @@
 //! The OpenAPI document, with what poem-openapi leaves out of it.
 
+mod positions;
+mod security;
+
 use std::collections::BTreeSet;
 use std::io;
 
 use serde_json::{Value, json};
 
-use super::{positions_document, security_document};
 use crate::domain::audit::ACTIONS;
 
 /// The document in its two forms.
@@ -21,8 +23,8 @@ pub(super) struct Document {
 /// It is no JSON, or has no form in YAML: neither can be.
 pub(super) fn finish(spec: &str) -> io::Result<Document> {
     let mut document: Value = serde_json::from_str(spec)?;
-    security_document::declare(&mut document);
-    positions_document::declare(&mut document);
+    security::declare(&mut document);
+    positions::declare(&mut document);
     as_parameters_are_read(&mut document);
     say_bounds(&mut document);
     let requested = requested(&document);

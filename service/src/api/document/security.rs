@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::authorize::REQUIREMENTS;
+use crate::api::authorize::REQUIREMENTS;
 use crate::domain::access::{Requirement, TokenRule};
 
 /// The name of the one scheme.
