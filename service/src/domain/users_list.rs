@@ -46,7 +46,7 @@ pub fn fold(text: &str) -> String {
     text.to_ascii_lowercase()
 }
 
-/// The first text, byte by byte, behind all that begin with `prefix`. Nothing: there is none.
+/// The first text, byte by byte, behind all that begin with `prefix`. Returns `None` when there is none.
 #[must_use]
 pub fn end_of_prefix(prefix: &str) -> Option<String> {
     let mut end = prefix.to_owned();

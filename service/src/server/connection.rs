@@ -142,7 +142,7 @@ impl Exchange<'_> {
             request.set_body(BoxBody::new(RequestBody { inner, reading: self.reading.clone(), pace }));
         }
         let mut response = endpoint.get_response(request).await;
-        // Of a body that nobody reads hyper looks whether a little is there, and closes when there is more.
+        // hyper reads what little may be there of a body that nobody read, and closes when there is more.
         let is_left = !self.reading.is_finished() && announced.is_none_or(|it| it > MAX_HEAD_BYTES as u64);
         if is_left || self.lifecycle.is_draining() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -66,7 +66,7 @@ impl<L: LookUp> Default for State<L> {
 }
 
 impl<L: LookUp> State<L> {
-    /// Adds a look-up; says whether somebody has to begin to work. Nothing: too many wait already.
+    /// Adds a look-up; says whether somebody has to begin to work. Returns `None` when too many wait already.
     fn add(&mut self, waiting: Waiting<L>) -> Option<bool> {
         if self.waiting.len() >= WAITING {
             self.waiting.retain(|(_, sender)| !sender.is_closed());
@@ -165,7 +165,7 @@ impl<L: LookUp> Together<L> {
     }
 }
 
-/// What was asked for and may be under way. Nothing: too many wait already.
+/// What was asked for and may be under way; `None` when too many wait already.
 pub struct Pending<L: LookUp>(Option<oneshot::Receiver<Answer<L>>>);
 
 impl<L: LookUp> Pending<L> {
