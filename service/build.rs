@@ -10,11 +10,12 @@
 )]
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::{Cursor, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use flate2::{Compression, Crc};
 use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
+use zip::ZipArchive;
 
 #[path = "src/product.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the pages show a part of what the service has")]
@@ -59,20 +60,21 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=assets");
     println!("cargo::rerun-if-changed=src/product.rs");
-    let archive = Archive::new(SWAGGER_UI_VENDORED);
+    let mut swagger_ui = SwaggerUi::new(SWAGGER_UI_VENDORED);
     let vendored = VENDORED.iter().map(|&(name, content_type)| {
-        let content = archive.read(&format!("dist/{name}"));
+        let content = swagger_ui.read(&format!("dist/{name}"));
         Asset { name, content_type, content }
     });
+    let vendored = vendored.collect();
     let title = ("title", escaped(product::TITLE));
     let mut docs = Site::new("docs", "/docs", vec![title.clone()]);
     writeln!(
         docs.code,
         "/// The release of Swagger UI that is embedded.\npub const SWAGGER_UI_VERSION: &str = {:?};\n",
-        archive.version()
+        swagger_ui.version
     )
     .unwrap();
-    docs.write(vendored.collect(), own("assets", DOCS));
+    docs.write(vendored, own("assets", DOCS));
     let version = ("version", variable("CARGO_PKG_VERSION"));
     Site::new("page", "/assets", vec![version, title]).write(Vec::new(), own("assets/page", PAGE));
 }
@@ -179,73 +181,26 @@ fn checksum(content: &[u8]) -> u32 {
     crc.sum()
 }
 
-/// As much of a zip archive as is needed to read one: the list at its end, and deflate.
-struct Archive<'a> {
-    bytes: &'a [u8],
-    directory: usize,
-    entries: u16,
+/// The archive of a release of Swagger UI. Everything is in a folder named after it: `swagger-ui-5.32.6/`.
+struct SwaggerUi {
+    archive: ZipArchive<Cursor<&'static [u8]>>,
+    version: String,
 }
 
-impl<'a> Archive<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
-        let end =
-            bytes.windows(4).rposition(|it| it == b"PK\x05\x06").expect("the archive has an end record");
-        let mut archive = Self { bytes, directory: 0, entries: 0 };
-        archive.entries = archive.u16_at(end + 10);
-        archive.directory = archive.u32_at(end + 16);
-        archive
+impl SwaggerUi {
+    fn new(bytes: &'static [u8]) -> Self {
+        let archive = ZipArchive::new(Cursor::new(bytes)).unwrap();
+        let first = archive.name_for_index(0).expect("the archive is not empty").unwrap();
+        let folder = first.split('/').next().and_then(|it| it.strip_prefix("swagger-ui-"));
+        let version = folder.expect("a release in its name").to_owned();
+        Self { archive, version }
     }
 
-    fn u16_at(&self, at: usize) -> u16 {
-        u16::from_le_bytes(self.bytes[at..at + 2].try_into().unwrap())
-    }
-
-    fn u32_at(&self, at: usize) -> usize {
-        u32::from_le_bytes(self.bytes[at..at + 4].try_into().unwrap()) as usize
-    }
-
-    /// Each entry of the list: where it is, and the name of the file.
-    fn entries(&self) -> impl Iterator<Item = (usize, &'a str)> {
-        let mut at = self.directory;
-        (0..self.entries).map(move |_| {
-            assert_eq!(&self.bytes[at..at + 4], b"PK\x01\x02", "an entry of the archive's list");
-            let [name, extra, comment] = [28, 30, 32].map(|offset| usize::from(self.u16_at(at + offset)));
-            let entry = (at, str::from_utf8(&self.bytes[at + 46..at + 46 + name]).unwrap());
-            at += 46 + name + extra + comment;
-            entry
-        })
-    }
-
-    /// The folder that everything is in is named after the release: `swagger-ui-5.32.6/`.
-    fn version(&self) -> &'a str {
-        let (_, first) = self.entries().next().expect("the archive is not empty");
-        first
-            .split('/')
-            .next()
-            .and_then(|folder| folder.strip_prefix("swagger-ui-"))
-            .expect("a release in its name")
-    }
-
-    fn read(&self, path: &str) -> Vec<u8> {
-        let is_it = |name: &str| name.split_once('/').is_some_and(|(_, inner)| inner == path);
-        let (entry, _) = self
-            .entries()
-            .find(|(_, name)| is_it(name))
-            .unwrap_or_else(|| panic!("Swagger UI's archive has no file {path}"));
-        let (method, sum) = (self.u16_at(entry + 10), self.u32_at(entry + 16));
-        let (size, local) = (self.u32_at(entry + 20), self.u32_at(entry + 42));
-        let start = local + 30 + usize::from(self.u16_at(local + 26)) + usize::from(self.u16_at(local + 28));
-        let data = &self.bytes[start..start + size];
-        let content = match method {
-            0 => data.to_vec(),
-            8 => {
-                let mut content = Vec::new();
-                flate2::read::DeflateDecoder::new(data).read_to_end(&mut content).unwrap();
-                content
-            }
-            other => panic!("{path} is compressed by method {other}, which this script does not know"),
-        };
-        assert_eq!(checksum(&content) as usize, sum, "the checksum of {path}");
+    fn read(&mut self, path: &str) -> Vec<u8> {
+        let path = format!("swagger-ui-{}/{path}", self.version);
+        let mut file = self.archive.by_name(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let mut content = Vec::new();
+        file.read_to_end(&mut content).unwrap();
         content
     }
 }

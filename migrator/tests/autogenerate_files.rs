@@ -82,7 +82,7 @@ async fn triggers_and_rules_are_what_was_desired() {
     project.loaded().up(None).await.unwrap();
     let again = project.generate().await.ends(0);
     assert!(again.stdout.starts_with("nothing to do"), "{again}");
-    project.loaded().down_steps(1).await.unwrap();
+    project.loaded().down(migrator::Down::Steps(1)).await.unwrap();
     project.loaded().up(None).await.unwrap();
     for against_scratch in [false, true] {
         let report = project.loaded().check(against_scratch).await.unwrap();

@@ -2,7 +2,7 @@
 //! tells the truth about its health.
 //!
 //! The arrows inside: `server -> api -> actions -> store -> foundation::database`, `access -> store`, and all
-//! of them `-> domain`.
+//! of them `-> domain`. What is written goes through an action; what is only read, `api` asks the store for.
 //! Handlers contain no SQL, the store contains no HTTP, the domain contains neither.
 
 pub mod access;
@@ -16,13 +16,13 @@ pub mod keys;
 pub mod leases;
 pub mod lifecycle;
 pub mod live_settings;
-pub mod metrics;
 pub mod middleware;
 mod outage;
 pub mod partitions;
 pub mod passwords;
 pub mod probe;
 pub mod product;
+pub mod prometheus;
 pub mod prune;
 pub mod server;
 pub mod settings;

@@ -11,8 +11,8 @@ use time::OffsetDateTime;
 
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::live_settings::LiveSettings;
-use crate::metrics::RetentionMetrics;
 use crate::outage::Outage;
+use crate::prometheus::RetentionMetrics;
 use crate::settings::AuthSettings;
 use crate::store::deployment;
 use crate::store::prune::{Pruned, delete_batch};

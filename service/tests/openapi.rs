@@ -252,6 +252,27 @@ async fn requests_are_as_strict_as_they_are_read() {
     assert_eq!((&new["email"]["nullable"], &patch["email"]["nullable"]), (&json!(true), &json!(true)));
 }
 
+/// What is always there and may be null, what may be missing and is never null, and what may be either.
+#[tokio::test]
+async fn answers_say_what_may_be_missing_and_what_may_be_null() {
+    let document = document().await;
+    let schemas = &document["components"]["schemas"];
+    for (name, field, is_there, may_be_null) in [
+        ("AuditEvent", "actor_id", true, true),
+        ("AuditEventPage", "next_cursor", true, true),
+        ("DatabaseReport", "latency_ms", true, true),
+        ("DatabaseReport", "error", false, false),
+        ("Health", "error", false, false),
+        ("CreatedTokenBody", "token", false, false),
+        ("AggregateBucket", "avg", false, true),
+        ("AggregateBucket", "paths", false, false),
+    ] {
+        let required = schemas[name]["required"].as_array().unwrap().contains(&field.into());
+        let nullable = schemas[name]["properties"][field]["nullable"] == true;
+        assert_eq!((required, nullable), (is_there, may_be_null), "{name}.{field}");
+    }
+}
+
 /// What is read by rules of its own says so, and integers say between which bounds they are read.
 #[tokio::test]
 async fn parameters_and_numbers_say_what_is_read() {

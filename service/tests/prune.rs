@@ -8,7 +8,7 @@ use foundation::on_both_databases;
 use foundation::settings::{Environment, Section as _};
 use service::lifecycle::{Lifecycle, Stage};
 use service::live_settings::{Live, LiveSettings};
-use service::metrics::RetentionMetrics;
+use service::prometheus::RetentionMetrics;
 use service::prune::Prune;
 use service::settings::AuthSettings;
 use time::macros::datetime;

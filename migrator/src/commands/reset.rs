@@ -64,8 +64,9 @@ impl Migrator {
         }
         drop(session);
         // There is nothing to come back to any more.
+        let migrator = self.without_restore_points();
         // On the heap, as in `step`: without optimisation these frames are large.
-        let applied = Box::pin(self.without_restore_points().up_telling(None, report)).await;
+        let applied = Box::pin(migrator.up_telling(None, report)).await;
         report.restore_point = restore_point;
         applied?;
         if report.restore_point.is_some() {

@@ -36,14 +36,6 @@ pub enum Creation {
     Replayed(Answer),
 }
 
-/// The caller's tokens, newest first.
-///
-/// # Errors
-/// What the database says.
-pub async fn list(actions: &Actions, caller: &Caller) -> Result<Vec<ApiToken>, ActionError> {
-    Ok(api_tokens::list(&actions.database, caller.user.id).await?)
-}
-
 /// Makes a token of the caller's. `render` writes the answer that is kept where the request has a key,
 /// which must not have the token in it.
 ///

@@ -1,39 +1,18 @@
 //! Archive policies: made, changed, deleted.
 
 use foundation::database::{DatabaseError, DatabaseErrorKind, Transaction};
-use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::idempotency::Kept;
-use super::users::Asker;
-use super::{ActionError, Actions};
+use super::{ActionError, Actions, Asker};
 use crate::domain::archive_policies::{ArchivePolicy, ArchivePolicyPatch, NewArchivePolicy};
 use crate::domain::audit::{Change, Target};
 use crate::domain::idempotency::{Answer, KeyedRequest, Outcome};
 use crate::domain::versions::Expected;
-use crate::store::{archive_policies, audit_events};
+use crate::store::archive_policies;
 
-const NOT_FOUND: ActionError = ActionError::NotFound("archive policy");
-
-/// The policy with this id.
-///
-/// # Errors
-/// [`ActionError::NotFound`].
-pub async fn get(actions: &Actions, id: Uuid) -> Result<ArchivePolicy, ActionError> {
-    archive_policies::find(&actions.database, id).await?.ok_or(NOT_FOUND)
-}
-
-/// The policies behind the one with the id `after`, at most `limit` of them.
-///
-/// # Errors
-/// What the database says.
-pub async fn list(
-    actions: &Actions,
-    after: Option<Uuid>,
-    limit: u32,
-) -> Result<Vec<ArchivePolicy>, ActionError> {
-    Ok(archive_policies::page(&actions.database, after, limit).await?)
-}
+/// There is no such policy.
+pub const NOT_FOUND: ActionError = ActionError::NotFound("archive policy");
 
 fn check(policy: &ArchivePolicy, can_archive: bool) -> Result<(), ActionError> {
     let broken = policy.broken_rules(can_archive);
@@ -130,17 +109,10 @@ async fn record(
     after: Option<&ArchivePolicy>,
 ) -> Result<(), ActionError> {
     let Some(policy) = after.or(before) else { return Ok(()) };
-    let facts = |policy: Option<&ArchivePolicy>, other: Option<&ArchivePolicy>| {
-        let other = other.map(ArchivePolicy::facts);
-        let is_new = |index: usize, value: &Value| other.as_ref().is_none_or(|it| it[index].1 != *value);
-        let facts = policy?.facts().into_iter().enumerate();
-        let facts = facts.filter(|(index, (_, value))| is_new(*index, value));
-        Some(Value::Object(facts.map(|(_, (name, value))| (name.to_owned(), value)).collect::<Map<_, _>>()))
-    };
-    let change = Change { before: facts(before, after), after: facts(after, before) };
+    let (before, after) = (before.map(ArchivePolicy::facts), after.map(ArchivePolicy::facts));
+    let change = Change::between(before.as_ref().map(|it| &it[..]), after.as_ref().map(|it| &it[..]));
     let target = Target { kind: "archive_policy".to_owned(), id: Some(policy.id.to_string()) };
-    let event = actions.event(action, asker.caller.into(), target, change, asker.origin);
-    Ok(audit_events::insert(transaction, &event).await?)
+    Ok(actions.record(transaction, action, asker, target, change).await?)
 }
 
 /// A type has one policy.

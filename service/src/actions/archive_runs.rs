@@ -3,13 +3,11 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::users::Asker;
-use super::{ActionError, Actions};
+use super::{ActionError, Actions, Asker};
 use crate::archive::{Archiving, Asked, Run};
-use crate::domain::archive_runs::{ArchiveRun, RunReason};
+use crate::domain::archive_runs::RunReason;
 use crate::domain::audit::{Change, Target};
 use crate::leases::LeaseError;
-use crate::store::archive_runs;
 
 /// Begins a run, which does nothing before it is told to work.
 ///
@@ -41,24 +39,4 @@ pub async fn begin(
         Ok(None) | Err(LeaseError::Lost(_)) => Err(under_way()),
         Err(LeaseError::Database(error)) => Err(error.into()),
     }
-}
-
-/// The run with this id.
-///
-/// # Errors
-/// [`ActionError::NotFound`].
-pub async fn get(actions: &Actions, id: Uuid) -> Result<ArchiveRun, ActionError> {
-    archive_runs::find(&actions.database, id).await?.ok_or(ActionError::NotFound("archive run"))
-}
-
-/// The runs before the one with the id `before`, the newest first, at most `limit`.
-///
-/// # Errors
-/// What the database says.
-pub async fn list(
-    actions: &Actions,
-    before: Option<Uuid>,
-    limit: u32,
-) -> Result<Vec<ArchiveRun>, ActionError> {
-    Ok(archive_runs::page(&actions.database, before, limit).await?)
 }

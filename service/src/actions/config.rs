@@ -3,14 +3,13 @@
 use foundation::settings::Secret;
 use serde_json::{Value, json};
 
-use super::users::Asker;
-use super::{ActionError, Actions};
+use super::{ActionError, Actions, Asker};
 use crate::domain::audit::{Change, Target};
 use crate::domain::config::{Key, Setting, Stored};
 use crate::domain::live::Live;
 use crate::domain::versions::Expected;
 use crate::live_settings::CHANNEL;
-use crate::store::{audit_events, config};
+use crate::store::config;
 
 const NOT_FOUND: ActionError = ActionError::NotFound("setting");
 
@@ -98,8 +97,7 @@ async fn change(
     let after = find(actions, &rows, key)?;
     let action = if value.is_some() { "config.updated" } else { "config.reset" };
     let change = Change { before: Some(facts(&before)), after: Some(facts(&after)) };
-    let event = actions.event(action, asker.caller.into(), Target::config(key), change, asker.origin);
-    audit_events::insert(&mut transaction, &event).await?;
+    actions.record(&mut transaction, action, asker, Target::config(key), change).await?;
     transaction.notify(CHANNEL, key.name()).await?;
     transaction.commit().await?;
     actions.live.refresh();

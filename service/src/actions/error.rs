@@ -60,7 +60,7 @@ pub enum ActionError {
     #[error("the idempotency key was used with another query or body")]
     IdempotencyMismatch,
     /// The answer has no form in JSON: a defect.
-    #[error("the answer cannot be written: {0}")]
+    #[error("the answer cannot be written")]
     Unwritable(#[from] serde_json::Error),
     /// The database has no answer.
     #[error(transparent)]

@@ -22,7 +22,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use foundation::clock::Clock;
-use foundation::database::Database;
+use foundation::database::{Database, DatabaseError, Transaction};
 use foundation::entropy::Entropy;
 
 use crate::domain::access::{Caller, Credential};
@@ -31,6 +31,7 @@ use crate::keys::Keys;
 use crate::live_settings::LiveSettings;
 use crate::passwords::Passwords;
 use crate::settings::AuthSettings;
+use crate::store::audit_events;
 
 /// What actions stand on. Cheap to clone.
 #[derive(Clone)]
@@ -62,6 +63,15 @@ pub struct Origin {
     pub user_agent: Option<String>,
 }
 
+/// Who asks, and from where.
+#[derive(Clone, Copy)]
+pub struct Asker<'a> {
+    /// Who.
+    pub caller: &'a Caller,
+    /// From where.
+    pub origin: &'a Origin,
+}
+
 impl Actions {
     /// The event of something that is being done now.
     #[must_use]
@@ -73,17 +83,27 @@ impl Actions {
         change: Change,
         origin: &Origin,
     ) -> AuditEvent {
-        let now = self.clock.now();
         AuditEvent {
-            id: self.entropy.uuid_v7(now),
-            occurred_at: now,
-            action: action.to_owned(),
-            actor,
-            target,
             address: origin.address.map(|it| it.to_string()),
             request_id: origin.request_id.clone(),
-            change,
+            ..AuditEvent::new(&self.clock, &self.entropy, action, actor, target, change)
         }
+    }
+
+    /// Writes the [`event`](Self::event) of something that is being done now.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn record(
+        &self,
+        transaction: &mut Transaction,
+        action: &'static str,
+        asker: Asker<'_>,
+        target: Target,
+        change: Change,
+    ) -> Result<(), DatabaseError> {
+        let event = self.event(action, asker.caller.into(), target, change, asker.origin);
+        audit_events::insert(transaction, &event).await
     }
 }
 

@@ -191,17 +191,9 @@ impl Operators {
         user: Uuid,
         after: serde_json::Value,
     ) -> Result<(), DatabaseError> {
-        let now = self.clock.now();
-        let event = AuditEvent {
-            id: self.entropy.uuid_v7(now),
-            occurred_at: now,
-            action: action.to_owned(),
-            actor: Actor::COMMAND_LINE,
-            target: Target::user(user),
-            address: None,
-            request_id: None,
-            change: Change { before: None, after: Some(after) },
-        };
+        let (actor, target) = (Actor::COMMAND_LINE, Target::user(user));
+        let change = Change { before: None, after: Some(after) };
+        let event = AuditEvent::new(&self.clock, &self.entropy, action, actor, target, change);
         audit_events::insert(transaction, &event).await
     }
 }

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::login_limits::Limits;
 use super::sessions::current;
 use super::to_its_end::to_its_end;
-use super::{ActionError, Actions, Origin};
+use super::{ActionError, Actions, Asker, Origin};
 use crate::domain::access::Caller;
 use crate::domain::audit::{Actor, Change, Target};
 use crate::domain::login_limits::Account;
@@ -92,8 +92,8 @@ async fn change_admitted(
     }
     let ended = sessions::delete_others(&mut transaction, user.id, session).await?;
     let change = Change { before: None, after: Some(json!({ "sessions_ended": ended })) };
-    let event = actions.event("password.changed", Actor::from(caller), Target::user(user.id), change, origin);
-    audit_events::insert(&mut transaction, &event).await?;
+    let asker = Asker { caller, origin };
+    actions.record(&mut transaction, "password.changed", asker, Target::user(user.id), change).await?;
     Ok(transaction.commit().await?)
 }
 

@@ -3,11 +3,11 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{ActionError, Actions, Origin};
+use super::{ActionError, Actions, Asker, Origin};
 use crate::domain::access::{Caller, Credential, Refusal};
-use crate::domain::audit::{Actor, Change, Target};
+use crate::domain::audit::{Change, Target};
 use crate::domain::sessions::Session;
-use crate::store::{audit_events, sessions};
+use crate::store::sessions;
 
 /// The session by which the caller is known.
 ///
@@ -53,7 +53,6 @@ pub async fn end(actions: &Actions, caller: &Caller, id: Uuid, origin: &Origin) 
     let target = Target { kind: "session".to_owned(), id: Some(id.to_string()) };
     let before = json!({ "user_id": ended.user_id, "address": ended.address });
     let change = Change { before: Some(before), after: None };
-    let event = actions.event("session.ended", Actor::from(caller), target, change, origin);
-    audit_events::insert(&mut transaction, &event).await?;
+    actions.record(&mut transaction, "session.ended", Asker { caller, origin }, target, change).await?;
     Ok(transaction.commit().await?)
 }

@@ -1,30 +1,20 @@
 //! Accounts: made, changed, deleted.
 
 use foundation::database::{DatabaseError, DatabaseErrorKind, Transaction};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::idempotency::Kept;
 use super::sessions::current;
-use super::{ActionError, Actions, Origin};
+use super::{ActionError, Actions, Asker};
 use crate::domain::access::{Caller, Refusal};
 use crate::domain::audit::{Change, Target};
 use crate::domain::idempotency::{Answer, KeyedRequest, Outcome};
 use crate::domain::users::{NewUser, User, UserPatch, UserType};
-use crate::domain::users_list::{Position, UserFilter, UserPage};
 use crate::domain::versions::Expected;
-use crate::store::{audit_events, sessions, users, users_list};
+use crate::store::{sessions, users};
 
 const NOT_FOUND: ActionError = ActionError::NotFound("user");
-
-/// Who asks, and from where.
-#[derive(Clone, Copy)]
-pub struct Asker<'a> {
-    /// Who.
-    pub caller: &'a Caller,
-    /// From where.
-    pub origin: &'a Origin,
-}
 
 impl Asker<'_> {
     /// Others than administrators know of nobody but themselves.
@@ -60,19 +50,6 @@ pub async fn get(
         return Err(NOT_FOUND);
     }
     find.await?.ok_or(NOT_FOUND)
-}
-
-/// A page of accounts.
-///
-/// # Errors
-/// What the database says.
-pub async fn list(
-    actions: &Actions,
-    filter: &UserFilter,
-    after: Option<&Position>,
-    limit: usize,
-) -> Result<UserPage, ActionError> {
-    Ok(users_list::page(&actions.database, filter, after, limit).await?)
 }
 
 /// Makes an account. `render` writes the answer, which is kept where the request has a key.
@@ -207,8 +184,7 @@ async fn end_sessions(
         return Ok(());
     }
     let change = Change { before: None, after: Some(json!({ "sessions_ended": ended })) };
-    let event = actions.event("sessions.ended", asker.caller.into(), Target::user(id), change, asker.origin);
-    Ok(audit_events::insert(transaction, &event).await?)
+    Ok(actions.record(transaction, "sessions.ended", asker, Target::user(id), change).await?)
 }
 
 fn check_change(asker: Asker<'_>, patch: &UserPatch, before: &User, after: &User) -> Result<(), ActionError> {
@@ -264,16 +240,9 @@ async fn record(
     after: Option<&User>,
 ) -> Result<(), ActionError> {
     let Some(user) = after.or(before) else { return Ok(()) };
-    let facts = |user: Option<&User>, other: Option<&User>| {
-        let other = other.map(User::facts);
-        let is_new = |index: usize, value: &Value| other.as_ref().is_none_or(|it| it[index].1 != *value);
-        let facts = user?.facts().into_iter().enumerate();
-        let facts = facts.filter(|(index, (_, value))| is_new(*index, value));
-        Some(Value::Object(facts.map(|(_, (name, value))| (name.to_owned(), value)).collect::<Map<_, _>>()))
-    };
-    let change = Change { before: facts(before, after), after: facts(after, before) };
-    let event = actions.event(action, asker.caller.into(), Target::user(user.id), change, asker.origin);
-    Ok(audit_events::insert(transaction, &event).await?)
+    let (before, after) = (before.map(User::facts), after.map(User::facts));
+    let change = Change::between(before.as_ref().map(|it| &it[..]), after.as_ref().map(|it| &it[..]));
+    Ok(actions.record(transaction, action, asker, Target::user(user.id), change).await?)
 }
 
 /// What another account has already. PostgreSQL names the constraint, SQLite the column.

@@ -23,6 +23,7 @@ use crate::actions::{Actions, Origin};
 use crate::domain::access::{Scope, Scopes};
 use crate::domain::api_tokens::{ApiToken, Expiry, NewApiToken};
 use crate::domain::idempotency::{Answer, AnswerHeaders};
+use crate::store;
 
 /// The words for scopes, once for each of them.
 macro_rules! scope_names {
@@ -193,7 +194,7 @@ impl ApiTokensApi {
     /// Which tokens do I have?
     #[oai(path = "/tokens", method = "get", operation_id = "list_tokens")]
     async fn list_tokens(&self, caller: Authorized<SignedIn>) -> Result<TokensResponse, Refused<OfOwn>> {
-        let found = api_tokens::list(&self.actions, &caller).await?;
+        let found = store::api_tokens::list(&self.actions.database, caller.user.id).await?;
         let items = found.into_iter().map(TokenBody::from).collect();
         Ok(TokensResponse::Tokens(JsonBytes::of(&Tokens { items, next_cursor: Nullable(None) })?))
     }

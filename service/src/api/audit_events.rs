@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::authorize::{Authorized, ReadAudit};
-use super::conventions::{Refused, Statuses, check_range, cursors, statuses};
+use super::conventions::{Nullable, Refused, Statuses, check_range, cursors, statuses};
 use super::payload::JsonBytes;
 use super::problem::Failure;
 use super::tags::Tag;
@@ -32,24 +32,24 @@ pub struct AuditEventBody {
     /// What, for example `user.updated` or `login.failed`.
     pub action: String,
     /// The user who did it; null for nobody who is known, or for an operator on the command line.
-    pub actor_id: Option<Uuid>,
+    pub actor_id: Nullable<Uuid>,
     /// How they were known: `session`, `api_token`, `command_line` or `anonymous`.
     pub actor_kind: String,
     /// The session or the API token that they were known by, as `GET /auth/sessions` and `GET /auth/tokens` name
     /// it; null where it was neither. It signs in nowhere.
-    pub credential_id: Option<Uuid>,
+    pub credential_id: Nullable<Uuid>,
     /// What it was done to, for example `user`.
     pub target_type: String,
     /// Its id.
-    pub target_id: Option<String>,
+    pub target_id: Nullable<String>,
     /// From which address.
-    pub address: Option<String>,
+    pub address: Nullable<String>,
     /// What the service's log has the request under.
-    pub request_id: Option<String>,
+    pub request_id: Nullable<String>,
     /// The fields that were changed, before, without secrets.
-    pub before: Option<Value>,
+    pub before: Nullable<Value>,
     /// The fields that were changed, after, without secrets.
-    pub after: Option<Value>,
+    pub after: Nullable<Value>,
 }
 
 /// A page of events.
@@ -59,7 +59,7 @@ pub struct AuditEventPage {
     /// The events, newest first.
     pub items: Vec<AuditEventBody>,
     /// What asks for the next page, sent as `cursor` with the same filters; null on the last one.
-    pub next_cursor: Option<String>,
+    pub next_cursor: Nullable<String>,
 }
 
 /// Answers of `GET /audit-events`.
@@ -127,15 +127,11 @@ impl AuditEventsApi {
         };
         let keys = &self.actions.keys;
         let list = format!("audit-events {filter:?}");
-        let before = cursor.0.map(|text| cursors::open_id(keys, &list, &text)).transpose()?;
+        let before = cursors::open(keys, &list, cursor.0.as_deref())?;
         let limit = limit.0.unwrap_or(DEFAULT_LIMIT);
-        // One more than is shown says whether there is a next page.
         let found = audit_events::page(&self.actions.database, &filter, before, limit + 1).await;
         let mut events = found.map_err(Failure::Database)?;
-        let has_more = events.len() > limit as usize;
-        events.truncate(limit as usize);
-        let last = events.last().filter(|_| has_more);
-        let next_cursor = last.map(|event| cursors::seal(keys, &list, &event.id.to_string()));
+        let next_cursor = cursors::cut(keys, &list, &mut events, limit, |it| it.id)?;
         let page =
             AuditEventPage { items: events.into_iter().map(AuditEventBody::from).collect(), next_cursor };
         Ok(ListResponse::Page(JsonBytes::of(&page)?))
@@ -159,15 +155,15 @@ impl From<AuditEvent> for AuditEventBody {
             id: event.id,
             occurred_at: event.occurred_at,
             action: event.action,
-            actor_id: event.actor.id,
+            actor_id: Nullable(event.actor.id),
             actor_kind: event.actor.kind.name().to_owned(),
-            credential_id: event.actor.credential,
+            credential_id: Nullable(event.actor.credential),
             target_type: event.target.kind,
-            target_id: event.target.id,
-            address: event.address,
-            request_id: event.request_id,
-            before: event.change.before,
-            after: event.change.after,
+            target_id: Nullable(event.target.id),
+            address: Nullable(event.address),
+            request_id: Nullable(event.request_id),
+            before: Nullable(event.change.before),
+            after: Nullable(event.change.after),
         }
     }
 }
@@ -179,21 +175,21 @@ impl Example for AuditEventBody {
             id: id(3),
             occurred_at: time::macros::datetime!(2026-01-31 12:00:00 UTC),
             action: "user.updated".to_owned(),
-            actor_id: Some(id(1)),
+            actor_id: Nullable(Some(id(1))),
             actor_kind: "session".to_owned(),
-            credential_id: Some(id(5)),
+            credential_id: Nullable(Some(id(5))),
             target_type: "user".to_owned(),
-            target_id: Some(id(2).to_string()),
-            address: Some("192.0.2.7".to_owned()),
-            request_id: Some(id(4).to_string()),
-            before: Some(serde_json::json!({ "is_blocked": false })),
-            after: Some(serde_json::json!({ "is_blocked": true })),
+            target_id: Nullable(Some(id(2).to_string())),
+            address: Nullable(Some("192.0.2.7".to_owned())),
+            request_id: Nullable(Some(id(4).to_string())),
+            before: Nullable(Some(serde_json::json!({ "is_blocked": false }))),
+            after: Nullable(Some(serde_json::json!({ "is_blocked": true }))),
         }
     }
 }
 
 impl Example for AuditEventPage {
     fn example() -> Self {
-        Self { items: vec![AuditEventBody::example()], next_cursor: None }
+        Self { items: vec![AuditEventBody::example()], next_cursor: Nullable(None) }
     }
 }

@@ -23,52 +23,55 @@ use crate::store::credentials::Found;
 pub trait Permission: Send + Sync + 'static {
     /// What is asked.
     const REQUIREMENT: Requirement;
-    /// The name of the security scheme in the documentation before it is made ready: `bearer`, the rule
-    /// for tokens and the rule for users, which the documentation turns into words.
-    const SCHEME: &'static str;
+    /// Its name, which is that of the security scheme in the documentation before it is made ready.
+    const NAME: &'static str;
 }
 
 /// The table of permissions.
 macro_rules! permissions {
-    ($( $(#[doc = $doc:literal])* $Name:ident = $scheme:literal, $token:expr, admin: $admin:literal; )*) => { $(
+    ($( $(#[doc = $doc:literal])* $Name:ident = $token:expr, admin: $admin:literal; )*) => {
+        /// What each of them asks, by its name.
+        pub(super) const REQUIREMENTS: &[(&str, Requirement)] =
+            &[$( ($Name::NAME, $Name::REQUIREMENT) ),*];
+    $(
         $(#[doc = $doc])*
         #[derive(Clone, Copy, Debug)]
         pub enum $Name {}
 
         impl Permission for $Name {
             const REQUIREMENT: Requirement = Requirement { token: $token, admin: $admin };
-            const SCHEME: &'static str = $scheme;
+            const NAME: &'static str = stringify!($Name);
         }
     )* };
 }
 
 permissions! {
     /// Everybody who is known, by a session or by any token.
-    Known = "bearer any user", TokenRule::Any, admin: false;
+    Known = TokenRule::Any, admin: false;
     /// Who signed in with a password.
-    SignedIn = "bearer session user", TokenRule::Never, admin: false;
+    SignedIn = TokenRule::Never, admin: false;
     /// Reads accounts: an administrator all of them, others their own.
-    ReadUsers = "bearer users:read user", TokenRule::Scope(Scope::UsersRead), admin: false;
+    ReadUsers = TokenRule::Scope(Scope::UsersRead), admin: false;
     /// Reads all accounts.
-    ListUsers = "bearer users:read admin", TokenRule::Scope(Scope::UsersRead), admin: true;
+    ListUsers = TokenRule::Scope(Scope::UsersRead), admin: true;
     /// Changes accounts: an administrator all of them, others their own.
-    WriteUsers = "bearer users:write user", TokenRule::Scope(Scope::UsersWrite), admin: false;
+    WriteUsers = TokenRule::Scope(Scope::UsersWrite), admin: false;
     /// Changes accounts as only an administrator may.
-    ManageUsers = "bearer users:write admin", TokenRule::Scope(Scope::UsersWrite), admin: true;
+    ManageUsers = TokenRule::Scope(Scope::UsersWrite), admin: true;
     /// Reads the settings that are changed while the service runs.
-    ReadConfig = "bearer config:read admin", TokenRule::Scope(Scope::ConfigRead), admin: true;
+    ReadConfig = TokenRule::Scope(Scope::ConfigRead), admin: true;
     /// Changes them.
-    WriteConfig = "bearer config:write admin", TokenRule::Scope(Scope::ConfigWrite), admin: true;
+    WriteConfig = TokenRule::Scope(Scope::ConfigWrite), admin: true;
     /// Reads who did what.
-    ReadAudit = "bearer audit:read admin", TokenRule::Scope(Scope::AuditRead), admin: true;
+    ReadAudit = TokenRule::Scope(Scope::AuditRead), admin: true;
     /// Reads metric snapshots.
-    ReadMetrics = "bearer metrics:read user", TokenRule::Scope(Scope::MetricsRead), admin: false;
+    ReadMetrics = TokenRule::Scope(Scope::MetricsRead), admin: false;
     /// Writes metric snapshots.
-    WriteMetrics = "bearer metrics:write user", TokenRule::Scope(Scope::MetricsWrite), admin: false;
+    WriteMetrics = TokenRule::Scope(Scope::MetricsWrite), admin: false;
     /// Reads archive policies and what was done about them.
-    ReadArchive = "bearer archive:write admin", TokenRule::Scope(Scope::ArchiveWrite), admin: true;
+    ReadArchive = TokenRule::Scope(Scope::ArchiveWrite), admin: true;
     /// Changes and runs archive policies.
-    WriteArchive = "bearer archive:write admin", TokenRule::Scope(Scope::ArchiveWrite), admin: true;
+    WriteArchive = TokenRule::Scope(Scope::ArchiveWrite), admin: true;
 }
 
 /// The caller, allowed to do what `P` stands for.
@@ -104,7 +107,7 @@ impl<'a, P: Permission> ApiExtractor<'a> for Authorized<P> {
 
     fn register(registry: &mut Registry) {
         registry.create_security_scheme(
-            P::SCHEME,
+            P::NAME,
             MetaSecurityScheme {
                 ty: "http",
                 description: Some("The token of a session (from `POST /api/v1/auth/login`) or an API token."),
@@ -119,7 +122,7 @@ impl<'a, P: Permission> ApiExtractor<'a> for Authorized<P> {
     }
 
     fn security_schemes() -> Vec<&'static str> {
-        vec![P::SCHEME]
+        vec![P::NAME]
     }
 
     async fn from_request(

@@ -11,7 +11,8 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::datetime;
 
 use super::authorize::{Authorized, ReadMetrics};
-use super::conventions::{Refused, Statuses, check_range, statuses};
+use super::conventions::{Nullable, Refused, Statuses, check_range, statuses};
+use super::metrics_snapshots::check_names;
 use super::payload::JsonBytes;
 use super::problem::Failure;
 use super::tags::Tag;
@@ -20,35 +21,34 @@ use crate::actions::metrics_snapshots::Snapshots;
 use crate::domain::aggregates::{
     Aggregation, Bucket, Figure, Found, MAX_BUCKETS, MAX_PATHS, MAX_SORTED, Path, Step,
 };
-use crate::domain::metrics_snapshots::is_name;
 use crate::store::aggregates::{self, AggregateError};
 
-/// What is told of the numbers at a path: what was asked for.
+/// What is told of the numbers at a path: what was asked for, and null where there is no such figure.
 #[derive(Default, Object)]
 #[oai(rename = "AggregateFigures")]
 pub struct FiguresBody {
     /// Their mean.
-    pub avg: Option<f64>,
+    pub avg: Option<Nullable<f64>>,
     /// The smallest.
-    pub min: Option<f64>,
+    pub min: Option<Nullable<f64>>,
     /// The largest.
-    pub max: Option<f64>,
+    pub max: Option<Nullable<f64>>,
     /// Their sum.
-    pub sum: Option<f64>,
+    pub sum: Option<Nullable<f64>>,
     /// How many they are.
-    pub count: Option<u64>,
+    pub count: Option<Nullable<u64>>,
     /// The median; between two numbers, in proportion.
-    pub p50: Option<f64>,
+    pub p50: Option<Nullable<f64>>,
     /// What 95 % of them are not above.
-    pub p95: Option<f64>,
+    pub p95: Option<Nullable<f64>>,
     /// What 99 % of them are not above.
-    pub p99: Option<f64>,
+    pub p99: Option<Nullable<f64>>,
     /// The first.
-    pub first: Option<f64>,
+    pub first: Option<Nullable<f64>>,
     /// The last.
-    pub last: Option<f64>,
+    pub last: Option<Nullable<f64>>,
     /// From the first to the last, per second.
-    pub rate: Option<f64>,
+    pub rate: Option<Nullable<f64>>,
 }
 
 /// A bucket: with its figures where one path was asked for, else with those of each path.
@@ -133,13 +133,7 @@ impl MetricsAggregatesApi {
         /// Whether buckets without snapshots are shown too; false when it is not given.
         fill: Query<Option<bool>>,
     ) -> Result<Aggregated, Refused<OfAggregate>> {
-        for (pointer, text) in
-            [("/query/metric_type", Some(&metric_type.0)), ("/query/source", source.0.as_ref())]
-        {
-            if text.is_some_and(|it| !is_name(it, usize::MAX)) {
-                return Err(Failure::Unreadable(pointer, "it has no characters, or a NUL".to_owned()).into());
-            }
-        }
+        check_names(Some(&metric_type.0), source.0.as_deref())?;
         check_range(Some(from.0), Some(to.0))?;
         let aggregation = Aggregation {
             metric_type: metric_type.0,
@@ -248,8 +242,8 @@ fn write(buckets: &[Bucket], aggregation: &Aggregation) -> poem::Result<String> 
 
 impl Example for BucketBody {
     fn example() -> Self {
-        let figures =
-            FiguresBody { avg: Some(12.5), max: Some(20.0), count: Some(360), ..FiguresBody::default() };
+        let (avg, max) = (Some(Nullable(Some(12.5))), Some(Nullable(Some(20.0))));
+        let figures = FiguresBody { avg, max, count: Some(Nullable(Some(360))), ..FiguresBody::default() };
         Self { start: datetime!(2026-01-31 12:00:00 UTC), figures, paths: None }
     }
 }

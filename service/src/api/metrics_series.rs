@@ -10,11 +10,12 @@ use time::macros::datetime;
 use super::authorize::{Authorized, ReadMetrics};
 use super::conventions::{Nullable, Refused, Statuses, cursors, statuses};
 use super::metrics_snapshots::bodies::{SnapshotPageBody, write_page};
+use super::metrics_snapshots::check_names;
 use super::payload::JsonBytes;
 use super::problem::Failure;
 use super::tags::Tag;
 use crate::actions::metrics_snapshots::Snapshots;
-use crate::domain::metrics_snapshots::{Series, SeriesFilter, SeriesKey, Snapshot, is_name};
+use crate::domain::metrics_snapshots::{Series, SeriesFilter, SeriesKey, Snapshot};
 use crate::store::layout::Layout;
 use crate::store::metrics_series;
 
@@ -96,9 +97,9 @@ impl MetricsSeriesApi {
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<SeriesList, Refused<OfSeries>> {
-        let asked = self.asked("series", (metric_type.0, source.0), limit.0, cursor.0)?;
+        let asked = self.asked("series", (metric_type.0, source.0), limit.0, cursor.0.as_deref())?;
         let database = &self.snapshots.actions.database;
-        let Asked { filter, after, limit, .. } = &asked;
+        let PageQuery { list, filter, after, limit } = &asked;
         let layout = self.snapshots.layout.get(database).await.map_err(Failure::Database)?;
         let query = match layout {
             Layout::Whole => {
@@ -111,9 +112,11 @@ impl MetricsSeriesApi {
         let rows = metrics_series::rows(database, &query).await.map_err(Failure::Database)?;
         let found: Result<Vec<Series>, _> = rows.iter().map(metrics_series::series).collect();
         let mut found = found.map_err(Failure::Database)?;
-        let next_cursor = self.next_cursor(&asked, &mut found, |it| (&it.metric_type, &it.source));
+        let keys = &self.snapshots.actions.keys;
+        let next_cursor =
+            cursors::cut(keys, list, &mut found, *limit, |it| key(&it.metric_type, &it.source))?;
         let items = found.into_iter().map(SeriesBody::from).collect();
-        Ok(SeriesList::Page(JsonBytes::of(&SeriesPageBody { items, next_cursor: Nullable(next_cursor) })?))
+        Ok(SeriesList::Page(JsonBytes::of(&SeriesPageBody { items, next_cursor })?))
     }
 
     /// Shows the newest snapshot of each series
@@ -136,9 +139,9 @@ impl MetricsSeriesApi {
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<LatestList, Refused<OfSeries>> {
-        let asked = self.asked("latest", (metric_type.0, source.0), limit.0, cursor.0)?;
+        let asked = self.asked("latest", (metric_type.0, source.0), limit.0, cursor.0.as_deref())?;
         let database = &self.snapshots.actions.database;
-        let Asked { filter, after, limit, .. } = &asked;
+        let PageQuery { list, filter, after, limit } = &asked;
         let layout = self.snapshots.layout.get(database).await.map_err(Failure::Database)?;
         let query = match layout {
             Layout::Whole => {
@@ -154,14 +157,16 @@ impl MetricsSeriesApi {
         let found: Result<Vec<Snapshot<'_>>, _> = rows.iter().map(metrics_series::latest).collect();
         let found = found.map_err(Failure::Database)?;
         let last = found.last().filter(|_| has_more);
-        let next_cursor = last.map(|it| self.seal(&asked, it.metric_type, it.source));
+        let keys = &self.snapshots.actions.keys;
+        let next_cursor =
+            last.map(|it| cursors::seal(keys, list, &key(it.metric_type, it.source))).transpose()?;
         let json = write_page(&found, next_cursor.as_deref()).map_err(poem::error::InternalServerError)?;
         Ok(LatestList::Page(json.into()))
     }
 }
 
 /// Which series, and from where on.
-struct Asked {
+struct PageQuery {
     list: String,
     filter: SeriesFilter,
     after: Option<SeriesKey>,
@@ -174,44 +179,20 @@ impl MetricsSeriesApi {
         what: &str,
         (metric_type, source): (Option<String>, Option<String>),
         limit: Option<u32>,
-        cursor: Option<String>,
-    ) -> Result<Asked, Failure> {
-        for (pointer, text) in [("/query/metric_type", &metric_type), ("/query/source", &source)] {
-            if text.as_ref().is_some_and(|it| !is_name(it, usize::MAX)) {
-                return Err(Failure::Unreadable(pointer, "it has no characters, or a NUL".to_owned()));
-            }
-        }
+        cursor: Option<&str>,
+    ) -> Result<PageQuery, Failure> {
+        check_names(metric_type.as_deref(), source.as_deref())?;
         let filter = SeriesFilter { metric_type, source };
         let list = format!("metrics-{what} {filter:?}");
         let keys = &self.snapshots.actions.keys;
-        let position = |cursor: String| {
-            SeriesKey::decode(&cursors::open(keys, &list, &cursor)?).ok_or_else(cursors::wrong)
-        };
-        let after = cursor.map(position).transpose()?;
-        Ok(Asked { list, filter, after, limit: limit.unwrap_or(DEFAULT_LIMIT) })
+        let after = cursors::open(keys, &list, cursor)?;
+        Ok(PageQuery { list, filter, after, limit: limit.unwrap_or(DEFAULT_LIMIT) })
     }
+}
 
-    /// Cuts off what is more than a page, and says where the next one begins.
-    fn next_cursor<T>(
-        &self,
-        asked: &Asked,
-        found: &mut Vec<T>,
-        key: impl Fn(&T) -> (&str, &str),
-    ) -> Option<String> {
-        let limit = usize::try_from(asked.limit).unwrap_or(usize::MAX);
-        if found.len() <= limit {
-            return None;
-        }
-        found.truncate(limit);
-        let (metric_type, source) = key(found.last()?);
-        Some(self.seal(asked, metric_type, source))
-    }
-
-    /// The cursor of what is behind a series.
-    fn seal(&self, asked: &Asked, metric_type: &str, source: &str) -> String {
-        let key = SeriesKey { metric_type: metric_type.to_owned(), source: source.to_owned() };
-        cursors::seal(&self.snapshots.actions.keys, &asked.list, &key.encode())
-    }
+/// What is behind this series begins the next page.
+fn key(metric_type: &str, source: &str) -> SeriesKey {
+    SeriesKey { metric_type: metric_type.to_owned(), source: source.to_owned() }
 }
 
 impl From<Series> for SeriesBody {

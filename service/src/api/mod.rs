@@ -17,16 +17,13 @@ pub mod metrics_aggregates;
 pub mod metrics_series;
 pub mod metrics_snapshots;
 mod origin;
-pub mod page;
+mod page;
 mod parameters;
 pub mod payload;
-mod positions_document;
 mod probes;
 pub mod problem;
-pub mod problem_json;
 mod routes;
 pub mod schema;
-mod security_document;
 pub mod streams;
 pub mod tags;
 pub mod users;
@@ -45,12 +42,10 @@ use self::archive_runs::ArchiveRunsApi;
 use self::audit_events::AuditEventsApi;
 use self::auth::AuthApi;
 use self::config::ConfigApi;
-use self::docs::Docs;
 use self::health::HealthApi;
 use self::metrics_aggregates::MetricsAggregatesApi;
 use self::metrics_series::MetricsSeriesApi;
 use self::metrics_snapshots::MetricsSnapshotsApi;
-use self::page::Page;
 use self::parameters::Documented;
 use self::probes::Probes;
 use self::routes::Pages;
@@ -62,13 +57,13 @@ use crate::actions::Actions;
 use crate::actions::metrics_snapshots::Snapshots;
 use crate::archive::Archiving;
 use crate::lifecycle::Lifecycle;
-use crate::metrics::HttpMetrics;
 use crate::middleware::{
-    BodyLimit, CatchPanic, Cors, HeadAsGet, Observe, OneHost, Problems, ReadOwnWrites, RequestTimeout,
-    SecurityHeaders, TrustedProxies,
+    BodyLimit, Cors, Observe, Problems, ReadOwnWrites, RequestTimeout, TrustedProxies, catch_panic,
+    head_as_get, one_host, security_headers,
 };
 use crate::probe::{ProbeView, SharedQuery};
 use crate::product;
+use crate::prometheus::HttpMetrics;
 use crate::settings::{HttpSettings, MetricsSettings, Origins};
 
 /// The routes that tell of health. They are bounded by themselves and asked all the time: no request
@@ -183,11 +178,11 @@ impl<T: OpenApi + 'static> Application<T> {
         let Self { parts, limits, mut pages, added } = self;
         let api = open_api(&parts, added);
         let document = document::finish(&api.spec())?;
-        let docs = Docs::new(&document.json, &document.yaml)?;
+        let docs = docs::docs(&document.json, &document.yaml)?;
         for path in ["/docs", "/docs/", "/docs/:file", "/openapi.json", "/openapi.yaml"] {
             pages.add(path, Method::GET, docs.clone());
         }
-        let page = Page::new();
+        let page = page::page();
         for path in ["/", "/assets/:file"] {
             pages.add(path, Method::GET, page.clone());
         }
@@ -200,13 +195,13 @@ impl<T: OpenApi + 'static> Application<T> {
             .with(probes)
             .with(BodyLimit::new(limits.body_bytes, limits.stream_bytes).less_at(LOGIN, LOGIN_BODY))
             .with(RequestTimeout::new(limits.timeout))
-            .with(CatchPanic)
-            .with(OneHost)
+            .around(catch_panic)
+            .around(one_host)
             .with(Problems::new(table.clone()))
-            .with(SecurityHeaders)
+            .around(security_headers)
             .with(Cors::new(limits.cors_origins))
             .with(Observe::new(parts.metrics, parts.clock, parts.entropy, table, limits.trusted_proxies))
-            .with(HeadAsGet))
+            .around(head_as_get))
     }
 }
 

@@ -1,8 +1,6 @@
 //! The page at `/`: health for everybody; charts of the snapshots and the history of the schema for those who
 //! sign in. It is a client of the API like any other.
 
-use poem::{Endpoint, Request, Response, Result};
-
 use super::assets::{Asset, Files};
 
 include!(concat!(env!("OUT_DIR"), "/page.rs"));
@@ -11,30 +9,9 @@ include!(concat!(env!("OUT_DIR"), "/page.rs"));
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The endpoint of `/` and of everything under `/assets`.
-#[derive(Clone, Debug)]
-pub struct Page(Files);
-
-impl Page {
-    /// The page as it is embedded.
-    #[must_use]
-    pub fn new() -> Self {
-        Self(Files::new(PAGE_POLICY, FILES, (&["/"], &PAGE), []))
-    }
-}
-
-impl Default for Page {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Endpoint for Page {
-    type Output = Response;
-
-    async fn call(&self, request: Request) -> Result<Response> {
-        self.0.call(request).await
-    }
+/// `/` and everything under `/assets`, as it is embedded.
+pub(super) fn page() -> Files {
+    Files::new(PAGE_POLICY, FILES, (&["/"], &PAGE), [])
 }
 
 #[cfg(test)]

@@ -15,8 +15,7 @@ use poem_openapi::registry::{
 };
 
 use super::conventions::times::A_TIME;
-use super::problem::Failure;
-use super::problem_json::FieldError;
+use super::problem::{Failure, FieldError};
 use super::routes::pattern_of;
 
 /// As much of what is wrong with a query as is told at once.

@@ -174,7 +174,7 @@ struct Counters {
 }
 
 impl Counters {
-    /// Begins a reading, so long after the one before. Of what is gone nothing is kept.
+    /// Begins a reading, so long after the one before. Counters of what is gone are not kept.
     fn begin(&mut self, seconds: f64) {
         self.seconds = seconds;
         self.before = std::mem::take(&mut self.now);

@@ -165,7 +165,7 @@ fn sum(left: Option<f64>, right: Option<f64>) -> Option<f64> {
     }
 }
 
-/// How much of the whole a part is; nothing of nothing is nothing.
+/// How much of the whole a part is, in percent; 0 where the whole is 0.
 #[expect(clippy::cast_precision_loss, reason = "a share is no exact number")]
 pub(super) fn percent(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { rounded(part as f64 / whole as f64 * 100.0) }

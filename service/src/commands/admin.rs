@@ -8,8 +8,9 @@ use foundation::database::Database;
 use foundation::entropy::Entropy;
 use foundation::exit::Exit;
 use foundation::settings::{Environment, FoundationSettings, Secret, Section as _};
+use tokio::runtime::Builder;
 
-use super::{refuse, require_file, say, tell};
+use super::{refuse, require_file, say, tell, threads};
 use crate::actions::operators::{OperatorError, Operators};
 use crate::passwords::Scheme;
 use crate::settings::AuthSettings;
@@ -72,12 +73,9 @@ pub(super) fn run(mut environment: Environment, command: AdminCommand) -> Exit {
             }
         },
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match threads(Builder::new_current_thread()) {
         Ok(runtime) => runtime,
-        Err(error) => {
-            tell(format_args!("no threads to run on: {error}"));
-            return Exit::Unavailable;
-        }
+        Err(exit) => return exit,
     };
     let done = runtime.block_on(async {
         let (url, pool) = (&settings.database_url, &settings.database);

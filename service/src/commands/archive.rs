@@ -12,10 +12,11 @@ use foundation::settings::{Environment, FoundationSettings, Section as _};
 use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::runtime::Builder;
 use uuid::Uuid;
 
 use super::partitions::parse_time;
-use super::{explain, refuse, require_file, say, tell};
+use super::{explain, refuse, require_file, say, tell, threads};
 use crate::archive::{ArchiveError, Archiving, Asked, Restore};
 use crate::domain::archive_runs::{ArchiveRun, RunReason, RunState};
 use crate::domain::audit::{Actor, AuditEvent, Change, Target};
@@ -24,7 +25,7 @@ use crate::domain::partitions::Range;
 use crate::leases::{LeaseError, Leases};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::live_settings::{LiveSettings, poll_interval};
-use crate::metrics::RetentionMetrics;
+use crate::prometheus::RetentionMetrics;
 use crate::server::Signals;
 use crate::settings::{ArchivePlace, ArchiveSettings, AuthSettings, MetricsSettings};
 
@@ -77,12 +78,9 @@ pub(super) fn run(mut environment: Environment, command: &ArchiveCommand) -> Exi
     if let Err(exit) = require_file(&foundation.database_url) {
         return exit;
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match threads(Builder::new_multi_thread()) {
         Ok(runtime) => runtime,
-        Err(error) => {
-            tell(format_args!("no threads to run on: {error}"));
-            return Exit::Unavailable;
-        }
+        Err(exit) => return exit,
     };
     let exit = runtime.block_on(async {
         match perform(&Settings { foundation, auth, metrics, archive, place }, command).await {
@@ -144,17 +142,8 @@ async fn perform(settings: &Settings, command: &ArchiveCommand) -> Result<Exit, 
 }
 
 fn event(archiving: &Archiving, action: &str, target: Target, after: serde_json::Value) -> AuditEvent {
-    let now = archiving.clock.now();
-    AuditEvent {
-        id: archiving.entropy.uuid_v7(now),
-        occurred_at: now,
-        action: action.to_owned(),
-        actor: Actor::COMMAND_LINE,
-        target,
-        address: None,
-        request_id: None,
-        change: Change { before: None, after: Some(after) },
-    }
+    let change = Change { before: None, after: Some(after) };
+    AuditEvent::new(&archiving.clock, &archiving.entropy, action, Actor::COMMAND_LINE, target, change)
 }
 
 async fn run_policies(

@@ -8,8 +8,8 @@ use crate::archive::schedule::{self, run_daily};
 use crate::collector::Collector;
 use crate::leases::Leases;
 use crate::lifecycle::Lifecycle;
-use crate::metrics::RetentionMetrics;
 use crate::partitions::{Ahead, Partitions};
+use crate::prometheus::RetentionMetrics;
 use crate::prune::Prune;
 use crate::settings::ServiceSettings;
 

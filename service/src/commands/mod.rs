@@ -15,6 +15,7 @@ use foundation::database::{DatabaseError, DatabaseErrorKind, DatabaseUrl};
 use foundation::exit::Exit;
 use foundation::settings::{Environment, SettingsError};
 use migrator::cli::pages;
+use tokio::runtime::{Builder, Runtime};
 
 pub use serve::Serving;
 
@@ -170,6 +171,14 @@ fn require_file(url: &DatabaseUrl) -> Result<(), Exit> {
         }
         _ => Ok(()),
     }
+}
+
+/// The threads that a command works on.
+fn threads(mut builder: Builder) -> Result<Runtime, Exit> {
+    builder.enable_all().build().map_err(|error| {
+        tell(format_args!("no threads to run on: {error}"));
+        Exit::Unavailable
+    })
 }
 
 /// Shows every problem at once.

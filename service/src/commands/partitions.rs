@@ -6,8 +6,9 @@ use foundation::exit::Exit;
 use foundation::settings::{Environment, FoundationSettings, Section as _};
 use time::format_description::well_known::{Iso8601, Rfc3339};
 use time::{Date, OffsetDateTime};
+use tokio::runtime::Builder;
 
-use super::{explain, refuse, require_file, say, tell};
+use super::{explain, refuse, require_file, say, tell, threads};
 use crate::domain::partitions::MADE;
 use crate::partitions::Partitions;
 use crate::settings::MetricsSettings;
@@ -61,12 +62,9 @@ pub(super) fn run(mut environment: Environment, command: &PartitionsCommand) -> 
     if let Err(exit) = require_file(&foundation.database_url) {
         return exit;
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match threads(Builder::new_current_thread()) {
         Ok(runtime) => runtime,
-        Err(error) => {
-            tell(format_args!("no threads to run on: {error}"));
-            return Exit::Unavailable;
-        }
+        Err(exit) => return exit,
     };
     let made = runtime.block_on(async {
         let (url, pool) = (&foundation.database_url, &foundation.database);

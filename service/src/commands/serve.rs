@@ -26,11 +26,11 @@ use crate::api::{Application, Parts, RequestLimits};
 use crate::keys::Keys;
 use crate::lifecycle::Lifecycle;
 use crate::live_settings::{LiveSettings, poll_interval};
-use crate::metrics::{HttpMetrics, Metrics, RetentionMetrics, StateMetrics};
-use crate::middleware::{CatchPanic, HeadAsGet, OneHost, Problems};
+use crate::middleware::{Problems, catch_panic, head_as_get, one_host};
 use crate::partitions::Partitions;
 use crate::passwords::Passwords;
 use crate::probe::{Probe, SharedQuery};
+use crate::prometheus::{HttpMetrics, Metrics, RetentionMetrics, StateMetrics};
 use crate::server::{ConnectionLimits, DrainEnd, DrainSettings, Listener, Server, Signals, drain};
 use crate::settings::ServiceSettings;
 
@@ -149,7 +149,7 @@ pub struct Serving<T = ()> {
     lifecycle: Lifecycle,
     database: Database,
     listener: Listener,
-    metrics: Option<Listener>,
+    figures_listener: Option<Listener>,
     application: Application<T>,
     figures: Metrics,
 }
@@ -167,7 +167,7 @@ impl Serving {
         stop: Stop,
     ) -> Result<Self, Exit> {
         let listener = bind(settings.http.address, "HTTP_ADDRESS").await?;
-        let metrics = match settings.foundation.telemetry.prometheus_address {
+        let figures_listener = match settings.foundation.telemetry.prometheus_address {
             Listen::Off => None,
             Listen::At(address) => Some(bind(address, "TELEMETRY_PROMETHEUS_ADDRESS").await?),
         };
@@ -222,7 +222,7 @@ impl Serving {
             archiving,
         };
         let application = Application::new(parts, RequestLimits::new(&settings.http, &settings.metrics));
-        Ok(Self { settings, lifecycle, database, listener, metrics, application, figures })
+        Ok(Self { settings, lifecycle, database, listener, figures_listener, application, figures })
     }
 }
 
@@ -236,14 +236,14 @@ impl<T: OpenApi + 'static> Serving<T> {
     /// Adapts what is served.
     #[must_use]
     pub fn map_application<U>(self, adapt: impl FnOnce(Application<T>) -> Application<U>) -> Serving<U> {
-        let Self { settings, lifecycle, database, listener, metrics, application, figures } = self;
+        let Self { settings, lifecycle, database, listener, figures_listener, application, figures } = self;
         let application = adapt(application);
-        Serving { settings, lifecycle, database, listener, metrics, application, figures }
+        Serving { settings, lifecycle, database, listener, figures_listener, application, figures }
     }
 
     /// Answers until a signal comes, and then until what runs is finished.
     pub async fn run(self, signals: &mut Signals, on_terminal: bool) -> Exit {
-        let Self { settings, lifecycle, database, listener, metrics, application, figures } = self;
+        let Self { settings, lifecycle, database, listener, figures_listener, application, figures } = self;
         let address = listener.address();
         let endpoint = match application.into_endpoint() {
             Ok(endpoint) => endpoint,
@@ -252,10 +252,11 @@ impl<T: OpenApi + 'static> Serving<T> {
                 return Exit::Configuration;
             }
         };
-        if let Some(listener) = metrics {
+        if let Some(listener) = figures_listener {
             tracing::info!(address = %listener.address(), "figures for Prometheus are served at /metrics");
             // It is asked until the end of the process, also on the way out.
-            let figures = figures.with(CatchPanic).with(OneHost).with(Problems::default()).with(HeadAsGet);
+            let figures =
+                figures.around(catch_panic).around(one_host).with(Problems::default()).around(head_as_get);
             tokio::spawn(Server::new(listener, figures, METRICS_LIMITS, Lifecycle::default()).run());
         }
         tracing::info!(%address, docs = %format_args!("http://{address}/docs"), "listening");

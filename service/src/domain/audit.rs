@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use foundation::clock::Clock;
+use foundation::entropy::Entropy;
 use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -126,6 +128,24 @@ pub struct Change {
     pub after: Option<Value>,
 }
 
+/// A field and its value.
+pub type Fact = (&'static str, Value);
+
+impl Change {
+    /// What is different between two states, whose fields are in the same order; all of the one where the
+    /// other is missing.
+    #[must_use]
+    pub fn between(before: Option<&[Fact]>, after: Option<&[Fact]>) -> Self {
+        Self { before: other_than(before, after), after: other_than(after, before) }
+    }
+}
+
+fn other_than(facts: Option<&[Fact]>, others: Option<&[Fact]>) -> Option<Value> {
+    let is_other = |index: usize, fact: &Fact| others.and_then(|it| it.get(index)) != Some(fact);
+    let facts = facts?.iter().enumerate().filter(|(index, fact)| is_other(*index, fact));
+    Some(facts.map(|(_, (name, value))| (*name, value.clone())).collect())
+}
+
 /// Something that was done.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AuditEvent {
@@ -147,6 +167,31 @@ pub struct AuditEvent {
     pub change: Change,
 }
 
+impl AuditEvent {
+    /// The event of something that is being done now, by no request.
+    #[must_use]
+    pub fn new(
+        clock: &Clock,
+        entropy: &Entropy,
+        action: &str,
+        actor: Actor,
+        target: Target,
+        change: Change,
+    ) -> Self {
+        let now = clock.now();
+        Self {
+            id: entropy.uuid_v7(now),
+            occurred_at: now,
+            action: action.to_owned(),
+            actor,
+            target,
+            address: None,
+            request_id: None,
+            change,
+        }
+    }
+}
+
 /// Which events are asked for: those that all of it holds for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditFilter {
@@ -164,4 +209,21 @@ pub struct AuditFilter {
     pub from: Option<OffsetDateTime>,
     /// Those before this moment.
     pub to: Option<OffsetDateTime>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_change_has_what_is_different() {
+        let (old, new) = ([("a", json!(1)), ("b", json!(null))], [("a", json!(1)), ("b", json!(2))]);
+        let change = |before, after| Change { before, after };
+        let different = change(Some(json!({ "b": null })), Some(json!({ "b": 2 })));
+        assert_eq!(Change::between(Some(&old), Some(&new)), different);
+        assert_eq!(Change::between(None, Some(&new)), change(None, Some(json!({ "a": 1, "b": 2 }))));
+        assert_eq!(Change::between(Some(&old), None), change(Some(json!({ "a": 1, "b": null })), None));
+    }
 }

@@ -2,36 +2,25 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use poem::{Endpoint, Middleware, Request, Response, Result};
+use poem::{Endpoint, Request, Response, Result};
 
 use crate::api::problem::Failure;
 
 /// Turns a panic into an error.
-#[derive(Clone, Copy, Debug)]
-pub struct CatchPanic;
-
-/// The endpoint of [`CatchPanic`].
-pub struct CatchPanicEndpoint<E>(E);
-
-impl<E: Endpoint<Output = Response>> Middleware<E> for CatchPanic {
-    type Output = CatchPanicEndpoint<E>;
-
-    fn transform(&self, endpoint: E) -> Self::Output {
-        CatchPanicEndpoint(endpoint)
-    }
-}
-
-impl<E: Endpoint<Output = Response>> Endpoint for CatchPanicEndpoint<E> {
-    type Output = Response;
-
-    async fn call(&self, request: Request) -> Result<Response> {
-        // What the handler may have left half done is its own: nothing of it is looked at again.
-        match AssertUnwindSafe(self.0.call(request)).catch_unwind().await {
-            Ok(result) => result,
-            Err(panic) => Err(Failure::Panicked(message(&*panic).to_owned()).into()),
-        }
+///
+/// # Errors
+/// What the handler ended with, or its panic.
+pub async fn catch_panic<E: Endpoint<Output = Response>>(
+    endpoint: Arc<E>,
+    request: Request,
+) -> Result<Response> {
+    // What the handler may have left half done is its own: nothing of it is looked at again.
+    match AssertUnwindSafe(endpoint.call(request)).catch_unwind().await {
+        Ok(result) => result,
+        Err(panic) => Err(Failure::Panicked(message(&*panic).to_owned()).into()),
     }
 }
 

@@ -16,14 +16,14 @@ mod security_headers;
 mod timeout;
 
 pub use body_limit::BodyLimit;
-pub use catch_panic::CatchPanic;
+pub use catch_panic::catch_panic;
 pub use client_address::TrustedProxies;
 pub use cors::Cors;
-pub use head::HeadAsGet;
+pub use head::head_as_get;
 pub use observe::Observe;
-pub use one_host::OneHost;
+pub use one_host::one_host;
 pub use problems::Problems;
 pub use read_own_writes::{BEDPLATE_POSITION, ReadOwnWrites, UnreadablePosition};
 pub use request_context::RequestContext;
-pub use security_headers::SecurityHeaders;
+pub use security_headers::security_headers;
 pub use timeout::RequestTimeout;

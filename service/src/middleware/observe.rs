@@ -19,7 +19,7 @@ use super::client_address::TrustedProxies;
 use super::head::WasHead;
 use super::request_context::{self, X_REQUEST_ID};
 use crate::api::{RouteTable, is_probe};
-use crate::metrics::HttpMetrics;
+use crate::prometheus::HttpMetrics;
 use crate::server::{Cut, Reading};
 
 /// Tells about requests.
@@ -67,7 +67,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for ObserveEndpoint<E> {
         let Observe { metrics, clock, entropy, routes, proxies } = &self.observe;
         let started = Instant::now();
         let request_id = request_context::request_id(&request, clock, entropy);
-        let asked = Asked::of(&request);
+        let asked = Head::of(&request);
         let client = proxies.client_of(&request);
         let span = asked.span(&request, request_context::text(&request_id), client);
         let trace = propagation::join(&span, request_context::caller(&request).as_ref(), entropy);
@@ -94,13 +94,13 @@ impl<E: Endpoint<Output = Response>> Endpoint for ObserveEndpoint<E> {
 }
 
 /// What is known of a request from its head.
-struct Asked {
+struct Head {
     method: &'static str,
     uri: poem::http::Uri,
     is_probe: bool,
 }
 
-impl Asked {
+impl Head {
     fn of(request: &Request) -> Self {
         let was_head = request.data::<WasHead>().is_some();
         let method = if was_head { "HEAD" } else { method_name(request.method()) };
@@ -169,7 +169,7 @@ const GIVEN_UP: u16 = 499;
 /// Tells of a request whose client went away before the answer, or that the server cut: its future is dropped where
 /// it waits.
 struct Unanswered<'a> {
-    asked: Option<&'a Asked>,
+    asked: Option<&'a Head>,
     reading: Option<Arc<Reading>>,
     cut: Option<Arc<Cut>>,
     observe: &'a Observe,
@@ -179,7 +179,7 @@ struct Unanswered<'a> {
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
-        if let Some(Asked { method, uri, .. }) = self.asked {
+        if let Some(Head { method, uri, .. }) = self.asked {
             let (elapsed, path) = (self.started.elapsed(), uri.path());
             let route = self.observe.routes.of_path(path).map(|facts| &facts.name);
             // What took its time was the client, as where it is answered so.

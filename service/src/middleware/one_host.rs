@@ -1,35 +1,25 @@
 //! A request says which host it asks, and says it once (RFC 9112, 3.2).
 
+use std::sync::Arc;
+
 use poem::http::header::HOST;
 use poem::http::uri::Authority;
 use poem::http::{HeaderMap, Version};
-use poem::{Endpoint, Middleware, Request, Response, Result};
+use poem::{Endpoint, Request, Response, Result};
 
 use crate::api::problem::Failure;
 
 /// Refuses requests that a proxy in front may have understood as ones for another host.
-#[derive(Clone, Copy, Debug)]
-pub struct OneHost;
-
-/// The endpoint of [`OneHost`].
-pub struct OneHostEndpoint<E>(E);
-
-impl<E: Endpoint<Output = Response>> Middleware<E> for OneHost {
-    type Output = OneHostEndpoint<E>;
-
-    fn transform(&self, endpoint: E) -> Self::Output {
-        OneHostEndpoint(endpoint)
-    }
-}
-
-impl<E: Endpoint<Output = Response>> Endpoint for OneHostEndpoint<E> {
-    type Output = Response;
-
-    async fn call(&self, request: Request) -> Result<Response> {
-        match wrong_host(request.version(), request.headers()) {
-            Some(detail) => Err(Failure::Unreadable("/header/host", detail.to_owned()).into()),
-            None => self.0.call(request).await,
-        }
+///
+/// # Errors
+/// The request is one of them, or what the handler ended with.
+pub async fn one_host<E: Endpoint<Output = Response>>(
+    endpoint: Arc<E>,
+    request: Request,
+) -> Result<Response> {
+    match wrong_host(request.version(), request.headers()) {
+        Some(detail) => Err(Failure::Unreadable("/header/host", detail.to_owned()).into()),
+        None => endpoint.call(request).await,
     }
 }
 

@@ -7,7 +7,7 @@ use poem::{Endpoint, Middleware, PathPattern, Request, Response, Result};
 use super::RequestContext;
 use super::read_own_writes::{Written, tell};
 use crate::api::RouteTable;
-use crate::api::problem::{Asked, answer_error, answer_status};
+use crate::api::problem::{About, answer_error, answer_status};
 
 /// Answers errors, and writes anew what the framework answered without a document.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +44,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for ProblemsEndpoint<E> {
         let uri = request.uri().clone();
         let context = request.data::<RequestContext>().cloned();
         let request_id = context.as_ref().map_or("", RequestContext::request_id);
-        let asked = |route: Option<&PathPattern>| Asked {
+        let asked = |route: Option<&PathPattern>| About {
             path: uri.path(),
             request_id,
             route: self.routes.find(route),

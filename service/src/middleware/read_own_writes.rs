@@ -46,7 +46,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for ReadOwnWritesEndpoint<E> {
     async fn call(&self, mut request: Request) -> Result<Response> {
         let after = match demanded(request.headers()) {
             Ok(after) => after,
-            // Who asks comes first, and whether there is such a thing to be asked.
+            // It is told of after the caller is known and the route found, whose errors come first.
             Err(unreadable) => {
                 request.set_data(unreadable);
                 None

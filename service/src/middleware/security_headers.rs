@@ -1,10 +1,12 @@
 //! What browsers are told about every answer.
 
+use std::sync::Arc;
+
 use poem::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     X_FRAME_OPTIONS,
 };
-use poem::{Endpoint, Middleware, Request, Response, Result};
+use poem::{Endpoint, Request, Response, Result};
 
 /// For answers of the API, which are no documents: load nothing, be in no frame, keep nothing. A handler
 /// that set one of these itself knows better.
@@ -17,30 +19,18 @@ static HEADERS: [(HeaderName, HeaderValue); 5] = [
 ];
 
 /// Adds the headers.
-#[derive(Clone, Copy, Debug)]
-pub struct SecurityHeaders;
-
-/// The endpoint of [`SecurityHeaders`].
-pub struct SecurityHeadersEndpoint<E>(E);
-
-impl<E: Endpoint<Output = Response>> Middleware<E> for SecurityHeaders {
-    type Output = SecurityHeadersEndpoint<E>;
-
-    fn transform(&self, endpoint: E) -> Self::Output {
-        SecurityHeadersEndpoint(endpoint)
+///
+/// # Errors
+/// What the handler ended with.
+pub async fn security_headers<E: Endpoint<Output = Response>>(
+    endpoint: Arc<E>,
+    request: Request,
+) -> Result<Response> {
+    let mut response = endpoint.call(request).await?;
+    // Two more come further out: the request's id and its trace. The map would grow for each otherwise.
+    response.headers_mut().reserve(HEADERS.len() + 2);
+    for (name, value) in &HEADERS {
+        response.headers_mut().entry(name.clone()).or_insert_with(|| value.clone());
     }
-}
-
-impl<E: Endpoint<Output = Response>> Endpoint for SecurityHeadersEndpoint<E> {
-    type Output = Response;
-
-    async fn call(&self, request: Request) -> Result<Response> {
-        let mut response = self.0.call(request).await?;
-        // Two more come further out: the request's id and its trace. The map would grow for each otherwise.
-        response.headers_mut().reserve(HEADERS.len() + 2);
-        for (name, value) in &HEADERS {
-            response.headers_mut().entry(name.clone()).or_insert_with(|| value.clone());
-        }
-        Ok(response)
-    }
+    Ok(response)
 }

@@ -30,35 +30,17 @@ const MIN_BLOCKS: usize = 33 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum SchemeError {
     /// argon2 says so.
-    #[error("{0}")]
-    Argon2(argon2::Error),
+    #[error(transparent)]
+    Argon2(#[from] argon2::Error),
     /// The format of hashes says so.
-    #[error("{0}")]
-    Format(argon2::password_hash::Error),
+    #[error(transparent)]
+    Format(#[from] argon2::password_hash::Error),
     /// The text format of hashes says so.
-    #[error("{0}")]
-    Text(argon2::password_hash::phc::Error),
+    #[error(transparent)]
+    Text(#[from] argon2::password_hash::phc::Error),
     /// There is not so much memory.
     #[error("there is no memory for it")]
     Memory,
-}
-
-impl From<argon2::Error> for SchemeError {
-    fn from(error: argon2::Error) -> Self {
-        Self::Argon2(error)
-    }
-}
-
-impl From<argon2::password_hash::Error> for SchemeError {
-    fn from(error: argon2::password_hash::Error) -> Self {
-        Self::Format(error)
-    }
-}
-
-impl From<argon2::password_hash::phc::Error> for SchemeError {
-    fn from(error: argon2::password_hash::phc::Error) -> Self {
-        Self::Text(error)
-    }
 }
 
 /// A stored hash, understood.

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::lingering;
 use super::seats::{Busy, Seat, Taken};
-use super::watched::{Answer, Asked, Reading};
+use super::watched::{Answer, Reading, RequestBody};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::settings::HttpSettings;
 
@@ -159,10 +159,10 @@ impl Exchange<'_> {
             announced = inner.size_hint().exact();
             let pace = self.busy.pace();
             request.set_data(self.reading.clone());
-            request.set_body(BoxBody::new(Asked { inner, reading: self.reading.clone(), pace }));
+            request.set_body(BoxBody::new(RequestBody { inner, reading: self.reading.clone(), pace }));
         }
         let mut response = endpoint.get_response(request).await;
-        // Of a body that nobody reads hyper looks whether a little is there, and closes when there is more.
+        // hyper reads what little may be there of a body that nobody read, and closes when there is more.
         let is_left = !self.reading.is_finished() && announced.is_none_or(|it| it > MAX_HEAD_BYTES as u64);
         if is_left || self.lifecycle.is_draining() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

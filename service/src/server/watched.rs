@@ -44,13 +44,13 @@ impl Reading {
 }
 
 /// The body of a request, which notes how it is read.
-pub(super) struct Asked {
+pub(super) struct RequestBody {
     pub(super) inner: BoxBody<Bytes, io::Error>,
     pub(super) reading: Arc<Reading>,
     pub(super) pace: Pace,
 }
 
-impl Body for Asked {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = io::Error;
 

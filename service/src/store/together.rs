@@ -66,7 +66,7 @@ impl<L: LookUp> Default for State<L> {
 }
 
 impl<L: LookUp> State<L> {
-    /// Adds a look-up; says whether somebody has to begin to work. Nothing: too many wait already.
+    /// Adds a look-up; says whether somebody has to begin to work. Returns `None` when too many wait already.
     fn add(&mut self, waiting: Waiting<L>) -> Option<bool> {
         if self.waiting.len() >= WAITING {
             self.waiting.retain(|(_, sender)| !sender.is_closed());
@@ -153,7 +153,7 @@ impl<L: LookUp> Together<L> {
 
     /// Asks at once for what is found by the key. Who does not wait for the answer any more drops it.
     #[must_use]
-    pub fn ask(&self, key: L::Key) -> Asked<L> {
+    pub fn ask(&self, key: L::Key) -> Pending<L> {
         let (sender, answer) = oneshot::channel();
         let begin = self.0.state().add((key, sender));
         if begin == Some(true) {
@@ -161,14 +161,14 @@ impl<L: LookUp> Together<L> {
             // A task of its own: the others' look-ups go on when the first who asked goes away.
             tokio::spawn(async move { shared.work().await });
         }
-        Asked(begin.map(|_| answer))
+        Pending(begin.map(|_| answer))
     }
 }
 
-/// What was asked for and may be under way. Nothing: too many wait already.
-pub struct Asked<L: LookUp>(Option<oneshot::Receiver<Answer<L>>>);
+/// What was asked for and may be under way; `None` when too many wait already.
+pub struct Pending<L: LookUp>(Option<oneshot::Receiver<Answer<L>>>);
 
-impl<L: LookUp> Asked<L> {
+impl<L: LookUp> Pending<L> {
     /// What was found, if anything.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use poem_openapi::ApiResponse;
 
 use super::bodies::{ArchivePolicyBody, ArchivePolicyPageBody};
 use crate::api::conventions::versions::etag;
-use crate::api::conventions::{Statuses, statuses};
+use crate::api::conventions::{Statuses, idempotency, statuses};
 use crate::api::payload::JsonBytes;
 use crate::domain::archive_policies::ArchivePolicy;
 use crate::domain::idempotency::{Answer, AnswerHeaders, Outcome};
@@ -40,10 +40,7 @@ pub(super) fn created(policy: &ArchivePolicy) -> serde_json::Result<Answer> {
 
 impl From<Outcome> for ArchivePolicyCreated {
     fn from(outcome: Outcome) -> Self {
-        let (answer, replayed) = match outcome {
-            Outcome::Done(answer) => (answer, None),
-            Outcome::Replayed(answer) => (answer, Some(true)),
-        };
+        let (answer, replayed) = idempotency::parts(outcome);
         let AnswerHeaders { etag, location } = answer.headers;
         Self::Created(answer.body.into(), etag.unwrap_or_default(), location.unwrap_or_default(), replayed)
     }

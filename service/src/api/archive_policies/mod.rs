@@ -14,13 +14,12 @@ pub use self::bodies::{
     ArchiveActionName, ArchivePolicyBody, ArchivePolicyPageBody, ArchivePolicyPatchBody, NewArchivePolicyBody,
 };
 use super::authorize::{Authorized, ReadArchive, WriteArchive};
-use super::conventions::{
-    IdempotencyKey, IfMatch, JsonBody, MergePatch, Nullable, Refused, cursors, idempotency,
-};
+use super::conventions::{IdempotencyKey, IfMatch, JsonBody, MergePatch, Refused, cursors, idempotency};
 use super::payload::JsonBytes;
 use super::tags::Tag;
-use crate::actions::users::Asker;
-use crate::actions::{Actions, Origin, archive_policies};
+use crate::actions::archive_policies::{self, NOT_FOUND};
+use crate::actions::{Actions, Asker, Origin};
+use crate::store;
 
 /// What the cursors of this list are for.
 const LIST: &str = "archive-policies";
@@ -68,19 +67,16 @@ impl ArchivePoliciesApi {
         &self,
         _caller: Authorized<ReadArchive>,
         /// How many policies a page has.
-        #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "200")))]
+        #[oai(default = "cursors::default_limit", validator(minimum(value = "1"), maximum(value = "200")))]
         limit: Query<u16>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<ArchivePolicyList, Refused<OfList>> {
         let keys = &self.actions.keys;
-        let after = cursor.0.map(|it| cursors::open_id(keys, LIST, &it)).transpose()?;
-        // One more than is shown says whether there is a next page.
-        let mut policies = archive_policies::list(&self.actions, after, u32::from(limit.0) + 1).await?;
-        let has_more = policies.len() > usize::from(limit.0);
-        policies.truncate(limit.0.into());
-        let last = policies.last().filter(|_| has_more);
-        let next_cursor = Nullable(last.map(|it| cursors::seal(keys, LIST, &it.id.to_string())));
+        let after = cursors::open(keys, LIST, cursor.0.as_deref())?;
+        let mut policies =
+            store::archive_policies::page(&self.actions.database, after, u32::from(limit.0) + 1).await?;
+        let next_cursor = cursors::cut(keys, LIST, &mut policies, limit.0.into(), |it| it.id)?;
         let items = policies.iter().map(ArchivePolicyBody::from).collect();
         Ok(ArchivePolicyList::Page(JsonBytes::of(&ArchivePolicyPageBody { items, next_cursor })?))
     }
@@ -93,7 +89,8 @@ impl ArchivePoliciesApi {
         /// The policy.
         id: Path<Uuid>,
     ) -> Result<OneArchivePolicy, Refused<OfGet>> {
-        Ok(OneArchivePolicy::of(&archive_policies::get(&self.actions, id.0).await?)?)
+        let policy = store::archive_policies::find(&self.actions.database, id.0).await?;
+        Ok(OneArchivePolicy::of(&policy.ok_or(NOT_FOUND)?)?)
     }
 
     /// Changes an archive policy
@@ -140,9 +137,4 @@ impl ArchivePoliciesApi {
         archive_policies::delete(&self.actions, asker, id.0, &expected).await?;
         Ok(ArchivePolicyDeleted::Deleted)
     }
-}
-
-/// How many policies a page has when it is not said.
-fn default_limit() -> u16 {
-    50
 }

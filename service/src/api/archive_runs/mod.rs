@@ -10,13 +10,13 @@ pub use self::bodies::{
     ArchiveRunBody, ArchiveRunDetailBody, ArchiveRunPageBody, NewArchiveRunBody, RunReasonName, RunStateName,
 };
 use super::authorize::{Authorized, ReadArchive, WriteArchive};
-use super::conventions::{JsonBody, Nullable, Refused, Statuses, cursors, statuses};
+use super::conventions::{JsonBody, Refused, Statuses, cursors, statuses};
 use super::payload::JsonBytes;
 use super::tags::Tag;
-use crate::actions::users::Asker;
-use crate::actions::{Actions, Origin, archive_runs};
+use crate::actions::{ActionError, Actions, Asker, Origin, archive_runs};
 use crate::archive::Archiving;
 use crate::lifecycle::Lifecycle;
+use crate::store;
 
 /// What the cursors of this list are for.
 const LIST: &str = "archive-runs";
@@ -99,19 +99,16 @@ impl ArchiveRunsApi {
         &self,
         _caller: Authorized<ReadArchive>,
         /// How many runs a page has.
-        #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "200")))]
+        #[oai(default = "cursors::default_limit", validator(minimum(value = "1"), maximum(value = "200")))]
         limit: Query<u16>,
         /// The `next_cursor` of the page before.
         cursor: Query<Option<String>>,
     ) -> Result<ArchiveRunList, Refused<OfList>> {
         let keys = &self.actions.keys;
-        let before = cursor.0.map(|it| cursors::open_id(keys, LIST, &it)).transpose()?;
-        // One more than is shown says whether there is a next page.
-        let mut runs = archive_runs::list(&self.actions, before, u32::from(limit.0) + 1).await?;
-        let has_more = runs.len() > usize::from(limit.0);
-        runs.truncate(limit.0.into());
-        let last = runs.last().filter(|_| has_more);
-        let next_cursor = Nullable(last.map(|it| cursors::seal(keys, LIST, &it.id.to_string())));
+        let before = cursors::open(keys, LIST, cursor.0.as_deref())?;
+        let mut runs =
+            store::archive_runs::page(&self.actions.database, before, u32::from(limit.0) + 1).await?;
+        let next_cursor = cursors::cut(keys, LIST, &mut runs, limit.0.into(), |it| it.id)?;
         let items = runs.iter().map(ArchiveRunBody::from).collect();
         Ok(ArchiveRunList::Page(JsonBytes::of(&ArchiveRunPageBody { items, next_cursor })?))
     }
@@ -126,12 +123,8 @@ impl ArchiveRunsApi {
         /// The run.
         id: Path<Uuid>,
     ) -> Result<OneArchiveRun, Refused<OfGet>> {
-        let run = archive_runs::get(&self.actions, id.0).await?;
+        let run = store::archive_runs::find(&self.actions.database, id.0).await?;
+        let run = run.ok_or(ActionError::NotFound("archive run"))?;
         Ok(OneArchiveRun::Found(JsonBytes::of(&ArchiveRunBody::from(&run))?))
     }
-}
-
-/// How many runs a page has when it is not said.
-fn default_limit() -> u16 {
-    50
 }

@@ -144,7 +144,7 @@ impl From<&Setting> for SettingBody {
 #[derive(Debug, Object, Serialize)]
 #[oai(example, rename = "SettingList")]
 pub struct SettingListBody {
-    /// They, in the order of their keys.
+    /// All settings, ordered by key.
     pub items: Vec<SettingBody>,
 }
 

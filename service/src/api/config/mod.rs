@@ -11,8 +11,7 @@ use super::conventions::versions::etag;
 use super::conventions::{IfMatch, JsonBody, Refused, Statuses, statuses};
 use super::payload::JsonBytes;
 use super::tags::Tag;
-use crate::actions::users::Asker;
-use crate::actions::{Actions, Origin, config};
+use crate::actions::{Actions, Asker, Origin, config};
 use crate::domain::config::{Key, Setting};
 
 /// The answer of one setting.

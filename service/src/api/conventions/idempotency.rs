@@ -8,7 +8,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use crate::api::problem::Failure;
 use crate::domain::access::Caller;
-use crate::domain::idempotency::KeyedRequest;
+use crate::domain::idempotency::{Answer, KeyedRequest, Outcome};
 
 /// The longest key, in characters.
 const MAX_KEY: usize = 255;
@@ -66,6 +66,15 @@ pub fn keyed(request: &Request, caller: &Caller, key: IdempotencyKey, body: Byte
     let path = request.uri().path().to_owned();
     let query = request.uri().query().filter(|it| !it.is_empty()).map(str::to_owned);
     Some(KeyedRequest { caller: caller.user.id, method: "POST", path, query, key: key.0?, body })
+}
+
+/// The answer of a request, and `Idempotent-Replayed` where it is that of an earlier one.
+#[must_use]
+pub fn parts(outcome: Outcome) -> (Answer, Option<bool>) {
+    match outcome {
+        Outcome::Done(answer) => (answer, None),
+        Outcome::Replayed(answer) => (answer, Some(true)),
+    }
 }
 
 #[cfg(test)]

@@ -2,14 +2,14 @@
 
 use std::marker::PhantomData;
 
+use foundation::database::DatabaseError;
 use poem_openapi::ApiResponse;
 use poem_openapi::payload::Payload as _;
 use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type as _;
 
 use crate::actions::ActionError;
-use crate::api::problem::Failure;
-use crate::api::problem_json::ProblemJson;
+use crate::api::problem::{Failure, ProblemJson};
 
 /// The statuses of the errors of an operation.
 pub trait Statuses: Send + Sync + 'static {
@@ -53,6 +53,12 @@ impl<S> From<poem::Error> for Refused<S> {
 impl<S> From<Failure> for Refused<S> {
     fn from(failure: Failure) -> Self {
         poem::Error::from(failure).into()
+    }
+}
+
+impl<S> From<DatabaseError> for Refused<S> {
+    fn from(error: DatabaseError) -> Self {
+        Failure::from(error).into()
     }
 }
 

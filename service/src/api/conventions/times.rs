@@ -11,8 +11,7 @@ use time::{OffsetDateTime, UtcOffset};
 
 use super::Nullable;
 use crate::actions::ActionError;
-use crate::api::problem::Failure;
-use crate::api::problem_json::FieldError;
+use crate::api::problem::{Failure, FieldError};
 
 /// The years that may be asked for, in UTC: of them there are times in both databases, and a year before the first
 /// still has four digits, so that what begins earlier (a bucket of figures) can be told.
@@ -62,8 +61,7 @@ fn is_of_a_year(time: OffsetDateTime) -> bool {
 /// # Errors
 /// The year has no four digits.
 pub fn rfc3339<S: Serializer>(time: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
-    let mut buffer = *PATTERN;
-    match written(*time, &mut buffer) {
+    match written(*time, &mut ROOM.clone()) {
         Some(text) => serializer.serialize_str(text),
         None => time::serde::rfc3339::serialize(time, serializer),
     }
@@ -83,11 +81,12 @@ pub fn rfc3339_or_null<S: Serializer>(
     }
 }
 
-const PATTERN: &[u8; 27] = b"0000-00-00T00:00:00.000000Z";
+/// Room for the text of a time.
+pub(crate) const ROOM: [u8; 27] = *b"0000-00-00T00:00:00.000000Z";
 
-/// The time's text, put into the places of `buffer`, which is [`PATTERN`]. Nothing: this is none that was cut
-/// to microseconds, of four digits' years, in UTC.
-fn written(time: OffsetDateTime, buffer: &mut [u8; 27]) -> Option<&str> {
+/// The time's text, put into the places of `buffer`, which is [`ROOM`]. Returns `None` when the time is not one
+/// that was cut to microseconds, of a year of four digits, in UTC.
+pub(crate) fn written(time: OffsetDateTime, buffer: &mut [u8; 27]) -> Option<&str> {
     let (year, month, day) = time.to_calendar_date();
     let (hour, minute, second, nanosecond) = time.to_hms_nano();
     let year = u32::try_from(year).ok().filter(|it| *it <= 9999)?;

@@ -5,6 +5,7 @@ use poem_openapi::types::Example;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use crate::api::conventions::Nullable;
 use crate::domain::health::{DatabaseHealth, DatabaseState};
 
 /// The process answers.
@@ -86,11 +87,11 @@ pub struct DatabaseReport {
     /// `postgresql` or `sqlite`.
     pub backend: String,
     /// How long the query took, waiting for a connection included, in milliseconds.
-    pub latency_ms: Option<f64>,
+    pub latency_ms: Nullable<f64>,
     /// The connections of the pool.
     pub pool: Pool,
     /// The newest migration that is applied.
-    pub schema_version: Option<i64>,
+    pub schema_version: Nullable<i64>,
     /// When this was written.
     #[serde(with = "time::serde::rfc3339")]
     pub timestamp: OffsetDateTime,
@@ -154,9 +155,9 @@ impl Example for DatabaseReport {
             database,
             error: None,
             backend: "postgresql".to_owned(),
-            latency_ms: Some(0.412),
+            latency_ms: Nullable(Some(0.412)),
             pool: Pool { size: 4, available: 3, waiting: 0, maximum: 15 },
-            schema_version: Some(1),
+            schema_version: Nullable(Some(1)),
             timestamp: example_time(),
         }
     }

@@ -8,8 +8,9 @@ use poem_openapi::{ApiResponse, OpenApi};
 
 use self::bodies::words;
 pub use self::bodies::{Alive, DatabaseReport, Health, NotReady, Pool, Ready, Started};
+use super::conventions::Nullable;
 use super::payload::JsonBytes;
-use super::problem_json::ProblemJson;
+use super::problem::ProblemJson;
 use super::tags::Tag;
 use crate::domain::health::QueryResult;
 use crate::lifecycle::Lifecycle;
@@ -166,14 +167,14 @@ impl HealthApi {
             database: connected,
             error,
             backend: database.backend().name().to_owned(),
-            latency_ms: latency.map(|it| (it.as_secs_f64() * 1e6).round() / 1e3),
+            latency_ms: Nullable(latency.map(|it| (it.as_secs_f64() * 1e6).round() / 1e3)),
             pool: Pool {
                 size: pool.size as u64,
                 available: pool.available as u64,
                 waiting: pool.waiting as u64,
                 maximum: pool.maximum as u64,
             },
-            schema_version: self.probe.health().schema_version(),
+            schema_version: Nullable(self.probe.health().schema_version()),
             timestamp: self.clock.now(),
         }
     }

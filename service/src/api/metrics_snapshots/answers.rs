@@ -8,7 +8,7 @@ use poem_openapi::registry::{MetaMediaType, MetaResponse, MetaResponses, Registr
 use poem_openapi::types::Type as _;
 
 use super::bodies::{SnapshotBody, SnapshotErrorBody, SnapshotPageBody, SnapshotsWrittenBody};
-use crate::api::conventions::{Statuses, statuses};
+use crate::api::conventions::{Statuses, idempotency, statuses};
 use crate::api::payload::JsonBytes;
 use crate::api::streams::NDJSON;
 use crate::domain::idempotency::{Answer, AnswerHeaders, Outcome};
@@ -39,10 +39,7 @@ pub(super) fn written(accepted: u64, rejected: u64, bad: &[(u64, Rejection)]) ->
 
 impl From<Outcome> for SnapshotsWritten {
     fn from(outcome: Outcome) -> Self {
-        let (answer, replayed) = match outcome {
-            Outcome::Done(answer) => (answer, None),
-            Outcome::Replayed(answer) => (answer, Some(true)),
-        };
+        let (answer, replayed) = idempotency::parts(outcome);
         Self::Written(answer.body.into(), replayed)
     }
 }

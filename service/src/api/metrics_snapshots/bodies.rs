@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::datetime;
 
-use crate::api::conventions::Nullable;
+use crate::api::conventions::{Nullable, times};
 use crate::domain::metrics_snapshots::document::on_one_line;
 use crate::domain::metrics_snapshots::{Order, Rejection, Snapshot};
 
@@ -140,36 +140,12 @@ pub fn write_snapshot(out: &mut Vec<u8>, snapshot: &Snapshot<'_>) -> std::io::Re
     Ok(())
 }
 
-/// Writes a time as RFC 3339 has it, several times as fast as the general way to do so.
 fn write_time(out: &mut Vec<u8>, time: OffsetDateTime) -> std::io::Result<()> {
-    let (year, month, day) = time.to_calendar_date();
-    let Some(year) = u32::try_from(year).ok().filter(|year| *year <= 9999 && time.offset().is_utc()) else {
-        return time.format_into(out, &Rfc3339).map(drop).map_err(std::io::Error::other);
-    };
-    let (hour, minute, second, nanosecond) = time.to_hms_nano();
-    digits(out, year, 4);
-    for (mark, number) in [(b'-', u8::from(month)), (b'-', day), (b'T', hour), (b':', minute), (b':', second)]
-    {
-        out.push(mark);
-        digits(out, number.into(), 2);
+    match times::written(time, &mut times::ROOM.clone()) {
+        Some(text) => out.extend_from_slice(text.as_bytes()),
+        None => drop(time.format_into(out, &Rfc3339).map_err(std::io::Error::other)?),
     }
-    if nanosecond > 0 {
-        out.push(b'.');
-        digits(out, nanosecond, 9);
-        // Of what follows the dot something is not zero.
-        while out.last() == Some(&b'0') {
-            out.pop();
-        }
-    }
-    out.push(b'Z');
     Ok(())
-}
-
-/// Writes the last digits of a number.
-fn digits(out: &mut Vec<u8>, number: u32, count: u32) {
-    for place in (0..count).rev() {
-        out.push(b'0' + (number / 10_u32.pow(place) % 10) as u8);
-    }
 }
 
 /// Writes the JSON of a page.

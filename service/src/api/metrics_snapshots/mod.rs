@@ -122,7 +122,7 @@ impl MetricsSnapshotsApi {
         let order = order.0.map(Into::into).unwrap_or_default();
         let list = format!("metrics-snapshots {filter:?} {order:?}");
         let keys = &self.snapshots.actions.keys;
-        let after = cursor.0.map(|it| position(&cursors::open(keys, &list, &it)?)).transpose()?;
+        let after = cursors::open(keys, &list, cursor.0.as_deref())?;
         if accepts_lines(request.headers()) {
             return self.list_lines(filter, order, after, limit.0).await;
         }
@@ -131,7 +131,7 @@ impl MetricsSnapshotsApi {
         let page = metrics_snapshots::page(database, &filter, order, after, limits).await;
         let (rows, has_more) = page.map_err(Failure::Database)?;
         let last = rows.last().filter(|_| has_more);
-        let next_cursor = last.map(|it| cursors::seal(keys, &list, &it.position.encode()));
+        let next_cursor = last.map(|it| cursors::seal(keys, &list, &it.position)).transpose()?;
         let snapshots = rows.iter().map(|it| metrics_snapshots::from_row(&it.row, &filter.metric_type));
         let snapshots = snapshots.collect::<Result<Vec<_>, _>>().map_err(Failure::Database)?;
         let json = write_page(&snapshots, next_cursor.as_deref());
@@ -208,18 +208,24 @@ impl MetricsSnapshotsApi {
     }
 }
 
-/// Which snapshots; the texts are ones that a database understands.
+/// That what is searched by is text that a database understands.
+pub(super) fn check_names(metric_type: Option<&str>, source: Option<&str>) -> Result<(), Failure> {
+    for (pointer, text) in [("/query/metric_type", metric_type), ("/query/source", source)] {
+        if text.is_some_and(|it| !is_name(it, usize::MAX)) {
+            return Err(Failure::Unreadable(pointer, "it has no characters, or a NUL".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Which snapshots.
 fn filter(
     metric_type: String,
     source: Option<String>,
     from: Option<OffsetDateTime>,
     to: Option<OffsetDateTime>,
 ) -> Result<SnapshotFilter, Failure> {
-    for (pointer, text) in [("/query/metric_type", Some(&metric_type)), ("/query/source", source.as_ref())] {
-        if text.is_some_and(|it| !is_name(it, usize::MAX)) {
-            return Err(Failure::Unreadable(pointer, "it has no characters, or a NUL".to_owned()));
-        }
-    }
+    check_names(Some(&metric_type), source.as_deref())?;
     check_range(from, to)?;
     Ok(SnapshotFilter { metric_type, source, from, to })
 }
@@ -233,8 +239,4 @@ fn refuse(within: &str, bad: &[(u64, Rejection)]) -> ActionError {
     ActionError::Invalid(
         bad.iter().map(|(index, it)| (pointer(*index, it.field), it.detail.clone())).collect(),
     )
-}
-
-fn position(text: &str) -> Result<Position, Failure> {
-    Position::decode(text).ok_or_else(cursors::wrong)
 }

@@ -9,10 +9,9 @@ use poem::error::{
 use poem::http::StatusCode;
 use poem_openapi::error as openapi;
 
-use super::Failure;
+use super::{Failure, FieldError};
 use crate::actions::ActionError;
 use crate::api::conventions::bodies::bounded;
-use crate::api::problem_json::FieldError;
 use crate::domain::access::Refusal;
 
 /// What an error comes to for the client.

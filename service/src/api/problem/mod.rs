@@ -2,8 +2,7 @@
 //! else. The client gets a sentence that is safe to show; the log gets the cause.
 
 mod description;
-
-use std::fmt;
+mod json;
 
 use foundation::database::DatabaseError;
 use poem::http::StatusCode;
@@ -11,73 +10,56 @@ use poem::http::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, WWW_AUTHEN
 use poem::{IntoResponse as _, Response};
 
 use self::description::{Description, describe, describe_failure, describe_status, seconds, told};
+pub use self::json::{FieldError, Problem, ProblemJson};
 use super::RouteFacts;
-use super::problem_json::{FieldError, Problem, ProblemJson};
 use crate::actions::ActionError;
 use crate::domain::access::Refusal;
 
 /// The errors of our own code; those of the framework are understood as they are.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// The body is larger than this many bytes.
+    #[error("the body may have {0} bytes at most")]
     BodyTooLarge(u64),
     /// The request took longer than it may.
+    #[error("the request took longer than it may")]
     TimedOut,
     /// The body of the request did not come in that time.
+    #[error("the body of the request did not come in time")]
     BodyTimedOut,
     /// A handler panicked, with this message.
+    #[error("the handler panicked: {0}")]
     Panicked(String),
     /// The database has no answer.
-    Database(DatabaseError),
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     /// No token, or one that stands for nobody.
+    #[error("there is no token that stands for anybody")]
     Unauthenticated,
     /// The caller is known and may not do this.
+    #[error("the caller may not do this: {0:?}")]
     Forbidden(Refusal),
     /// The routes were put together without a door: a defect.
+    #[error("the routes have no door")]
     NoGate,
     /// What was asked for was not done.
-    Action(ActionError),
+    #[error(transparent)]
+    Action(#[from] ActionError),
     /// A part of the request, such as `/query/cursor`, that cannot be understood, and why.
+    #[error("{0}: {1}")]
     Unreadable(&'static str, String),
     /// Parameters of the query that are not there, or cannot be read.
+    #[error("the query cannot be understood: {}", told(.0))]
     Parameters(Vec<FieldError>),
     /// The change does not say which version it is meant for.
+    #[error("the change names no version")]
     NoPrecondition,
     /// The body broke off.
+    #[error("the body broke off: {0}")]
     Body(std::io::Error),
     /// A stream failed like this after so many things of it were stored.
+    #[error("after {1}: {0}")]
     Incomplete(Box<Failure>, u64),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BodyTooLarge(limit) => write!(formatter, "the body may have {limit} bytes at most"),
-            Self::TimedOut => formatter.write_str("the request took longer than it may"),
-            Self::BodyTimedOut => formatter.write_str("the body of the request did not come in time"),
-            Self::Panicked(message) => write!(formatter, "the handler panicked: {message}"),
-            Self::Database(error) => fmt::Display::fmt(error, formatter),
-            Self::Unauthenticated => formatter.write_str("there is no token that stands for anybody"),
-            Self::Forbidden(refusal) => write!(formatter, "the caller may not do this: {refusal:?}"),
-            Self::NoGate => formatter.write_str("the routes have no door"),
-            Self::Action(error) => fmt::Display::fmt(error, formatter),
-            Self::Unreadable(pointer, detail) => write!(formatter, "{pointer}: {detail}"),
-            Self::Parameters(wrong) => write!(formatter, "the query cannot be understood: {}", told(wrong)),
-            Self::NoPrecondition => formatter.write_str("the change names no version"),
-            Self::Body(error) => write!(formatter, "the body broke off: {error}"),
-            Self::Incomplete(failure, stored) => write!(formatter, "after {stored}: {failure}"),
-        }
-    }
-}
-
-impl std::error::Error for Failure {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Database(error) => std::error::Error::source(error),
-            Self::Action(ActionError::Database(error)) => std::error::Error::source(error),
-            _ => None,
-        }
-    }
 }
 
 impl From<Failure> for poem::Error {
@@ -87,21 +69,9 @@ impl From<Failure> for poem::Error {
     }
 }
 
-impl From<ActionError> for Failure {
-    fn from(error: ActionError) -> Self {
-        Self::Action(error)
-    }
-}
-
-impl From<DatabaseError> for Failure {
-    fn from(error: DatabaseError) -> Self {
-        Self::Database(error)
-    }
-}
-
 /// The request that a problem is about.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct About<'a> {
     /// Its path.
     pub path: &'a str,
     /// Its id.
@@ -112,7 +82,7 @@ pub struct Asked<'a> {
 
 /// The answer for an error of ours or of the framework. Logs what is the service's own fault.
 #[must_use]
-pub fn answer_error(error: &poem::Error, asked: Asked<'_>) -> Response {
+pub fn answer_error(error: &poem::Error, asked: About<'_>) -> Response {
     let description = describe(error);
     if description.status == StatusCode::INTERNAL_SERVER_ERROR {
         let cause = std::error::Error::source(error).and_then(std::error::Error::source);
@@ -126,11 +96,11 @@ pub fn answer_error(error: &poem::Error, asked: Asked<'_>) -> Response {
 
 /// The answer in place of one that the framework made by itself, which is no problem document.
 #[must_use]
-pub fn answer_status(status: StatusCode, asked: Asked<'_>) -> Response {
+pub fn answer_status(status: StatusCode, asked: About<'_>) -> Response {
     respond(describe_status(status), asked)
 }
 
-fn respond(description: Description, asked: Asked<'_>) -> Response {
+fn respond(description: Description, asked: About<'_>) -> Response {
     let Description { status, code, detail, errors, retry_after } = description;
     let problem = Problem {
         kind: "about:blank".to_owned(),

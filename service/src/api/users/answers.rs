@@ -4,7 +4,7 @@ use poem_openapi::ApiResponse;
 
 use super::bodies::{UserBody, UserPageBody};
 use crate::api::conventions::versions::etag;
-use crate::api::conventions::{Statuses, statuses};
+use crate::api::conventions::{Statuses, idempotency, statuses};
 use crate::api::payload::JsonBytes;
 use crate::domain::idempotency::{Answer, AnswerHeaders, Outcome};
 use crate::domain::users::User;
@@ -40,10 +40,7 @@ pub(super) fn created(user: &User) -> serde_json::Result<Answer> {
 
 impl From<Outcome> for UserCreated {
     fn from(outcome: Outcome) -> Self {
-        let (answer, replayed) = match outcome {
-            Outcome::Done(answer) => (answer, None),
-            Outcome::Replayed(answer) => (answer, Some(true)),
-        };
+        let (answer, replayed) = idempotency::parts(outcome);
         let AnswerHeaders { etag, location } = answer.headers;
         Self::Created(answer.body.into(), etag.unwrap_or_default(), location.unwrap_or_default(), replayed)
     }

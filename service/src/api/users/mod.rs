@@ -20,9 +20,9 @@ use super::conventions::{
 use super::payload::JsonBytes;
 use super::problem::Failure;
 use super::tags::Tag;
-use crate::actions::users::Asker;
-use crate::actions::{Actions, Origin, users};
+use crate::actions::{Actions, Asker, Origin, users};
 use crate::domain::users_list::{Position, UserFilter, fold};
+use crate::store::users_list;
 
 /// The users' routes.
 pub struct UsersApi {
@@ -67,7 +67,7 @@ impl UsersApi {
         &self,
         _caller: Authorized<ListUsers>,
         /// How many accounts a page has.
-        #[oai(default = "default_limit", validator(minimum(value = "1"), maximum(value = "200")))]
+        #[oai(default = "cursors::default_limit", validator(minimum(value = "1"), maximum(value = "200")))]
         limit: Query<u16>,
         /// The `next_cursor` of the page before, which had the same filters.
         cursor: Query<Option<String>>,
@@ -91,9 +91,10 @@ impl UsersApi {
             prefix: search.0.map(|it| prefix(&it)).transpose()?,
         };
         let list = format!("users {filter:?}");
-        let after = cursor.0.map(|it| self.position(&list, &it)).transpose()?;
-        let page = users::list(&self.actions, &filter, after.as_ref(), limit.0.into()).await?;
-        let next_cursor = page.next.map(|it| cursors::seal(&self.actions.keys, &list, &it.encode()));
+        let keys = &self.actions.keys;
+        let after: Option<Position> = cursors::open(keys, &list, cursor.0.as_deref())?;
+        let page = users_list::page(&self.actions.database, &filter, after.as_ref(), limit.0.into()).await?;
+        let next_cursor = page.next.map(|it| cursors::seal(keys, &list, &it)).transpose()?;
         let items: Vec<_> = page.users.into_iter().map(UserBody::from).collect();
         let bytes = 128 + items.len() * USER_BYTES;
         let body = UserPageBody { items, next_cursor: Nullable(next_cursor) };
@@ -202,20 +203,8 @@ impl UsersApi {
     }
 }
 
-impl UsersApi {
-    fn position(&self, list: &str, cursor: &str) -> Result<Position, Failure> {
-        let position = cursors::open(&self.actions.keys, list, cursor)?;
-        Position::decode(&position).ok_or_else(cursors::wrong)
-    }
-}
-
 /// How long the JSON of most accounts is at most, in bytes.
 const USER_BYTES: usize = 400;
-
-/// How many accounts a page has when it is not said.
-fn default_limit() -> u16 {
-    50
-}
 
 /// The beginning that is searched for. PostgreSQL takes no NUL, and no name or mail address has any other
 /// control character either.

@@ -9,13 +9,13 @@ use uuid::Uuid;
 use crate::access::Gate;
 use crate::api::problem::Failure;
 use crate::domain::users::User;
-use crate::store::together::{Asked, Together};
+use crate::store::together::{Pending, Together};
 use crate::store::users::ById;
 
 /// An account that may be under way already.
 pub(super) struct Sought {
     users: Together<ById>,
-    asked: Option<(Uuid, Asked<ById>)>,
+    asked: Option<(Uuid, Pending<ById>)>,
 }
 
 impl Sought {

@@ -30,7 +30,7 @@ use crate::domain::partitions::Width;
 use crate::leases::{LeaseError, LeaseGuard, Leases};
 use crate::lifecycle::{Lifecycle, Stage};
 use crate::live_settings::LiveSettings;
-use crate::metrics::RetentionMetrics;
+use crate::prometheus::RetentionMetrics;
 use crate::settings::{ArchivePlace, ArchiveSettings};
 use crate::store::{archive_runs, audit_events, deployment};
 use work::Work;

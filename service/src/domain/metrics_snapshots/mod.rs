@@ -9,6 +9,7 @@ pub mod streams;
 use std::time::Duration;
 
 use foundation::clock::truncate_to_microseconds;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -192,29 +193,13 @@ pub enum Order {
 }
 
 /// Where a page begins: behind the snapshot of this time with this id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// Its time.
+    #[serde(with = "time::serde::timestamp::microseconds")]
     pub timestamp: OffsetDateTime,
     /// Its id.
     pub id: i64,
-}
-
-impl Position {
-    /// The place as a text.
-    #[must_use]
-    pub fn encode(&self) -> String {
-        format!("{} {}", self.timestamp.unix_timestamp_nanos() / 1000, self.id)
-    }
-
-    /// What [`encode`](Self::encode) wrote.
-    #[must_use]
-    pub fn decode(text: &str) -> Option<Self> {
-        let (microseconds, id) = text.split_once(' ')?;
-        let nanoseconds = microseconds.parse::<i128>().ok()?.checked_mul(1000)?;
-        let timestamp = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok()?;
-        Some(Self { timestamp, id: id.parse().ok()? })
-    }
 }
 
 #[cfg(test)]

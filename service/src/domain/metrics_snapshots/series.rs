@@ -1,5 +1,6 @@
 //! Series: what one source says of one type.
 
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 /// A series with its times.
@@ -25,25 +26,10 @@ pub struct SeriesFilter {
 }
 
 /// What a series is known by, in the order of series.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SeriesKey {
     /// The type.
     pub metric_type: String,
     /// The source.
     pub source: String,
-}
-
-impl SeriesKey {
-    /// The key as a text. No type has a NUL.
-    #[must_use]
-    pub fn encode(&self) -> String {
-        format!("{}\0{}", self.metric_type, self.source)
-    }
-
-    /// What [`encode`](Self::encode) wrote.
-    #[must_use]
-    pub fn decode(text: &str) -> Option<Self> {
-        let (metric_type, source) = text.split_once('\0')?;
-        Some(Self { metric_type: metric_type.to_owned(), source: source.to_owned() })
-    }
 }

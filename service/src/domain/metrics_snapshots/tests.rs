@@ -174,9 +174,7 @@ fn what_is_asked_may_be_finer_than_what_is_kept() {
 fn positions_are_read_as_they_were_written() {
     for timestamp in [datetime!(2024-02-29 23:59:59.999_999 UTC), datetime!(1969-12-31 23:59 UTC)] {
         let position = Position { timestamp, id: 7 };
-        assert_eq!(Position::decode(&position.encode()), Some(position));
-    }
-    for none in ["", "1", "x 1", "1 x", "99999999999999999999999999 1"] {
-        assert_eq!(Position::decode(none), None, "{none}");
+        let written = serde_json::to_string(&position).unwrap();
+        assert_eq!(serde_json::from_str::<Position>(&written).unwrap(), position, "{written}");
     }
 }

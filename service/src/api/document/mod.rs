@@ -1,11 +1,13 @@
 //! The OpenAPI document, with what poem-openapi leaves out of it.
 
+mod positions;
+mod security;
+
 use std::collections::BTreeSet;
 use std::io;
 
 use serde_json::{Value, json};
 
-use super::{positions_document, security_document};
 use crate::domain::audit::ACTIONS;
 
 /// The document in its two forms.
@@ -21,8 +23,8 @@ pub(super) struct Document {
 /// It is no JSON, or has no form in YAML: neither can be.
 pub(super) fn finish(spec: &str) -> io::Result<Document> {
     let mut document: Value = serde_json::from_str(spec)?;
-    security_document::declare(&mut document);
-    positions_document::declare(&mut document);
+    security::declare(&mut document);
+    positions::declare(&mut document);
     as_parameters_are_read(&mut document);
     say_bounds(&mut document);
     let requested = requested(&document);
@@ -30,8 +32,6 @@ pub(super) fn finish(spec: &str) -> io::Result<Document> {
     for (name, schema) in schemas.into_iter().flatten() {
         if requested.contains(name) {
             as_requests_are_read(schema);
-        } else {
-            as_answers_are_written(schema);
         }
     }
     let json = serde_json::to_string_pretty(&document)?;
@@ -147,49 +147,4 @@ fn as_requests_are_read(schema: &mut Value) {
         example.retain(|name, value| !value.is_null() || nullable.contains(name));
     }
     schema["additionalProperties"] = false.into();
-}
-
-/// Whatever may be left out of an answer may be null: poem-openapi writes it so, and says so nowhere. What
-/// has a default is never null.
-fn as_answers_are_written(schema: &mut Value) {
-    let required = schema.get("required").cloned().unwrap_or_default();
-    let required: Vec<&str> = required.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-    let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
-    for (name, property) in properties {
-        if required.contains(&name.as_str()) || property.get("default").is_some() {
-            continue;
-        }
-        if property.get("$ref").is_some() {
-            // Nothing may stand beside a reference.
-            *property = json!({ "allOf": [property.take()] });
-        }
-        if let Some(property) = property.as_object_mut() {
-            property.insert("nullable".to_owned(), true.into());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_an_answer_may_leave_out_may_be_null() {
-        let mut schema = json!({
-            "required": ["id"],
-            "properties": {
-                "id": { "type": "string" },
-                "email": { "type": "string" },
-                "errors": { "type": "array", "default": [] },
-                "owner": { "$ref": "#/components/schemas/User" },
-            },
-        });
-        as_answers_are_written(&mut schema);
-        let owner = json!({ "allOf": [{ "$ref": "#/components/schemas/User" }], "nullable": true });
-        assert_eq!(schema["properties"]["owner"], owner);
-        assert_eq!(schema["properties"]["email"]["nullable"], true);
-        for property in ["id", "errors"] {
-            assert!(schema["properties"][property].get("nullable").is_none(), "{property}");
-        }
-    }
 }
