@@ -85,10 +85,10 @@ with create_engine(url, poolclass=pool.NullPool).connect() as connection:
 PY
 }
 
-# migrate NAME: brings the database `many` up to date with it.
+# migrate NAME: brings the database $many up to date with it.
 migrate() {
   local folder=$work/migrations file arguments=()
-  export DATABASE_URL=$base_url/many
+  export DATABASE_URL=$base_url/$many
   case $1 in
     ours) "$release/migrator" --migrations "$folder/refinery" up ;;
     refinery) "${migrator_program[refinery]}" migrate -e DATABASE_URL -p "$folder/refinery" ;;
@@ -101,9 +101,12 @@ migrate() {
   esac
 }
 
+# fresh_many: a new database in $many. Those before it stay until all is measured: right after thousands of files were
+# deleted, a file system may take twice as long to make others (ext4 looks for inodes past those).
+many=many_0
 fresh_many() {
-  sql 'DROP DATABASE IF EXISTS many WITH (FORCE)'
-  sql 'CREATE DATABASE many'
+  many=many_$((${many#many_} + 1))
+  sql "CREATE DATABASE $many"
   sql CHECKPOINT
 }
 
@@ -150,7 +153,7 @@ measure_migrators() {
     fresh_many
     peak "peak.$name" migrate "$name"
   done
-  sql 'DROP DATABASE many WITH (FORCE)'
+  for ((round = ${many#many_}; round > 0; round--)); do sql "DROP DATABASE many_$round WITH (FORCE)"; done
   unset DATABASE_URL
 
   heading "$MIGRATIONS migrations (a table and an index each) on PostgreSQL, $rounds runs in turns, medians"
