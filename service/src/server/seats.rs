@@ -17,9 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a newcomer waits for the one that was told to make room, until another one is told too.
 const TURN: Duration = Duration::from_millis(500);
 
-/// How much of a body, in bytes, a client has to send or take to be given that time again. A byte now and then keeps
-/// no seat.
-pub(super) const PROGRESS: usize = 16 * 1024;
+/// How much of a body, in bytes, a client has to send or take to be given that time again: one that is slower than
+/// 50 kB/s keeps no seat that somebody else waits for.
+pub(super) const PROGRESS: usize = 256 * 1024;
 
 /// What stands for a time in [`Seat::silent_since`] while it is not the client that is waited for.
 const BUSY: u64 = u64::MAX;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::seats::{Busy, PROGRESS, Pace};
+use super::seats::{Busy, Pace};
 
 /// What is known of the body of a request. Where there is one, it is in the request's data.
 #[derive(Debug)]
@@ -80,6 +80,9 @@ impl Body for RequestBody {
     }
 }
 
+/// How much of an answer, in bytes, is handed over at once.
+const PIECE: usize = 16 * 1024;
+
 /// The body of an answer. Its request lasts until the client has taken most of the last of it: hyper asks for more
 /// then, and keeps the body until it does. Most answers are one large frame, which is handed over in pieces, so that
 /// it is seen how the client takes them.
@@ -120,7 +123,7 @@ impl Body for Answer {
             }
         }
         if !self.rest.is_empty() {
-            let size = self.rest.len().min(PROGRESS);
+            let size = self.rest.len().min(PIECE);
             frame = Some(Ok(Frame::data(self.rest.split_to(size))));
         }
         self.last = length(frame.as_ref());
