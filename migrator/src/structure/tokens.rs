@@ -170,15 +170,25 @@ fn dollar_quoted_length(rest: &str) -> Option<usize> {
 }
 
 fn number_length(rest: &str) -> usize {
-    let mut previous = ' ';
-    for (at, character) in rest.char_indices() {
-        let exponent_sign = matches!(character, '+' | '-') && matches!(previous, 'e' | 'E');
-        if !(character.is_ascii_alphanumeric() || character == '.' || character == '_' || exponent_sign) {
-            return at;
-        }
-        previous = character;
+    let while_any = |from: usize, inside: fn(char) -> bool| {
+        rest[from..].find(|it| !inside(it)).map_or(rest.len(), |length| from + length)
+    };
+    let bytes = rest.as_bytes();
+    // In 0xFE the E is a digit.
+    if bytes[0] == b'0'
+        && bytes.get(1).is_some_and(u8::is_ascii_alphabetic)
+        && !matches!(bytes[1], b'e' | b'E')
+    {
+        return while_any(0, |it| it.is_ascii_alphanumeric() || it == '_');
     }
-    rest.len()
+    let end = while_any(0, |it| it.is_ascii_digit() || matches!(it, '.' | '_'));
+    // A word may follow at once, as in 2END, and a comment, as in 2e--.
+    let digits = match bytes.get(end..).unwrap_or_default() {
+        [b'e' | b'E', b'+' | b'-', digit, ..] if digit.is_ascii_digit() => end + 2,
+        [b'e' | b'E', digit, ..] if digit.is_ascii_digit() => end + 1,
+        _ => return end,
+    };
+    while_any(digits, |it| it.is_ascii_digit() || it == '_')
 }
 
 /// Keywords that SQLite takes in any case, written as they are compared.
@@ -251,6 +261,24 @@ mod tests {
         assert_eq!(same("check( \"a\">-1 and b -1 IN(1,2) /* x */ )"), "CHECK (a > -1 AND b - 1 IN (1, 2))");
         assert_eq!(same("length( a ) == 'x  y'"), "length(a) == 'x  y'");
         assert_eq!(same("\"b\" . [c]"), "\"b\".[c]");
+    }
+
+    #[test]
+    fn a_number_ends_where_its_digits_do() {
+        for (sql, expected) in [
+            ("0xFE-- it's", &["0xFE"][..]),
+            ("1e-5+2.5E+3-1e5", &["1e-5", "+", "2.5E+3", "-", "1e5"]),
+            ("1e--2", &["1", "e"]),
+            (".5-1_000.25", &[".5", "-", "1_000.25"]),
+            ("CASE 1 WHEN 1 THEN 2END", &["CASE", "1", "WHEN", "1", "THEN", "2", "END"]),
+            ("0END", &["0", "END"]),
+            ("0b10 0o17", &["0b10", "0o17"]),
+        ] {
+            for dialect in Dialect::ALL {
+                let texts: Vec<&str> = scan(sql, dialect).map(|token| token.text).collect();
+                assert_eq!(texts, expected, "{sql}");
+            }
+        }
     }
 
     #[test]
