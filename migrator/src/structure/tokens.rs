@@ -68,26 +68,50 @@ pub(crate) fn tokens(sql: &str, dialect: Dialect) -> Vec<Token<'_>> {
 
 /// The same one by one: of a long text nothing is kept.
 pub(crate) fn scan(sql: &str, dialect: Dialect) -> impl Iterator<Item = Token<'_>> {
+    pieces(sql, dialect).filter_map(|(start, piece)| match piece {
+        Piece::Token(kind, text) => Some(Token { kind, text, start }),
+        Piece::Remark(_) | Piece::Blank => None,
+    })
+}
+
+/// The comments that end with their line, and where they begin, in bytes.
+pub(crate) fn remarks(sql: &str, dialect: Dialect) -> impl Iterator<Item = (usize, &str)> {
+    pieces(sql, dialect).filter_map(|(start, piece)| match piece {
+        Piece::Remark(text) => Some((start, text)),
+        Piece::Token(..) | Piece::Blank => None,
+    })
+}
+
+enum Piece<'a> {
+    Token(Kind, &'a str),
+    /// A comment that ends with its line.
+    Remark(&'a str),
+    /// A blank, or any other comment.
+    Blank,
+}
+
+/// Everything in a text, and where it begins, in bytes.
+fn pieces(sql: &str, dialect: Dialect) -> impl Iterator<Item = (usize, Piece<'_>)> {
     // PostgreSQL ends a remark at the end of a line of the old Macintosh too.
     let line_ends: &[char] = if dialect == Dialect::Postgres { &['\n', '\r'] } else { &['\n'] };
-    let mut start = 0;
+    let mut end = 0;
     std::iter::from_fn(move || {
-        loop {
-            let rest = &sql[start..];
-            let first = rest.chars().next()?;
-            if matches!(first, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c') {
-                start += 1;
-            } else if rest.starts_with("--") {
-                start += rest.find(line_ends).unwrap_or(rest.len());
-            } else if rest.starts_with("/*") {
-                start += comment_length(rest, dialect == Dialect::Postgres);
-            } else {
-                let (kind, length) = token(rest, first, dialect);
-                let token = Token { kind, text: &rest[..length], start };
-                start += length;
-                return Some(token);
-            }
-        }
+        let start = end;
+        let rest = &sql[start..];
+        let first = rest.chars().next()?;
+        let (piece, length) = if matches!(first, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c') {
+            (Piece::Blank, 1)
+        } else if rest.starts_with("--") {
+            let length = rest.find(line_ends).unwrap_or(rest.len());
+            (Piece::Remark(&rest[..length]), length)
+        } else if rest.starts_with("/*") {
+            (Piece::Blank, comment_length(rest, dialect == Dialect::Postgres))
+        } else {
+            let (kind, length) = token(rest, first, dialect);
+            (Piece::Token(kind, &rest[..length]), length)
+        };
+        end += length;
+        Some((start, piece))
     })
 }
 
