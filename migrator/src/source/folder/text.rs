@@ -4,7 +4,7 @@ use super::head::SQLX_NO_TRANSACTION;
 use crate::source::Dialect;
 use crate::source::rules::text::decode;
 use crate::statements::{self, NO_TRANSACTION, Part};
-use crate::structure::tokens::remarks;
+use crate::structure::tokens::{remarks, scan};
 
 /// The text in UTF-8 with LF line ends, so that its checksum is the same wherever the folder was checked out.
 pub(super) fn read(dialect: Dialect, content: Vec<u8>) -> Result<String, String> {
@@ -25,6 +25,11 @@ pub(super) fn read(dialect: Dialect, content: Vec<u8>) -> Result<String, String>
         )),
         None => Ok(text),
     }
+}
+
+/// Whether anything but blanks, semicolons and comments stands in `sql`.
+pub(super) fn has_statement(dialect: Dialect, sql: &str) -> bool {
+    scan(sql, dialect).any(|token| !token.is_symbol(";"))
 }
 
 /// What is run of a file, and how.
@@ -233,6 +238,21 @@ mod tests {
             ("SELECT '-- a\rb' /* -- c\rd */; -- e\r", "SELECT '-- a\rb' /* -- c\rd */; -- e\r"),
         ] {
             assert_eq!(read(Dialect::Sqlite, text.into()).as_deref(), Ok(read_as), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn comments_are_no_statement() {
+        for (dialect, sql, expected) in [
+            (Dialect::Postgres, "-- a\n\n/* b; */ ;", false),
+            (Dialect::Postgres, "-- a\nSELECT 1", true),
+            (Dialect::Postgres, "-- a\rSELECT 1", true),
+            // PostgreSQL's comments nest, and those of SQLite do not.
+            (Dialect::Postgres, "/* a /* b */ DROP TABLE t; */", false),
+            (Dialect::Sqlite, "/* a /* b */ DROP TABLE t;", true),
+            (Dialect::Sqlite, "/* a /* b */ ;", false),
+        ] {
+            assert_eq!(has_statement(dialect, sql), expected, "{sql:?}");
         }
     }
 }
