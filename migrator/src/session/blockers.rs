@@ -128,7 +128,8 @@ impl Blockers {
 
     /// What is said when nobody goes out of the way.
     pub(super) fn give_up(&self, what: &str, waited: Duration) -> MigratorError {
-        MigratorError::Locked { what: format!("{what} waits for a lock that {} holds", self.names()), waited }
+        let what = format!("{what} waits for a lock that {} holds", self.names());
+        MigratorError::Locked { what, waited, in_part: false }
     }
 
     /// Their names for a sentence.
