@@ -143,9 +143,13 @@ impl Step<'_> {
         let patience = if is_traceable { Patience::Deadline } else { Patience::Endless };
         let done = alone(session, &self.title, self.settings, sql, patience).await;
         if let Err(failed) = done {
-            if matches!(failed.error, MigratorError::FailedInPart { .. } | MigratorError::Locked { .. })
-                && let Err(error) = Box::pin(self.clean_up(session, &failed)).await
-            {
+            let leaves_something = match &failed.error {
+                MigratorError::FailedInPart { .. } => true,
+                // Whoever writes to a SQLite file would keep this from it for another deadline, and nothing is left.
+                MigratorError::Locked { .. } => session.backend() == Backend::Postgres,
+                _ => false,
+            };
+            if leaves_something && let Err(error) = Box::pin(self.clean_up(session, &failed)).await {
                 tracing::warn!(error = %error, "what the statement left is seen to by the next run");
             }
             return Err(failed.error);
