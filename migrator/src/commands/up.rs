@@ -100,7 +100,7 @@ impl Migrator {
                 report.restore_point = self.restore_point(session, point).await?;
             }
             *has_begun = !pending.is_empty();
-            if let Err(error) = self.apply(session, &pending, report).await {
+            if let Err(error) = Box::pin(self.apply(session, &pending, report)).await {
                 Box::pin(self.keep_what_is_done(session, !report.applied.is_empty(), &error)).await;
                 return Err(error);
             }
