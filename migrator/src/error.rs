@@ -62,6 +62,8 @@ pub enum MigratorError {
         what: String,
         /// For how long.
         waited: Duration,
+        /// Whether it was outside of a transaction, where what stands before it is done and stays.
+        in_part: bool,
     },
     /// A pooler between this program and PostgreSQL gives each transaction another session.
     Pooler,
@@ -90,6 +92,11 @@ pub enum MigratorError {
 }
 
 impl MigratorError {
+    /// Whether a part of a migration or an undo may be done and stay.
+    pub(crate) fn leaves_a_part(&self) -> bool {
+        matches!(self, Self::FailedInPart { .. } | Self::Locked { in_part: true, .. })
+    }
+
     /// Whether the server went away.
     pub(crate) fn is_lost_connection(&self) -> bool {
         match self {
@@ -152,7 +159,7 @@ impl fmt::Display for MigratorError {
                 )
             }
             Self::Schema(reasons) => formatter.write_str(&reasons.join("; ")),
-            Self::Locked { what, waited } => {
+            Self::Locked { what, waited, .. } => {
                 let waited = humantime::format_duration(Duration::from_millis(
                     u64::try_from(waited.as_millis()).unwrap_or(u64::MAX),
                 ));

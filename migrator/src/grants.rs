@@ -17,6 +17,8 @@ macro_rules! lacking {
            c.relname = 'refinery_schema_history' OR c.relname ^@ 'migrator_' AS own
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+           -- Who made a foreign table says who may use what is elsewhere.
+           AND (c.relkind <> 'f' OR pg_get_userbyid(c.relowner) = current_user)
            -- What belongs to an extension has the rights that its author gave.
            AND (SELECT count(*) FROM pg_depend d
              WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') = 0",

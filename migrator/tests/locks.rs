@@ -5,6 +5,8 @@ use std::time::Duration;
 use foundation::database::{Backend, Connection};
 use foundation::on_both_databases;
 use foundation::testing::{TestDatabase, database_settings};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStderr};
 use tokio::time::Instant;
 
 use crate::support::child;
@@ -36,6 +38,14 @@ async fn prepare(database: &TestDatabase) -> tempfile::TempDir {
     write_files(folder.path(), backend(database), FILES);
     library(database, &FILES[..1]).up(None).await.unwrap();
     folder
+}
+
+/// Waits until the program says something on standard error.
+async fn says(program: &mut Child, what: &str) -> Lines<BufReader<ChildStderr>> {
+    let mut lines = BufReader::new(program.stderr.take().unwrap()).lines();
+    while !lines.next_line().await.unwrap().expect("it says so").contains(what) {}
+    // It goes on to write there.
+    lines
 }
 
 /// Reads the table again and again, and returns the longest time that one read took.
@@ -181,11 +191,11 @@ async fn a_table_that_cannot_be_looked_at_is_named() {
         let name = format!("{asked} waits for a lock that pid {pid} (monthly report as postgres) holds");
         run.says(&["a session is in the way", &name, "gave up after"]);
 
-        let waiting = support::migrator_command(&database, &["up"]).spawn().unwrap();
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut waiting = support::migrator_command(&database, &["up"]).spawn().unwrap();
+        let _stderr = says(&mut waiting, "a session is in the way").await;
         support::signal(&waiting, "TERM").await;
-        let ended = tokio::time::timeout(Duration::from_secs(8), waiting.wait_with_output()).await.unwrap();
-        assert_eq!(ended.unwrap().status.code(), Some(75));
+        let ended = tokio::time::timeout(Duration::from_secs(8), waiting.wait()).await.unwrap();
+        assert_eq!(ended.unwrap().code(), Some(75));
         holder.rollback().await.unwrap();
     }
     support::migrator(&database, &["up"]).await.ends(0);
@@ -256,9 +266,7 @@ async fn the_migrators_own_lock_is_named() {
     migrator_with(&other, &[("MIGRATOR_DEADLINE", "1s")], &["up"]).await.ends(0);
 
     let mut waiting = support::migrator_command(&database, &["up"]).spawn().unwrap();
-    let stderr = waiting.stderr.take().unwrap();
-    let mut lines = tokio::io::AsyncBufReadExt::lines(tokio::io::BufReader::new(stderr));
-    while !lines.next_line().await.unwrap().expect("it says so").contains("waiting for it") {}
+    let _stderr = says(&mut waiting, "waiting for it").await;
     support::signal(&waiting, "TERM").await;
     let status = tokio::time::timeout(Duration::from_secs(3), waiting.wait()).await.unwrap().unwrap();
     assert_eq!(status.code(), Some(75));

@@ -39,6 +39,7 @@ mod no_transaction;
 mod no_transaction_settings;
 mod partitions;
 mod partly_done;
+mod patience;
 mod plan;
 mod pooler;
 mod refused;

@@ -260,9 +260,10 @@ async fn what_runs_in_parts_has_its_rights_before_the_next_migration() {
     deployment.clean().await;
 }
 
-/// What belongs to an extension is its own: nothing is given on it, and nothing is missing.
+/// What belongs to an extension, and a foreign table of another role, is theirs: nothing is given on it, and nothing
+/// is missing.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_extension_has_is_left_alone_and_a_foreign_table_is_not() {
+async fn what_an_extension_or_another_role_has_is_left_alone_and_our_foreign_table_is_not() {
     let deployment = Deployment::new().await;
     let owner = deployment.owner_address();
     let grant = [("MIGRATOR_GRANT_TO", deployment.service.as_str())];
@@ -276,7 +277,8 @@ async fn what_an_extension_has_is_left_alone_and_a_foreign_table_is_not() {
             "CREATE TABLE theirs (id bigserial); CREATE VIEW shown AS SELECT 1 AS one;
              ALTER EXTENSION plpgsql ADD TABLE theirs; ALTER EXTENSION plpgsql ADD VIEW shown;
              ALTER EXTENSION plpgsql ADD SEQUENCE theirs_id_seq;
-             CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; GRANT USAGE ON FOREIGN SERVER s TO {}",
+             CREATE FOREIGN DATA WRAPPER w; CREATE SERVER s FOREIGN DATA WRAPPER w; GRANT USAGE ON FOREIGN SERVER s TO {};
+             CREATE FOREIGN TABLE not_ours (id bigint) SERVER s",
             deployment.owner
         ))
         .await
@@ -292,7 +294,9 @@ async fn what_an_extension_has_is_left_alone_and_a_foreign_table_is_not() {
         )
     };
     assert_eq!(support::number(&mut administrator, &may("elsewhere")).await, 1);
-    assert_eq!(support::number(&mut administrator, &may("theirs")).await, 0);
+    for table in ["theirs", "not_ours"] {
+        assert_eq!(support::number(&mut administrator, &may(table)).await, 0, "{table}");
+    }
     drop(administrator);
     deployment.clean().await;
 }

@@ -57,6 +57,16 @@ async fn a_backup_with_pages_of_another_size_is_restored() {
     }
 }
 
+/// SQLite keeps its own tables when those are dropped for which it made them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_whose_tables_were_all_dropped_is_backed_up() {
+    let database = TestDatabase::missing(Backend::Sqlite);
+    let dropped = "CREATE TABLE gone (id integer PRIMARY KEY AUTOINCREMENT); DROP TABLE gone";
+    rusqlite::Connection::open(database.file()).and_then(|file| file.execute_batch(dropped)).unwrap();
+    migrator(&database, &["backup", "x"]).await.ends(0);
+    migrator(&database, &["up"]).await.ends(0);
+}
+
 /// Whether the file is in WAL mode, as its head says.
 fn is_in_wal_mode(file: &std::path::Path) -> bool {
     std::fs::read(file).unwrap()[18] == 2

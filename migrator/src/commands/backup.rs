@@ -20,7 +20,11 @@ const COPY: Statement = Statement::write("sqlite_schema", "VACUUM INTO $1");
 const CHECK: Statement =
     Statement::read("sqlite_schema", "SELECT integrity_check AS verdict FROM pragma_integrity_check LIMIT 1");
 
-const ANYTHING: Statement = Statement::read("sqlite_schema", "SELECT 1 AS it FROM sqlite_schema LIMIT 1");
+/// SQLite's own tables stay when those are dropped for which it made them, and no copy has them then.
+const ANYTHING: Statement = Statement::read(
+    "sqlite_schema",
+    "SELECT 1 AS it FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' LIMIT 1",
+);
 
 impl Migrator {
     /// Copies the database, history and all, while others read and write it: the copy is the state of one

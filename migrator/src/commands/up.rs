@@ -100,7 +100,7 @@ impl Migrator {
                 report.restore_point = self.restore_point(session, point).await?;
             }
             *has_begun = !pending.is_empty();
-            if let Err(error) = self.apply(session, &pending, report).await {
+            if let Err(error) = Box::pin(self.apply(session, &pending, report)).await {
                 Box::pin(self.keep_what_is_done(session, !report.applied.is_empty(), &error)).await;
                 return Err(error);
             }
@@ -123,20 +123,19 @@ impl Migrator {
         Ok(())
     }
 
-    /// Where a migration or an undo failed, those before it are there to stay, and so are the statements that are
-    /// done of one that runs outside of a transaction. `check` is to know the schema as they left it, and the service
-    /// is to have its rights on it. What failed is told in any case.
+    /// Where a migration or an undo failed or was given up, those before it are there to stay, and so are the
+    /// statements that are done of one that runs outside of a transaction. `check` is to know the schema as they left
+    /// it, and the service is to have its rights on it. What failed is told in any case.
     pub(super) async fn keep_what_is_done(
         &self,
         session: &mut Session,
         has_changed: bool,
         error: &MigratorError,
     ) {
-        let is_in_part = matches!(error, MigratorError::FailedInPart { .. });
         // The connection of a run that is stopped may not answer any more.
         if matches!(error, MigratorError::Stopped)
             || error.is_lost_connection()
-            || !(has_changed || is_in_part)
+            || !(has_changed || error.leaves_a_part())
         {
             return;
         }
@@ -179,7 +178,7 @@ impl Migrator {
             let performed = match applied {
                 Ok(performed) => performed,
                 Err(error) => {
-                    if matches!(error, MigratorError::Failed { .. } | MigratorError::FailedInPart { .. }) {
+                    if matches!(error, MigratorError::Failed { .. }) || error.leaves_a_part() {
                         session.record_failure(Entry::of(migration, Action::Up), &error).await;
                     }
                     return Err(error);

@@ -150,6 +150,11 @@ impl Effect {
         matches!(self, Self::Index { .. })
     }
 
+    /// Whether the catalog tells what became of it.
+    pub(super) fn is_traceable(&self) -> bool {
+        !matches!(self, Self::Index { name: None, .. } | Self::Unknown)
+    }
+
     /// What became of it, for one that was begun.
     pub(super) async fn trace(&self, connection: &mut Connection) -> Result<Trace, DatabaseError> {
         match self {

@@ -97,7 +97,7 @@ async fn run_parts(session: &mut Session, file: &File<'_>) -> Result<Performed, 
             )));
         }
     }
-    let foreign_keys = if known.is_empty() { foreign_keys } else { ForeignKeys::unknown() };
+    let foreign_keys = if known.is_empty() { foreign_keys } else { ForeignKeys::Unknown };
     let mut settings = String::new();
     for (unit, piece) in units.iter().zip(pieces) {
         if unit.is_setting(dialect) {

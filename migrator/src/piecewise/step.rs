@@ -7,7 +7,7 @@ use super::units::{Mode, Unit};
 use crate::error::{MigratorError, is_refused_in_transaction};
 use crate::locks;
 use crate::progress::{Known, Piece};
-use crate::session::{Change, Guard, Session, Work};
+use crate::session::{Change, Guard, Patience, Session, Work};
 
 /// Why a statement outside of a transaction did not end well.
 struct Failed {
@@ -27,8 +27,15 @@ impl Failed {
     }
 }
 
-/// Runs a statement outside of a transaction with the settings of its file, which end with it.
-async fn alone(session: &mut Session, title: &str, settings: &str, sql: &str) -> Result<(), Failed> {
+/// Runs a statement outside of a transaction with the settings of its file, which end with it. It has `patience` with
+/// those who are in its way, unless it locks others out.
+async fn alone(
+    session: &mut Session,
+    title: &str,
+    settings: &str,
+    sql: &str,
+    patience: Patience,
+) -> Result<(), Failed> {
     let not_sent = |error| Failed { error, was_sent: false };
     let sent = |error| Failed { error, was_sent: true };
     // Whoever writes to a SQLite file locks all others out.
@@ -37,7 +44,7 @@ async fn alone(session: &mut Session, title: &str, settings: &str, sql: &str) ->
         Backend::Sqlite => true,
     };
     // A limit that the file sets for itself comes later and holds.
-    let settings = session.limits(in_turns) + settings;
+    let settings = session.limits(if in_turns { Patience::OneTurn } else { patience }) + settings;
     session.begin_parts().await.map_err(not_sent)?;
     let set = match settings.as_str() {
         "" => Ok(()),
@@ -131,11 +138,18 @@ impl Step<'_> {
     }
 
     async fn again(&self, session: &mut Session) -> Result<(), MigratorError> {
-        let done = alone(session, &self.title, self.settings, self.unit.part.sql).await;
+        let sql = self.unit.part.sql;
+        let is_traceable = Effect::of(sql).is_traceable();
+        let patience = if is_traceable { Patience::Deadline } else { Patience::Endless };
+        let done = alone(session, &self.title, self.settings, sql, patience).await;
         if let Err(failed) = done {
-            if matches!(failed.error, MigratorError::FailedInPart { .. } | MigratorError::Locked { .. })
-                && let Err(error) = Box::pin(self.clean_up(session, &failed)).await
-            {
+            let leaves_something = match &failed.error {
+                MigratorError::FailedInPart { .. } => true,
+                // Whoever writes to a SQLite file would keep this from it for another deadline, and nothing is left.
+                MigratorError::Locked { .. } => session.backend() == Backend::Postgres,
+                _ => false,
+            };
+            if leaves_something && let Err(error) = Box::pin(self.clean_up(session, &failed)).await {
                 tracing::warn!(error = %error, "what the statement left is seen to by the next run");
             }
             return Err(failed.error);
@@ -162,7 +176,7 @@ impl Step<'_> {
             Trace::Again(left) => {
                 if matches!(failed.error, MigratorError::Locked { .. }) {
                     // Who was in its way may be in the way of this too, and the deadline has passed.
-                    let limits = session.limits(true);
+                    let limits = session.limits(Patience::OneTurn);
                     Box::pin(session.perform_without_transaction(&self.title, &limits)).await?;
                 }
                 for drop in left {
@@ -193,7 +207,9 @@ impl Step<'_> {
             }
             Trace::Finish(rest) => {
                 tracing::info!(migration, line, rest, "finishing a statement that was interrupted");
-                alone(session, &self.title, self.settings, &rest).await.map_err(|failed| failed.error)?;
+                alone(session, &self.title, self.settings, &rest, Patience::Deadline)
+                    .await
+                    .map_err(|failed| failed.error)?;
                 self.finish(session).await
             }
             Trace::Again(left) => {
@@ -204,7 +220,9 @@ impl Step<'_> {
                         drop,
                         "dropping the invalid index that an interrupted run left"
                     );
-                    alone(session, &self.title, "", &drop).await.map_err(|failed| failed.error)?;
+                    alone(session, &self.title, "", &drop, Patience::Deadline)
+                        .await
+                        .map_err(|failed| failed.error)?;
                 }
                 Box::pin(self.again(session)).await
             }
@@ -239,6 +257,9 @@ impl Step<'_> {
             | MigratorError::FailedInPart { migration, line, source } => {
                 let line = Some(line.unwrap_or(1) + self.unit.part.line - 1);
                 MigratorError::FailedInPart { migration, line, source }
+            }
+            MigratorError::Locked { what, waited, .. } => {
+                MigratorError::Locked { what, waited, in_part: true }
             }
             error => error,
         }

@@ -1,5 +1,6 @@
 //! One try of a change: a transaction that is made whole, rolled back, or stopped by a signal.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use foundation::database::{Backend, Canceller, Connection, DatabaseError, DatabaseErrorKind, Request};
@@ -93,6 +94,9 @@ pub(super) struct Written {
     pub(super) granted: bool,
 }
 
+/// A transaction that is under way.
+type Attempting<'a> = Pin<Box<dyn Future<Output = Result<(Performed, Written), Failure>> + Send + 'a>>;
+
 /// One try of a change, stopped by a signal, with an eye on who holds its locks.
 pub(super) async fn attempt(
     context: &Context,
@@ -102,8 +106,9 @@ pub(super) async fn attempt(
 ) -> Result<(Performed, Written), Failure> {
     let canceller = connection.canceller();
     let result = {
-        let work = blockers.watch(transaction(context, connection, change));
-        stoppable(&context.stop, &canceller, work).await
+        // On the heap, as in `step`: without optimisation these frames are large, and each caller's has them in it.
+        let work: Attempting<'_> = Box::pin(transaction(context, connection, change));
+        stoppable(&context.stop, &canceller, blockers.watch(work)).await
     };
     if result.is_err() {
         // Where this does not work, the connection is gone or ends with the program, and the transaction

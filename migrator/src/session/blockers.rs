@@ -65,20 +65,29 @@ impl Blockers {
         }
     }
 
-    /// Looks at who is in the way, again and again, until somebody has been there for as long as `limit`.
+    /// Looks at who is in the way, again and again, until somebody has been there for as long as `limit`. Where nobody
+    /// can be looked for, somebody may be.
     pub(super) async fn stay(&mut self, limit: Duration) {
         let mut since: Option<Instant> = None;
         loop {
             tokio::time::sleep(PATIENCE).await;
             let Some(pid) = self.pid else { continue };
-            match self.look(pid).await {
-                Ok(true) if since.get_or_insert_with(Instant::now).elapsed() >= limit => return,
-                Ok(true) => {}
-                Ok(false) => since = None,
-                Err(error) => {
+            let looked = self.look(pid).await;
+            if matches!(looked, Ok(false)) {
+                since = None;
+                continue;
+            }
+            let is_over = since.get_or_insert_with(Instant::now).elapsed() >= limit;
+            if let Err(error) = looked {
+                self.observer = None;
+                if is_over {
+                    tracing::warn!(error = %error, "who is in the way could not be asked");
+                } else {
                     tracing::debug!(error = %error, "who is in the way could not be asked");
-                    self.observer = None;
                 }
+            }
+            if is_over {
+                return;
             }
         }
     }
@@ -119,7 +128,8 @@ impl Blockers {
 
     /// What is said when nobody goes out of the way.
     pub(super) fn give_up(&self, what: &str, waited: Duration) -> MigratorError {
-        MigratorError::Locked { what: format!("{what} waits for a lock that {} holds", self.names()), waited }
+        let what = format!("{what} waits for a lock that {} holds", self.names());
+        MigratorError::Locked { what, waited, in_part: false }
     }
 
     /// Their names for a sentence.

@@ -28,6 +28,7 @@ pub(crate) use change::{Change, Guard, Performed, Work};
 pub(crate) use context::Context;
 pub(crate) use place::{no_schema, require_schema};
 pub(crate) use sqlite::ForeignKeys;
+pub(crate) use turns::Patience;
 
 /// What [`Session::ask`] calls reading the history and the journal.
 pub(crate) const READING: &str = "reading what is applied";
@@ -201,6 +202,10 @@ impl Session {
     /// Writes into the journal that a migration failed, for whoever looks for the reason later. The failure
     /// itself is told in any case.
     pub(crate) async fn record_failure(&mut self, mut entry: Entry, error: &MigratorError) {
+        // Whoever keeps a SQLite file from being written to keeps this out as well, until another deadline.
+        if self.backend() == Backend::Sqlite && matches!(error, MigratorError::Locked { .. }) {
+            return;
+        }
         entry.error = Some(error.to_string());
         // It is not what is applied, and the file is there to be mended.
         entry.sql = None;
@@ -277,13 +282,15 @@ impl Session {
         Ok(())
     }
 
-    /// The limits of a statement that is run outside of a transaction, as SQL. What locks others out is run in turns.
-    /// What builds an index CONCURRENTLY keeps nobody from reading or writing while it waits, and leaves an invalid one
-    /// behind when it is given up: it waits until the deadline.
-    pub(crate) fn limits(&self, in_turns: bool) -> String {
+    /// The limits of a statement that is run outside of a transaction, as SQL.
+    pub(crate) fn limits(&self, patience: Patience) -> String {
         let settings = &self.context.settings;
         // PostgreSQL takes 0 for as long as it takes.
-        let lock = if in_turns { settings.lock_timeout } else { settings.deadline }.as_millis().max(1);
+        let lock = match patience {
+            Patience::OneTurn => settings.lock_timeout.as_millis().max(1),
+            Patience::Deadline => settings.deadline.as_millis().max(1),
+            Patience::Endless => 0,
+        };
         let statement = settings.statement_timeout.as_millis();
         match self.backend() {
             Backend::Postgres => format!("SET lock_timeout = {lock}; SET statement_timeout = {statement}; "),

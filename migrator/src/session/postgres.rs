@@ -176,7 +176,7 @@ pub(super) async fn lock(context: &Context, connection: &mut Connection) -> Resu
         }
         if started.elapsed() + pause > context.settings.deadline {
             let what = format!("the migrator's lock is held by {holder}");
-            return Err(MigratorError::Locked { what, waited: started.elapsed() });
+            return Err(MigratorError::Locked { what, waited: started.elapsed(), in_part: false });
         }
         context.pause(pause).await?;
     }

@@ -118,20 +118,19 @@ pub(super) async fn leave_as_found(
 }
 
 /// The foreign keys that were broken before statements that no transaction holds together. PostgreSQL lets none be.
-pub(crate) struct ForeignKeys(Result<Broken, DatabaseError>);
+pub(crate) enum ForeignKeys {
+    Known(Result<Broken, DatabaseError>),
+    /// A run that was interrupted had begun the statements, and kept nothing of them.
+    Unknown,
+}
 
 impl ForeignKeys {
     /// As they are at the moment.
     pub(crate) async fn read(connection: &mut Connection) -> Self {
-        Self(match connection.backend() {
+        Self::Known(match connection.backend() {
             Backend::Postgres => Ok(Broken::new()),
             Backend::Sqlite => broken(connection).await,
         })
-    }
-
-    /// Where nobody knows it any more, so that all that are broken count.
-    pub(crate) fn unknown() -> Self {
-        Self(Ok(Broken::new()))
     }
 
     /// After the statements: that they have broken none.
@@ -139,12 +138,22 @@ impl ForeignKeys {
         if connection.backend() == Backend::Postgres {
             return Ok(());
         }
-        let new = new(title, self.0, broken(connection).await)?;
+        let now = broken(connection).await;
+        let (new, told) = match (self, now) {
+            (Self::Known(before), now) => (new(title, before, now)?, "has left broken foreign keys"),
+            (Self::Unknown, Ok(now)) => {
+                (now, "was interrupted, and foreign keys are broken, perhaps from before it")
+            }
+            (Self::Unknown, Err(error)) => {
+                tracing::warn!(migration = title, reason = %error, "the foreign keys cannot be looked at, perhaps from before it was interrupted");
+                return Ok(());
+            }
+        };
         if new.is_empty() {
             return Ok(());
         }
         Err(MigratorError::Schema(vec![format!(
-            "{title} has left broken foreign keys: {}; what it did stays, because it runs outside of a transaction: put these rows right and run this again",
+            "{title} {told}: {}; what it did stays, because it runs outside of a transaction: put these rows right and run this again",
             described(&new)
         )]))
     }

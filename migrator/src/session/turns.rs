@@ -9,6 +9,19 @@ use super::blockers::Blockers;
 use super::{Context, Tally};
 use crate::error::MigratorError;
 
+/// How long a statement that is run outside of a transaction waits for a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Of what locks others out: it is tried again.
+    OneTurn,
+    /// Of what builds an index CONCURRENTLY, for example: it keeps nobody from reading or writing while it waits, and
+    /// what it leaves behind when it is given up is dropped.
+    Deadline,
+    /// Of what leaves nothing by which it is known how far it came, so that giving up would leave the next run
+    /// without a way to go on. Who is in its way is named meanwhile.
+    Endless,
+}
+
 /// The tries of one change, until its deadline.
 pub(super) struct Turns<'a> {
     context: Context,

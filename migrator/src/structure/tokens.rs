@@ -68,26 +68,50 @@ pub(crate) fn tokens(sql: &str, dialect: Dialect) -> Vec<Token<'_>> {
 
 /// The same one by one: of a long text nothing is kept.
 pub(crate) fn scan(sql: &str, dialect: Dialect) -> impl Iterator<Item = Token<'_>> {
+    pieces(sql, dialect).filter_map(|(start, piece)| match piece {
+        Piece::Token(kind, text) => Some(Token { kind, text, start }),
+        Piece::Remark(_) | Piece::Blank => None,
+    })
+}
+
+/// The comments that end with their line, and where they begin, in bytes.
+pub(crate) fn remarks(sql: &str, dialect: Dialect) -> impl Iterator<Item = (usize, &str)> {
+    pieces(sql, dialect).filter_map(|(start, piece)| match piece {
+        Piece::Remark(text) => Some((start, text)),
+        Piece::Token(..) | Piece::Blank => None,
+    })
+}
+
+enum Piece<'a> {
+    Token(Kind, &'a str),
+    /// A comment that ends with its line.
+    Remark(&'a str),
+    /// A blank, or any other comment.
+    Blank,
+}
+
+/// Everything in a text, and where it begins, in bytes.
+fn pieces(sql: &str, dialect: Dialect) -> impl Iterator<Item = (usize, Piece<'_>)> {
     // PostgreSQL ends a remark at the end of a line of the old Macintosh too.
     let line_ends: &[char] = if dialect == Dialect::Postgres { &['\n', '\r'] } else { &['\n'] };
-    let mut start = 0;
+    let mut end = 0;
     std::iter::from_fn(move || {
-        loop {
-            let rest = &sql[start..];
-            let first = rest.chars().next()?;
-            if matches!(first, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c') {
-                start += 1;
-            } else if rest.starts_with("--") {
-                start += rest.find(line_ends).unwrap_or(rest.len());
-            } else if rest.starts_with("/*") {
-                start += comment_length(rest, dialect == Dialect::Postgres);
-            } else {
-                let (kind, length) = token(rest, first, dialect);
-                let token = Token { kind, text: &rest[..length], start };
-                start += length;
-                return Some(token);
-            }
-        }
+        let start = end;
+        let rest = &sql[start..];
+        let first = rest.chars().next()?;
+        let (piece, length) = if matches!(first, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c') {
+            (Piece::Blank, 1)
+        } else if rest.starts_with("--") {
+            let length = rest.find(line_ends).unwrap_or(rest.len());
+            (Piece::Remark(&rest[..length]), length)
+        } else if rest.starts_with("/*") {
+            (Piece::Blank, comment_length(rest, dialect == Dialect::Postgres))
+        } else {
+            let (kind, length) = token(rest, first, dialect);
+            (Piece::Token(kind, &rest[..length]), length)
+        };
+        end += length;
+        Some((start, piece))
     })
 }
 
@@ -170,15 +194,25 @@ fn dollar_quoted_length(rest: &str) -> Option<usize> {
 }
 
 fn number_length(rest: &str) -> usize {
-    let mut previous = ' ';
-    for (at, character) in rest.char_indices() {
-        let exponent_sign = matches!(character, '+' | '-') && matches!(previous, 'e' | 'E');
-        if !(character.is_ascii_alphanumeric() || character == '.' || character == '_' || exponent_sign) {
-            return at;
-        }
-        previous = character;
+    let while_any = |from: usize, inside: fn(char) -> bool| {
+        rest[from..].find(|it| !inside(it)).map_or(rest.len(), |length| from + length)
+    };
+    let bytes = rest.as_bytes();
+    // In 0xFE the E is a digit.
+    if bytes[0] == b'0'
+        && bytes.get(1).is_some_and(u8::is_ascii_alphabetic)
+        && !matches!(bytes[1], b'e' | b'E')
+    {
+        return while_any(0, |it| it.is_ascii_alphanumeric() || it == '_');
     }
-    rest.len()
+    let end = while_any(0, |it| it.is_ascii_digit() || matches!(it, '.' | '_'));
+    // A word may follow at once, as in 2END, and a comment, as in 2e--.
+    let digits = match bytes.get(end..).unwrap_or_default() {
+        [b'e' | b'E', b'+' | b'-', digit, ..] if digit.is_ascii_digit() => end + 2,
+        [b'e' | b'E', digit, ..] if digit.is_ascii_digit() => end + 1,
+        _ => return end,
+    };
+    while_any(digits, |it| it.is_ascii_digit() || it == '_')
 }
 
 /// Keywords that SQLite takes in any case, written as they are compared.
@@ -251,6 +285,24 @@ mod tests {
         assert_eq!(same("check( \"a\">-1 and b -1 IN(1,2) /* x */ )"), "CHECK (a > -1 AND b - 1 IN (1, 2))");
         assert_eq!(same("length( a ) == 'x  y'"), "length(a) == 'x  y'");
         assert_eq!(same("\"b\" . [c]"), "\"b\".[c]");
+    }
+
+    #[test]
+    fn a_number_ends_where_its_digits_do() {
+        for (sql, expected) in [
+            ("0xFE-- it's", &["0xFE"][..]),
+            ("1e-5+2.5E+3-1e5", &["1e-5", "+", "2.5E+3", "-", "1e5"]),
+            ("1e--2", &["1", "e"]),
+            (".5-1_000.25", &[".5", "-", "1_000.25"]),
+            ("CASE 1 WHEN 1 THEN 2END", &["CASE", "1", "WHEN", "1", "THEN", "2", "END"]),
+            ("0END", &["0", "END"]),
+            ("0b10 0o17", &["0b10", "0o17"]),
+        ] {
+            for dialect in Dialect::ALL {
+                let texts: Vec<&str> = scan(sql, dialect).map(|token| token.text).collect();
+                assert_eq!(texts, expected, "{sql}");
+            }
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Alone {
         }
         let mut problems = Vec::new();
         let mut found = Vec::new();
-        for file in understand(vec![File { path, name, content }], &mut problems) {
+        for file in understand(dialect, vec![File { path, name, content }], &mut problems) {
             found.extend(Self::of(dialect, file, &mut problems));
         }
         if problems.is_empty() { Ok(found) } else { Err(problems) }

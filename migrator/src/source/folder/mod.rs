@@ -18,7 +18,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-use super::rules::text::has_statement;
 use super::{Catalog, Dialect, Migration, Problem, SourceErrors, Undo, Version};
 use layout::Layout;
 use parts::{Part, Parts};
@@ -118,7 +117,7 @@ fn migration(
     // Whoever says that it is irreversible may keep a section that another tool asks for. It is never run.
     if let Some(down) = down.filter(|_| instructions.irreversible.is_none()) {
         // What its tool made empty for its author to fill takes nothing back.
-        if has_statement(&down.text) || !has_statement(&treated.sql) {
+        if text::has_statement(dialect, &down.text) || !text::has_statement(dialect, &treated.sql) {
             let sql = text::treated_undo(dialect, down.text, down.no_transaction);
             undo = Some(Undo { file_name: down.file, sql });
         } else {

@@ -24,7 +24,7 @@ pub(crate) fn new_file(
     let name = normalised(name)?;
     let layout = Layout::of(folder, dialect)?;
     // What is wrong with the others is told by whatever applies them.
-    let files = understand(layout.read(dialect, &mut Vec::new())?, &mut Vec::new());
+    let files = understand(dialect, layout.read(dialect, &mut Vec::new())?, &mut Vec::new());
     let style = files.first().map_or(Style::Lettered, |it| it.style);
     let version = next(&files, now)?;
     let undo_folder = layout.undo.as_ref().unwrap_or(&layout.migrations);

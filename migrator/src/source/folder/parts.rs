@@ -36,10 +36,10 @@ pub(super) struct Understood {
 }
 
 /// The files with right names and texts; `problems` tells of the others.
-pub(super) fn understand(files: Vec<File>, problems: &mut Vec<Problem>) -> Vec<Understood> {
+pub(super) fn understand(dialect: Dialect, files: Vec<File>, problems: &mut Vec<Problem>) -> Vec<Understood> {
     let mut understood = Vec::new();
     for File { path, name, content } in files {
-        match (name::parse(&name), text::read(content)) {
+        match (name::parse(&name), text::read(dialect, content)) {
             (Err(reason), _) | (_, Err(reason)) => problems.push(Problem::new(path, reason)),
             (Ok(named), Ok(text)) => {
                 let style = match named.shape {
@@ -56,7 +56,7 @@ pub(super) fn understand(files: Vec<File>, problems: &mut Vec<Problem>) -> Vec<U
 
 impl Parts {
     pub(super) fn of(dialect: Dialect, files: Vec<File>, problems: &mut Vec<Problem>) -> Self {
-        let files = understand(files, problems);
+        let files = understand(dialect, files, problems);
         let Some(first) = files.first() else { return Self::default() };
         if let Some(other) = files.iter().find(|it| it.style != first.style) {
             let reason = format!(

@@ -4,20 +4,32 @@ use super::head::SQLX_NO_TRANSACTION;
 use crate::source::Dialect;
 use crate::source::rules::text::decode;
 use crate::statements::{self, NO_TRANSACTION, Part};
+use crate::structure::tokens::{remarks, scan};
 
 /// The text in UTF-8 with LF line ends, so that its checksum is the same wherever the folder was checked out.
-pub(super) fn read(content: Vec<u8>) -> Result<String, String> {
+pub(super) fn read(dialect: Dialect, content: Vec<u8>) -> Result<String, String> {
     let text = decode(content)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let text = text.replace("\r\n", "\n");
-    // To SQLite it ends no line: what follows a comment would be part of it, and recorded as applied without being run.
-    match text.find('\r') {
-        Some(position) => Err(format!(
-            "line {} has a CR that no LF follows: save it with LF line ends, and write one in a string as char(13) or E'\\r'",
-            1 + text[..position].matches('\n').count()
+    if dialect == Dialect::Postgres {
+        return Ok(text);
+    }
+    // To SQLite it ends no line: what follows in a comment would be part of it, and recorded as applied without being
+    // run.
+    let hides_what_follows = |(_, remark): &(usize, &str)| remark.trim_end().contains('\r');
+    let hiding = remarks(&text, dialect).find(hides_what_follows).map(|(start, _)| start);
+    match hiding {
+        Some(start) => Err(format!(
+            "line {} has a comment with a CR that no LF follows, which ends no comment: save it with LF line ends",
+            1 + text[..start].matches('\n').count()
         )),
         None => Ok(text),
     }
+}
+
+/// Whether anything but blanks, semicolons and comments stands in `sql`.
+pub(super) fn has_statement(dialect: Dialect, sql: &str) -> bool {
+    scan(sql, dialect).any(|token| !token.is_symbol(";"))
 }
 
 /// What is run of a file, and how.
@@ -107,7 +119,6 @@ fn without(sql: &str, part: &Part<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::rules::text::has_statement;
 
     #[test]
     fn a_transaction_around_everything_is_taken_out() {
@@ -207,11 +218,41 @@ mod tests {
 
     #[test]
     fn texts_are_the_same_wherever_they_were_checked_out() {
-        assert_eq!(read(b"\xef\xbb\xbfa\r\nb\n".to_vec()), Ok("a\nb\n".to_owned()));
-        assert!(read(b"a\xff".to_vec()).unwrap_err().contains("byte 2"));
-        assert!(read(b"a\r\n-- b\rc;\r\n".to_vec()).unwrap_err().contains("line 2 has a CR"));
-        assert!(read(b"a;\0b;".to_vec()).unwrap_err().contains("a NUL in it, byte 3"));
-        assert!(!has_statement("-- a\n\n/* b; */ ;"));
-        assert!(has_statement("-- a\nSELECT 1"));
+        for dialect in [Dialect::Postgres, Dialect::Sqlite] {
+            let read = |text: &[u8]| read(dialect, text.to_vec());
+            assert_eq!(read(b"\xef\xbb\xbfa\r\nb\n"), Ok("a\nb\n".to_owned()));
+            assert!(read(b"a\xff").unwrap_err().contains("byte 2"));
+            assert!(read(b"a;\0b;").unwrap_err().contains("a NUL in it, byte 3"));
+        }
+    }
+
+    #[test]
+    fn a_cr_is_refused_where_it_hides_what_follows() {
+        let hidden = "a;\r\n-- b\rc;\r\n";
+        let refused = read(Dialect::Sqlite, hidden.into()).unwrap_err();
+        assert!(refused.contains("line 2 has a comment with a CR"), "{refused}");
+        assert_eq!(read(Dialect::Postgres, hidden.into()), Ok("a;\n-- b\rc;\n".to_owned()));
+        for (text, read_as) in [
+            ("a;\rb;\r", "a;\rb;\r"),
+            ("-- a\r\r\nb;\r\r\n", "-- a\r\nb;\r\n"),
+            ("SELECT '-- a\rb' /* -- c\rd */; -- e\r", "SELECT '-- a\rb' /* -- c\rd */; -- e\r"),
+        ] {
+            assert_eq!(read(Dialect::Sqlite, text.into()).as_deref(), Ok(read_as), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn comments_are_no_statement() {
+        for (dialect, sql, expected) in [
+            (Dialect::Postgres, "-- a\n\n/* b; */ ;", false),
+            (Dialect::Postgres, "-- a\nSELECT 1", true),
+            (Dialect::Postgres, "-- a\rSELECT 1", true),
+            // PostgreSQL's comments nest, and those of SQLite do not.
+            (Dialect::Postgres, "/* a /* b */ DROP TABLE t; */", false),
+            (Dialect::Sqlite, "/* a /* b */ DROP TABLE t;", true),
+            (Dialect::Sqlite, "/* a /* b */ ;", false),
+        ] {
+            assert_eq!(has_statement(dialect, sql), expected, "{sql:?}");
+        }
     }
 }
