@@ -37,6 +37,26 @@ const PAIRS: &[(&str, &str)] = &[
          CREATE TRIGGER tr BEFORE UPDATE ON t FOR EACH ROW WHEN (new.m = 'new') EXECUTE FUNCTION suppress_redundant_updates_trigger();
          CREATE POLICY p ON t USING (m = 'new');",
     ),
+    // Another column counts by the sequence that goes.
+    (
+        "CREATE TABLE t (id serial PRIMARY KEY); CREATE TABLE z (n int DEFAULT nextval('t_id_seq'));",
+        "CREATE TABLE t (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY); CREATE TABLE z (n int);",
+    ),
+    // A column that is gone left the name of its sequence.
+    (
+        "CREATE TABLE t (a int, id int GENERATED ALWAYS AS IDENTITY);",
+        "CREATE TABLE t (a int); CREATE SEQUENCE t_id_seq;",
+    ),
+    // A number in a text.
+    (
+        "CREATE TABLE t (id text);",
+        "CREATE SEQUENCE s; CREATE TABLE t (id text DEFAULT 'a' || nextval('s')); ALTER SEQUENCE s OWNED BY t.id;",
+    ),
+    // A column that is called as a kind of statistics is.
+    (
+        "CREATE TABLE t (a int, b int, mcv int, st int); CREATE STATISTICS st (mcv) ON a, b FROM t;",
+        "CREATE TABLE t (a int, b int); CREATE STATISTICS st (mcv) ON a, b FROM t;",
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
