@@ -57,6 +57,32 @@ const PAIRS: &[(&str, &str)] = &[
         "CREATE TABLE t (a int, b int, mcv int, st int); CREATE STATISTICS st (mcv) ON a, b FROM t;",
         "CREATE TABLE t (a int, b int); CREATE STATISTICS st (mcv) ON a, b FROM t;",
     ),
+    // What goes holds on to what goes.
+    (
+        "CREATE TABLE t (a int); CREATE VIEW v AS SELECT a FROM t; CREATE TABLE docs (id int); CREATE TABLE a (id int);
+         CREATE POLICY p ON docs USING (id IN (SELECT a FROM v)); CREATE RULE r AS ON DELETE TO docs DO ALSO SELECT a FROM v;
+         CREATE POLICY p ON a USING (id IN (SELECT id FROM docs));",
+        "CREATE TABLE t (a int);",
+    ),
+    (
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TABLE t (a int DEFAULT f());",
+        "CREATE FUNCTION f() RETURNS text LANGUAGE sql AS 'SELECT 1::text';",
+    ),
+    // Functions that PostgreSQL looks for when another one is made.
+    (
+        "CREATE TABLE x (a int);",
+        "CREATE TABLE x (a int); CREATE FUNCTION z() RETURNS int LANGUAGE sql AS 'SELECT 1';
+         CREATE FUNCTION f(n int DEFAULT z()) RETURNS int LANGUAGE sql AS 'SELECT 1';
+         CREATE FUNCTION g() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT z(); END;",
+    ),
+    // A check and an index over the whole row.
+    (
+        "CREATE TABLE x (a int);",
+        "CREATE TABLE x (a int); CREATE TABLE u (id int, n text);
+         CREATE FUNCTION is_right(u) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1.id > 0';
+         CREATE FUNCTION is_right(x) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1.a > 0';
+         ALTER TABLE u ADD CONSTRAINT c CHECK (is_right(u)); CREATE INDEX i ON u (is_right(u)); ALTER TABLE x ADD CHECK (is_right(x));",
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -72,9 +72,10 @@ pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
             postgres_columns::alter(&way, name, before, table, &mut out);
         }
     }
+    // A check and an index may call one over the row of their table.
+    routines::make(&way, Stage::AfterTables, &dropped, &mut out);
     postgres_parts::make_constraints_and_indexes(&way, &late, &mut out);
     sequences::give_owners(from, to, &mut out);
-    routines::make(&way, Stage::AfterTables, &dropped, &mut out);
     for name in in_order_of_reading(to, |it| views.contains(it) || !from.views.contains_key(it)) {
         let view = &to.views[name];
         let query = view.definition.trim().trim_end_matches(';');
@@ -142,25 +143,30 @@ fn drop_tables(way: &Way<'_>, out: &mut Mend) {
     }
 }
 
-/// Makes the new tables, each with its indexes, and says which of their constraints have to wait.
-fn create_tables<'a>(way: &Way<'a>, out: &mut Mend) -> Vec<(&'a str, &'a Constraint)> {
+/// Makes the new tables, each with its indexes, and says what of them has to wait for the others.
+fn create_tables(way: &Way<'_>, out: &mut Mend) -> Vec<String> {
     let mut made: BTreeSet<&str> = BTreeSet::new();
     let mut late = Vec::new();
     for name in in_order_of_foreign_keys(way.to, |it| !way.from.tables.contains_key(it)) {
         let table = &way.to.tables[name];
         made.insert(name);
         let can_be_pointed_at = |it: &str| made.contains(it) || way.keys_stay(it);
-        let now = |it: &Constraint| {
+        let now = |it: &Constraint| match it.kind {
             // CREATE TABLE takes every constraint for valid.
-            !it.definition.ends_with(" NOT VALID")
-                && (it.kind != ConstraintKind::ForeignKey
-                    || it.references.as_deref().is_none_or(can_be_pointed_at))
+            _ if it.definition.ends_with(" NOT VALID") => false,
+            ConstraintKind::ForeignKey => it.references.as_deref().is_none_or(can_be_pointed_at),
+            ConstraintKind::Check => !routines::calls_after_tables(way.to, &it.definition),
+            _ => true,
         };
-        late.extend(table.constraints.iter().filter(|it| !now(it)).map(|it| (name.as_str(), it)));
         out.run(clauses::create_table(name, table, way.to.dialect, now));
         postgres_columns::row_security(&quote_name(name), &BTreeSet::new(), &table.options, out);
         postgres_partitions::partitions(name, None, table, out);
-        table.indexes.values().for_each(|index: &Index| out.run(&index.definition));
+        let (waiting, indexes): (Vec<&Index>, Vec<&Index>) =
+            table.indexes.values().partition(|it| routines::calls_after_tables(way.to, &it.definition));
+        indexes.into_iter().for_each(|it| out.run(&it.definition));
+        late.extend(waiting.into_iter().map(|it| it.definition.clone()));
+        let constraints = table.constraints.iter().filter(|it| !now(it));
+        late.extend(constraints.map(|it| postgres_parts::constraint_on(name, it)));
     }
     late
 }

@@ -158,10 +158,11 @@ struct Alter<'a> {
 pub(super) fn let_go(way: &Way<'_>, out: &mut Mend) {
     let calls = |it: &Option<String>| it.as_ref().is_some_and(|it| way.calls(it));
     for (name, before) in &way.from.tables {
-        let Some(after) = way.to.tables.get(name) else { continue };
+        let after = way.to.tables.get(name);
         for old in &before.columns {
             let column = quote_name(&old.name);
-            let action = if after.column(&old.name).is_some_and(|new| keeps_values(old, new)) {
+            let new = after.and_then(|it| it.column(&old.name));
+            let action = if new.is_some_and(|new| keeps_values(old, new)) {
                 out.breaking = true;
                 format!("ALTER COLUMN {column} DROP EXPRESSION")
             } else if calls(&old.generated) {
