@@ -17,8 +17,8 @@ use crate::structure::{Constraint, ConstraintKind, Index, Structure, View};
 pub(super) struct Way<'a> {
     pub(super) from: &'a Structure,
     pub(super) to: &'a Structure,
-    /// Enums that are made anew.
-    pub(super) enums: Vec<&'a String>,
+    /// Enums that are made anew, and types whose name something else has afterwards.
+    pub(super) aside: Vec<&'a String>,
     /// Routines that are dropped before the tables change, though they are there afterwards too.
     pub(super) routines: BTreeSet<&'a str>,
     /// The names of functions that have another body afterwards.
@@ -32,15 +32,15 @@ pub(super) struct Way<'a> {
 pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
     let mut out = Mend::default();
     let from = &renamed::rename(from, to, &mut out);
-    let enums = enums::rebuilt(from, to);
-    let routines = routines::in_the_way(from, to, &enums);
-    let touched = postgres_columns::touched(from, to, &enums, &routines);
+    let aside = [enums::rebuilt(from, to), types::leave_their_names(from, to)].concat();
+    let routines = routines::in_the_way(from, to, &aside);
+    let touched = postgres_columns::touched(from, to, &aside, &routines);
     let replaced = replaced::replaced(from, to, &routines);
-    let mut way = Way { from, to, enums, routines, replaced, touched, views: BTreeSet::new() };
+    let mut way = Way { from, to, aside, routines, replaced, touched, views: BTreeSet::new() };
     way.views = way.views_in_the_way();
     way.warn_of_replaced(&mut out);
     let mut made_anew: BTreeSet<String> =
-        way.enums.iter().map(|name| format!("TYPE {}", quote_name(name))).collect();
+        way.aside.iter().map(|name| format!("TYPE {}", quote_name(name))).collect();
     let gone_tables = from.tables.keys().filter(|it| !to.tables.contains_key(*it));
     let tables = gone_tables.chain(postgres_partitions::made_anew(&way));
     let sequences = to.sequences.keys().filter(|it| !from.sequences.contains_key(*it));
@@ -61,6 +61,7 @@ pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
     drop_tables(&way, &mut out);
 
     types::extensions(from, to, &mut out);
+    types::move_aside(from, to, &mut out);
     enums::before_tables(from, to, &mut out);
     types::mend(from, to, &mut out);
     sequences::mend(from, to, &mut out);
@@ -177,7 +178,7 @@ fn drop_the_rest(way: &Way<'_>, dropped: &BTreeSet<&str>, out: &mut Mend) {
     routines::drop_the_rest(way, dropped, out);
     sequences::drop_the_rest(from, to, out);
     types::drop_the_rest(from, to, out);
-    enums::after_tables(from, to, &way.enums, out);
+    enums::after_tables(from, to, out);
     for name in from.extensions.difference(&to.extensions) {
         out.run(format!("DROP EXTENSION {}", quote_name(name)));
     }

@@ -129,7 +129,7 @@ pub(super) fn alter(way: &Way<'_>, name: &str, before: &Table, after: &Table, ou
     let stays = |it: &&Column| before.column(&it.name).is_some() && !touched.anew.contains(it.name.as_str());
     for column in after.columns.iter().filter(stays) {
         if let Some(old) = before.column(&column.name) {
-            alter.prepare(old, column, retyped(old, column, &way.enums));
+            alter.prepare(old, column, retyped(old, column, &way.aside));
         }
     }
     let (computed, plain): (Vec<_>, Vec<_>) =
@@ -139,7 +139,7 @@ pub(super) fn alter(way: &Way<'_>, name: &str, before: &Table, after: &Table, ou
     }
     for column in after.columns.iter().filter(stays) {
         if let Some(old) = before.column(&column.name) {
-            alter.finish(old, column, retyped(old, column, &way.enums));
+            alter.finish(old, column, retyped(old, column, &way.aside));
         }
     }
     alter.options(before, after);

@@ -254,7 +254,7 @@ fn goes_with(kind: &str, name: &str, of: Option<(String, String)>) -> Vec<String
         "SEQUENCE" => {
             vec![format!("DROP SEQUENCE IF EXISTS {name}"), format!("ALTER SEQUENCE {name} RENAME")]
         }
-        "TYPE" => vec![format!("DROP TYPE {name}"), format!("ALTER TYPE {name} RENAME TO")],
+        "TYPE" | "DOMAIN" => vec![format!("DROP {kind} {name}"), format!("ALTER {kind} {name} RENAME TO")],
         _ => vec![format!("DROP {kind} {name}")],
     });
     statements
