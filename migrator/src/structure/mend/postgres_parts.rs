@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::postgres::Way;
 use super::postgres_columns::{self, Touched};
-use super::postgres_partitions::going;
+use super::postgres_partitions::{going, stay_in_place};
 use super::{Mend, SAME_VALUES, gone};
 use crate::source::Dialect;
 use crate::structure::clauses;
@@ -49,6 +49,7 @@ impl<'a> Way<'a> {
         let key = |it: &Constraint| after.constraints.contains(it) && !self.is_touched(table, &it.definition);
         let new = after.constraints.iter().filter(is_key).all(|it| before.constraints.contains(it));
         self.is_logged_as_before(table)
+            && stay_in_place(before, after)
             && new
             && before.constraints.iter().filter(is_key).all(key)
             && before.indexes.iter().filter(|(_, it)| it.is_unique()).all(|(name, it)| {
