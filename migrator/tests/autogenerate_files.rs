@@ -127,7 +127,8 @@ async fn what_is_beyond_the_schema_is_said() {
     let table = "CREATE TABLE e (id integer, at integer) PARTITION BY RANGE (at);\n";
     let by_hand = "CREATE SCHEMA billing; CREATE TABLE billing.inv (id serial);
         CREATE TABLE e_def PARTITION OF e DEFAULT; CREATE COLLATION ci (provider = icu, locale = 'und');
-        ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC;\n";
+        ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC;
+        ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;\n";
     let project = Project::new(Backend::Postgres, table, &format!("{table}{by_hand}")).await;
     let said = [
         "the schema billing is to be made by hand",
@@ -135,6 +136,7 @@ async fn what_is_beyond_the_schema_is_said() {
         "the partition e_def of e is to be made by hand",
         "the collation ci is to be made by hand",
         "the default right of PUBLIC to SELECT on tables is to be made by hand",
+        "the end of the default right of PUBLIC on functions is to be made by hand",
     ];
     project.generate().await.ends(2).says(&said);
     let used = format!("{table}{by_hand}CREATE TABLE t (a text COLLATE ci);\n");

@@ -66,6 +66,25 @@ async fn a_partition_with_another_bound_keeps_its_rows_and_its_rights() {
     );
 }
 
+/// A foreign key holds on to the rows of a partition that takes other values or goes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_key_lets_go_of_partitions_that_move() {
+    let workshop = Workshop::new(Backend::Postgres).await;
+    let schema = |partitions: &str| {
+        format!(
+            "CREATE TABLE p (a text PRIMARY KEY) PARTITION BY LIST (a); {partitions}
+             CREATE TABLE c (a text REFERENCES p);"
+        )
+    };
+    let a = schema(
+        "CREATE TABLE p1 PARTITION OF p FOR VALUES IN ('x'); CREATE TABLE p2 PARTITION OF p FOR VALUES IN ('y');",
+    );
+    let b = schema("CREATE TABLE p1 PARTITION OF p FOR VALUES IN ('x', 'z');");
+    let rows = "INSERT INTO p VALUES ('x'), ('y'); INSERT INTO c VALUES ('x');";
+    assert_eq!(workshop.rows_after(&a, rows, &b, "SELECT a AS it FROM c").await, ["x"]);
+    workshop.there_and_back(&a, &b).await;
+}
+
 /// What is by range is nobody's drift, whatever it is a part of.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_by_range_below_a_list_comes_and_goes() {

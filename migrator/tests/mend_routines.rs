@@ -1,7 +1,7 @@
 //! What hangs on functions and on sequences: indexes over a function that changes, numbers that go on.
 
 use foundation::database::Backend;
-use migrator::structure::Mend;
+use migrator::structure::{Mend, mend};
 
 use crate::mend::Workshop;
 
@@ -37,11 +37,90 @@ const PAIRS: &[(&str, &str)] = &[
          CREATE TRIGGER tr BEFORE UPDATE ON t FOR EACH ROW WHEN (new.m = 'new') EXECUTE FUNCTION suppress_redundant_updates_trigger();
          CREATE POLICY p ON t USING (m = 'new');",
     ),
+    // Another column counts by the sequence that goes.
+    (
+        "CREATE TABLE t (id serial PRIMARY KEY); CREATE TABLE z (n int DEFAULT nextval('t_id_seq'));",
+        "CREATE TABLE t (id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY); CREATE TABLE z (n int);",
+    ),
+    // A column that is gone left the name of its sequence.
+    (
+        "CREATE TABLE t (a int, id int GENERATED ALWAYS AS IDENTITY);",
+        "CREATE TABLE t (a int); CREATE SEQUENCE t_id_seq;",
+    ),
+    // A number in a text.
+    (
+        "CREATE TABLE t (id text);",
+        "CREATE SEQUENCE s; CREATE TABLE t (id text DEFAULT 'a' || nextval('s')); ALTER SEQUENCE s OWNED BY t.id;",
+    ),
+    // A column that is called as a kind of statistics is.
+    (
+        "CREATE TABLE t (a int, b int, mcv int, st int); CREATE STATISTICS st (mcv) ON a, b FROM t;",
+        "CREATE TABLE t (a int, b int); CREATE STATISTICS st (mcv) ON a, b FROM t;",
+    ),
+    // What goes holds on to what goes.
+    (
+        "CREATE TABLE t (a int); CREATE VIEW v AS SELECT a FROM t; CREATE TABLE docs (id int); CREATE TABLE a (id int);
+         CREATE POLICY p ON docs USING (id IN (SELECT a FROM v)); CREATE RULE r AS ON DELETE TO docs DO ALSO SELECT a FROM v;
+         CREATE POLICY p ON a USING (id IN (SELECT id FROM docs));",
+        "CREATE TABLE t (a int);",
+    ),
+    (
+        "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TABLE t (a int DEFAULT f());",
+        "CREATE FUNCTION f() RETURNS text LANGUAGE sql AS 'SELECT 1::text';",
+    ),
+    // Functions that PostgreSQL looks for when another one is made.
+    (
+        "CREATE TABLE x (a int);",
+        "CREATE TABLE x (a int); CREATE FUNCTION z() RETURNS int LANGUAGE sql AS 'SELECT 1';
+         CREATE FUNCTION f(n int DEFAULT z()) RETURNS int LANGUAGE sql AS 'SELECT 1';
+         CREATE FUNCTION g() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT z(); END;",
+    ),
+    // A check and an index over the whole row.
+    (
+        "CREATE TABLE x (a int);",
+        "CREATE TABLE x (a int); CREATE TABLE u (id int, n text);
+         CREATE FUNCTION is_right(u) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1.id > 0';
+         CREATE FUNCTION is_right(x) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1.a > 0';
+         ALTER TABLE u ADD CONSTRAINT c CHECK (is_right(u)); CREATE INDEX i ON u (is_right(u)); ALTER TABLE x ADD CHECK (is_right(x));",
+    ),
+    // A name that goes from one type to another, or to a table.
+    (
+        "CREATE TYPE status AS ENUM ('a', 'b'); COMMENT ON TYPE status IS 's'; CREATE TABLE t (s status DEFAULT 'a', x status[]);
+         CREATE FUNCTION f(status) RETURNS int LANGUAGE sql AS 'SELECT 1';",
+        "CREATE TABLE status (name text PRIMARY KEY); CREATE TABLE t (s text DEFAULT 'a' REFERENCES status, x text[]);",
+    ),
+    (
+        "CREATE DOMAIN status AS text CHECK (VALUE <> ''); COMMENT ON DOMAIN status IS 's'; CREATE TABLE t (s status);
+         CREATE DOMAIN inner_one AS text; CREATE TYPE outer_one AS (a inner_one); CREATE TABLE u (o outer_one);",
+        "CREATE TYPE status AS ENUM ('a'); CREATE TABLE t (s status);
+         CREATE TYPE inner_one AS (a int); CREATE VIEW outer_one AS SELECT s FROM t; CREATE TABLE u (o int);",
+    ),
+    // An attribute that is called as an enum is.
+    (
+        "CREATE TYPE mood AS ENUM ('a', 'b'); CREATE TYPE pair AS (mood text, b int); CREATE TABLE t (m mood);",
+        "CREATE TYPE mood AS ENUM ('a'); CREATE TYPE pair AS (mood text, b int); CREATE TABLE t (m mood);",
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_pair_is_gone_there_and_back() {
     Workshop::new(Backend::Postgres).await.each_is_gone_there_and_back(PAIRS).await;
+}
+
+/// A type that others are made of stays, and it is said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_enum_that_a_type_is_made_of_stays() {
+    let workshop = Workshop::new(Backend::Postgres).await;
+    for holder in ["CREATE DOMAIN held AS mood", "CREATE TYPE held AS (a int, m mood[])"] {
+        let schema =
+            |values: &str| format!("CREATE TYPE mood AS ENUM ({values}); {holder}; CREATE TABLE t (m mood);");
+        let from = workshop.structure_of(&schema("'a', 'b'")).await;
+        let to = workshop.structure_of(&schema("'a'")).await;
+        let way = mend(&from, &to);
+        assert!(way.statements.is_empty(), "{:?}", way.statements);
+        let said = "the enum mood has other values, and the type held is made of it: make both anew by hand";
+        assert_eq!(way.unsaid, [said]);
+    }
 }
 
 /// A column numbers its rows above what is there, whichever way it did before.

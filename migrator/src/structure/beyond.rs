@@ -23,7 +23,10 @@ const BEYOND: Statement = Statement::read(
          || ' on ' || CASE d.defaclobjtype WHEN 'r' THEN 'tables' WHEN 'S' THEN 'sequences' WHEN 'f' THEN 'functions'
            WHEN 'T' THEN 'types' WHEN 'n' THEN 'schemas' ELSE 'objects' END || coalesce(' in ' || n.nspname, '')
      FROM pg_default_acl d LEFT JOIN pg_namespace n ON n.oid = d.defaclnamespace CROSS JOIN LATERAL aclexplode(d.defaclacl) a
-     WHERE a.grantee <> d.defaclrole",
+     WHERE a.grantee <> d.defaclrole
+     UNION ALL SELECT 'end of the default right of PUBLIC on ' || CASE d.defaclobjtype WHEN 'f' THEN 'functions' ELSE 'types' END
+     FROM pg_default_acl d WHERE d.defaclnamespace = 0 AND d.defaclobjtype IN ('f', 'T')
+       AND NOT EXISTS (SELECT 1 FROM aclexplode(d.defaclacl) a WHERE a.grantee = 0)",
 );
 
 /// The names of all that.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Mend;
+use super::{Mend, types};
 use crate::structure::names::{is_written, quote_name, quote_text};
 use crate::structure::{Domain, Structure, Table};
 
@@ -23,6 +23,7 @@ pub(super) fn rebuilt<'a>(from: &Structure, to: &'a Structure) -> Vec<&'a String
     changed
         .filter(|(name, values)| added(&from.enums[*name], values, to).is_none())
         .map(|(name, _)| name)
+        .filter(|name| types::made_of(name, from, to).is_none())
         .collect()
 }
 
@@ -89,6 +90,12 @@ pub(super) fn before_tables(from: &Structure, to: &Structure, out: &mut Mend) {
             }
             continue;
         }
+        if let Some(holder) = types::made_of(name, from, to) {
+            out.unsaid.push(format!(
+                "the enum {name} has other values, and the type {holder} is made of it: make both anew by hand"
+            ));
+            continue;
+        }
         let lost: Vec<&String> = before.iter().filter(|it| !values.contains(it)).collect();
         if !lost.is_empty() {
             out.breaking = true;
@@ -101,12 +108,12 @@ pub(super) fn before_tables(from: &Structure, to: &Structure, out: &mut Mend) {
 }
 
 /// What happens when no column is of an old type any more.
-pub(super) fn after_tables(from: &Structure, to: &Structure, rebuilt: &[&String], out: &mut Mend) {
-    for name in rebuilt {
+pub(super) fn after_tables(from: &Structure, to: &Structure, out: &mut Mend) {
+    for name in rebuilt(from, to) {
         out.run(format!("DROP TYPE {}", quote_name(&aside(name))));
     }
     for name in from.enums.keys().filter(|name| !to.enums.contains_key(*name)) {
         out.breaking = true;
-        out.run(format!("DROP TYPE {}", quote_name(name)));
+        out.run(format!("DROP TYPE {}", types::called_last(name, from, to)));
     }
 }

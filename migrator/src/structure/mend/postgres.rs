@@ -17,8 +17,8 @@ use crate::structure::{Constraint, ConstraintKind, Index, Structure, View};
 pub(super) struct Way<'a> {
     pub(super) from: &'a Structure,
     pub(super) to: &'a Structure,
-    /// Enums that are made anew.
-    pub(super) enums: Vec<&'a String>,
+    /// Enums that are made anew, and types whose name something else has afterwards.
+    pub(super) aside: Vec<&'a String>,
     /// Routines that are dropped before the tables change, though they are there afterwards too.
     pub(super) routines: BTreeSet<&'a str>,
     /// The names of functions that have another body afterwards.
@@ -32,15 +32,15 @@ pub(super) struct Way<'a> {
 pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
     let mut out = Mend::default();
     let from = &renamed::rename(from, to, &mut out);
-    let enums = enums::rebuilt(from, to);
-    let routines = routines::in_the_way(from, to, &enums);
-    let touched = postgres_columns::touched(from, to, &enums, &routines);
+    let aside = [enums::rebuilt(from, to), types::leave_their_names(from, to)].concat();
+    let routines = routines::in_the_way(from, to, &aside);
+    let touched = postgres_columns::touched(from, to, &aside, &routines);
     let replaced = replaced::replaced(from, to, &routines);
-    let mut way = Way { from, to, enums, routines, replaced, touched, views: BTreeSet::new() };
+    let mut way = Way { from, to, aside, routines, replaced, touched, views: BTreeSet::new() };
     way.views = way.views_in_the_way();
     way.warn_of_replaced(&mut out);
     let mut made_anew: BTreeSet<String> =
-        way.enums.iter().map(|name| format!("TYPE {}", quote_name(name))).collect();
+        way.aside.iter().map(|name| format!("TYPE {}", quote_name(name))).collect();
     let gone_tables = from.tables.keys().filter(|it| !to.tables.contains_key(*it));
     let tables = gone_tables.chain(postgres_partitions::made_anew(&way));
     let sequences = to.sequences.keys().filter(|it| !from.sequences.contains_key(*it));
@@ -61,6 +61,7 @@ pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
     drop_tables(&way, &mut out);
 
     types::extensions(from, to, &mut out);
+    types::move_aside(from, to, &mut out);
     enums::before_tables(from, to, &mut out);
     types::mend(from, to, &mut out);
     sequences::mend(from, to, &mut out);
@@ -72,9 +73,10 @@ pub(super) fn mend(from: &Structure, to: &Structure) -> Mend {
             postgres_columns::alter(&way, name, before, table, &mut out);
         }
     }
+    // A check and an index may call one over the row of their table.
+    routines::make(&way, Stage::AfterTables, &dropped, &mut out);
     postgres_parts::make_constraints_and_indexes(&way, &late, &mut out);
     sequences::give_owners(from, to, &mut out);
-    routines::make(&way, Stage::AfterTables, &dropped, &mut out);
     for name in in_order_of_reading(to, |it| views.contains(it) || !from.views.contains_key(it)) {
         let view = &to.views[name];
         let query = view.definition.trim().trim_end_matches(';');
@@ -142,25 +144,30 @@ fn drop_tables(way: &Way<'_>, out: &mut Mend) {
     }
 }
 
-/// Makes the new tables, each with its indexes, and says which of their constraints have to wait.
-fn create_tables<'a>(way: &Way<'a>, out: &mut Mend) -> Vec<(&'a str, &'a Constraint)> {
+/// Makes the new tables, each with its indexes, and says what of them has to wait for the others.
+fn create_tables(way: &Way<'_>, out: &mut Mend) -> Vec<String> {
     let mut made: BTreeSet<&str> = BTreeSet::new();
     let mut late = Vec::new();
     for name in in_order_of_foreign_keys(way.to, |it| !way.from.tables.contains_key(it)) {
         let table = &way.to.tables[name];
         made.insert(name);
         let can_be_pointed_at = |it: &str| made.contains(it) || way.keys_stay(it);
-        let now = |it: &Constraint| {
+        let now = |it: &Constraint| match it.kind {
             // CREATE TABLE takes every constraint for valid.
-            !it.definition.ends_with(" NOT VALID")
-                && (it.kind != ConstraintKind::ForeignKey
-                    || it.references.as_deref().is_none_or(can_be_pointed_at))
+            _ if it.definition.ends_with(" NOT VALID") => false,
+            ConstraintKind::ForeignKey => it.references.as_deref().is_none_or(can_be_pointed_at),
+            ConstraintKind::Check => !routines::calls_after_tables(way.to, &it.definition),
+            _ => true,
         };
-        late.extend(table.constraints.iter().filter(|it| !now(it)).map(|it| (name.as_str(), it)));
         out.run(clauses::create_table(name, table, way.to.dialect, now));
         postgres_columns::row_security(&quote_name(name), &BTreeSet::new(), &table.options, out);
         postgres_partitions::partitions(name, None, table, out);
-        table.indexes.values().for_each(|index: &Index| out.run(&index.definition));
+        let (waiting, indexes): (Vec<&Index>, Vec<&Index>) =
+            table.indexes.values().partition(|it| routines::calls_after_tables(way.to, &it.definition));
+        indexes.into_iter().for_each(|it| out.run(&it.definition));
+        late.extend(waiting.into_iter().map(|it| it.definition.clone()));
+        let constraints = table.constraints.iter().filter(|it| !now(it));
+        late.extend(constraints.map(|it| postgres_parts::constraint_on(name, it)));
     }
     late
 }
@@ -171,7 +178,7 @@ fn drop_the_rest(way: &Way<'_>, dropped: &BTreeSet<&str>, out: &mut Mend) {
     routines::drop_the_rest(way, dropped, out);
     sequences::drop_the_rest(from, to, out);
     types::drop_the_rest(from, to, out);
-    enums::after_tables(from, to, &way.enums, out);
+    enums::after_tables(from, to, out);
     for name in from.extensions.difference(&to.extensions) {
         out.run(format!("DROP EXTENSION {}", quote_name(name)));
     }

@@ -129,7 +129,7 @@ pub(super) fn alter(way: &Way<'_>, name: &str, before: &Table, after: &Table, ou
     let stays = |it: &&Column| before.column(&it.name).is_some() && !touched.anew.contains(it.name.as_str());
     for column in after.columns.iter().filter(stays) {
         if let Some(old) = before.column(&column.name) {
-            alter.prepare(old, column, retyped(old, column, &way.enums));
+            alter.prepare(old, column, retyped(old, column, &way.aside));
         }
     }
     let (computed, plain): (Vec<_>, Vec<_>) =
@@ -139,7 +139,7 @@ pub(super) fn alter(way: &Way<'_>, name: &str, before: &Table, after: &Table, ou
     }
     for column in after.columns.iter().filter(stays) {
         if let Some(old) = before.column(&column.name) {
-            alter.finish(old, column, retyped(old, column, &way.enums));
+            alter.finish(old, column, retyped(old, column, &way.aside));
         }
     }
     alter.options(before, after);
@@ -158,10 +158,11 @@ struct Alter<'a> {
 pub(super) fn let_go(way: &Way<'_>, out: &mut Mend) {
     let calls = |it: &Option<String>| it.as_ref().is_some_and(|it| way.calls(it));
     for (name, before) in &way.from.tables {
-        let Some(after) = way.to.tables.get(name) else { continue };
+        let after = way.to.tables.get(name);
         for old in &before.columns {
             let column = quote_name(&old.name);
-            let action = if after.column(&old.name).is_some_and(|new| keeps_values(old, new)) {
+            let new = after.and_then(|it| it.column(&old.name));
+            let action = if new.is_some_and(|new| keeps_values(old, new)) {
                 out.breaking = true;
                 format!("ALTER COLUMN {column} DROP EXPRESSION")
             } else if calls(&old.generated) {

@@ -68,6 +68,13 @@ pub(super) fn going<'a>(before: &'a Table, after: &Table) -> BTreeSet<&'a String
     before.partitions.iter().filter(|(name, it)| goes(name, it)).map(|(name, _)| name).collect()
 }
 
+/// Whether none goes or takes other values: a foreign key does not let go of the rows in one.
+pub(super) fn stay_in_place(before: &Table, after: &Table) -> bool {
+    let same = |left: &Partition, right: &Partition| left.definition == right.definition;
+    let left = gone(&before.partitions, &after.partitions, same);
+    going(before, after).is_empty() && left.iter().all(|(_, it)| before.comes_and_goes(it))
+}
+
 /// The partitions that are there afterwards too and lose everything on the way.
 pub(super) fn made_anew<'a>(way: &Way<'a>) -> impl Iterator<Item = &'a String> {
     let (from, to) = (way.from, way.to);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::postgres::Way;
 use super::postgres_columns::{self, Touched};
-use super::postgres_partitions::going;
+use super::postgres_partitions::{going, stay_in_place};
 use super::{Mend, SAME_VALUES, gone};
 use crate::source::Dialect;
 use crate::structure::clauses;
@@ -49,6 +49,7 @@ impl<'a> Way<'a> {
         let key = |it: &Constraint| after.constraints.contains(it) && !self.is_touched(table, &it.definition);
         let new = after.constraints.iter().filter(is_key).all(|it| before.constraints.contains(it));
         self.is_logged_as_before(table)
+            && stay_in_place(before, after)
             && new
             && before.constraints.iter().filter(is_key).all(key)
             && before.indexes.iter().filter(|(_, it)| it.is_unique()).all(|(name, it)| {
@@ -129,6 +130,23 @@ pub(super) fn drop_texts(way: &Way<'_>, out: &mut Mend) {
             }
         }
     }
+    drop_texts_of_gone_tables(way, out);
+}
+
+/// Drops the rules and policies of tables that go, as far as they hold on to what goes before.
+fn drop_texts_of_gone_tables(way: &Way<'_>, out: &mut Mend) {
+    let goes = |it: &String| !way.to.tables.contains_key(it);
+    for (name, before) in way.from.tables.iter().filter(|(name, _)| goes(name)) {
+        let others = way.from.tables.keys().filter(|it| goes(it) && *it != name).map(String::as_str);
+        let gone: Vec<&str> = way.views.iter().copied().chain(others).collect();
+        let holds =
+            |it: &String| way.calls(it) || gone.iter().any(|gone| mentions(it, gone, Dialect::Postgres));
+        for (kind, texts) in [("RULE", &before.rules), ("POLICY", &before.policies)] {
+            for (text, _) in texts.iter().filter(|(_, it)| holds(it)) {
+                out.run(format!("DROP {kind} {} ON {}", quote_name(text), quote_name(name)));
+            }
+        }
+    }
 }
 
 /// Drops what else is gone or changed, and what holds on to a column that changes.
@@ -141,8 +159,9 @@ pub(super) fn drop_what_is_in_the_way(way: &Way<'_>, out: &mut Mend) {
             let goes = way.to.relation(name).is_none();
             for constraint in &before.constraints {
                 let is_foreign_key = constraint.kind == ConstraintKind::ForeignKey;
-                if is_foreign_key != foreign_keys || (goes && !is_foreign_key) || way.stays(name, constraint)
-                {
+                // A check over the row of a table that goes holds on to its function, and this one to the table.
+                let goes_along = goes && !is_foreign_key && !way.calls(&constraint.definition);
+                if is_foreign_key != foreign_keys || goes_along || way.stays(name, constraint) {
                     continue;
                 }
                 let (table, constraint) = (quote_name(name), constraint.name.as_deref().unwrap_or_default());
@@ -157,12 +176,17 @@ pub(super) fn drop_what_is_in_the_way(way: &Way<'_>, out: &mut Mend) {
             }
         }
     }
+    for (_, before) in way.from.tables.iter().filter(|(name, _)| !way.to.tables.contains_key(*name)) {
+        for (index, _) in before.indexes.iter().filter(|(_, it)| way.calls(&it.definition)) {
+            out.run(format!("DROP INDEX {}", quote_name(index)));
+        }
+    }
     postgres_columns::let_go(way, out);
 }
 
 /// Makes what is new, changed or was in the way; foreign keys last, with those that new tables wait for.
-pub(super) fn make_constraints_and_indexes(way: &Way<'_>, late: &[(&str, &Constraint)], out: &mut Mend) {
-    let mut foreign_keys: Vec<(&str, &Constraint)> = Vec::new();
+pub(super) fn make_constraints_and_indexes(way: &Way<'_>, late: &[String], out: &mut Mend) {
+    let mut foreign_keys: Vec<String> = Vec::new();
     for (name, before, after) in way.in_both() {
         for constraint in &after.constraints {
             if before.constraints.contains(constraint) && way.stays(name, constraint) {
@@ -172,9 +196,9 @@ pub(super) fn make_constraints_and_indexes(way: &Way<'_>, late: &[(&str, &Constr
                 out.constrains(name, constraint);
             }
             if constraint.kind == ConstraintKind::ForeignKey {
-                foreign_keys.push((name, constraint));
+                foreign_keys.push(constraint_on(name, constraint));
             } else {
-                add_constraint(name, constraint, out);
+                out.run(constraint_on(name, constraint));
             }
         }
         for (index, definition) in gone(&after.indexes, &before.indexes, Index::eq) {
@@ -191,16 +215,15 @@ pub(super) fn make_constraints_and_indexes(way: &Way<'_>, late: &[(&str, &Constr
     // After the indexes of its table, which would be taken for one of these otherwise.
     let partitions = way.to.tables.values().flat_map(|it| &it.partitions);
     for (name, partition) in partitions.filter(|(name, _)| way.before(name).is_none()) {
-        partition.own.constraints.iter().for_each(|it| add_constraint(name, it, out));
+        partition.own.constraints.iter().for_each(|it| out.run(constraint_on(name, it)));
         partition.own.indexes.values().for_each(|it| out.run(&it.definition));
     }
-    for (name, constraint) in foreign_keys.iter().chain(late) {
-        add_constraint(name, constraint, out);
-    }
+    foreign_keys.iter().chain(late).for_each(|it| out.run(it));
 }
 
-fn add_constraint(table: &str, constraint: &Constraint, out: &mut Mend) {
-    out.run(format!("ALTER TABLE {} ADD {}", quote_name(table), clauses::constraint(constraint)));
+/// The statement that adds it to a table.
+pub(super) fn constraint_on(table: &str, constraint: &Constraint) -> String {
+    format!("ALTER TABLE {} ADD {}", quote_name(table), clauses::constraint(constraint))
 }
 
 /// Triggers, rules and policies.

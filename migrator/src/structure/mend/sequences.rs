@@ -13,7 +13,8 @@ pub(super) fn mend(from: &Structure, to: &Structure, out: &mut Mend) {
         match from.sequences.get(name) {
             None => {
                 let numbered = from.identity_sequences.get(name);
-                if let Some((table, column)) = numbered.filter(|it| !numbers(to, it) && is_column(to, it)) {
+                let goes_later = |it: &&(String, String)| !numbers(to, it) && to.tables.contains_key(&it.0);
+                if let Some((table, column)) = numbered.filter(goes_later) {
                     out.run(identity::drop(table, column));
                 }
                 out.run(format!("CREATE SEQUENCE {quoted} {definition}"));
@@ -30,13 +31,12 @@ pub(super) fn mend(from: &Structure, to: &Structure, out: &mut Mend) {
     }
 }
 
-fn numbers(structure: &Structure, (table, column): &(String, String)) -> bool {
-    let column = structure.tables.get(table).and_then(|it| it.column(column));
-    column.is_some_and(|it| it.identity.is_some())
+fn numbers(structure: &Structure, of: &(String, String)) -> bool {
+    column(structure, of).is_some_and(|it| it.identity.is_some())
 }
 
-fn is_column(structure: &Structure, (table, column): &(String, String)) -> bool {
-    structure.tables.get(table).is_some_and(|it| it.column(column).is_some())
+fn column<'a>(structure: &'a Structure, (table, column): &(String, String)) -> Option<&'a Column> {
+    structure.tables.get(table).and_then(|it| it.column(column))
 }
 
 /// Lets each go with its column, when that is there.
@@ -47,10 +47,13 @@ pub(super) fn give_owners(from: &Structure, to: &Structure, out: &mut Mend) {
         if before.is_some_and(|it| it.owned_by.as_ref() == Some(owner)) {
             continue;
         }
-        let (table, column) = (quote_name(&owner.0), quote_name(&owner.1));
-        out.run(format!("ALTER SEQUENCE {} OWNED BY {table}.{column}", quote_name(name)));
-        if before.is_none() && is_column(from, owner) {
-            let upwards = sequence.definition.contains(" INCREMENT BY 1 MINVALUE 1 ");
+        let owned_by = format!("{}.{}", quote_name(&owner.0), quote_name(&owner.1));
+        out.run(format!("ALTER SEQUENCE {} OWNED BY {owned_by}", quote_name(name)));
+        if before.is_none() && column(from, owner).is_some() {
+            // A text may be numbered too, and has no number to go on from.
+            let is_whole = |it: &Column| matches!(it.type_name.as_str(), "smallint" | "integer" | "bigint");
+            let upwards = sequence.definition.contains(" INCREMENT BY 1 MINVALUE 1 ")
+                && column(to, owner).is_some_and(is_whole);
             go_on(&owner.0, &owner.1, &format!("{}::regclass", quote_text(&quote_name(name))), upwards, out);
         }
     }
@@ -63,8 +66,13 @@ pub(super) fn give_way(from: &Structure, to: &Structure, table: &str, column: &s
     };
     for (name, _) in from.sequences.iter().filter(|(name, it)| is_of(it) && !to.sequences.contains_key(*name))
     {
-        let uses = |it: &Column| it.default.as_ref().is_some_and(|it| mentions_text(it, name));
-        if !to.tables.values().flat_map(|it| &it.columns).any(uses) {
+        let uses = |(of, it): (&String, &Column)| {
+            (of.as_str(), it.name.as_str()) != (table, column)
+                && it.default.as_ref().is_some_and(|it| mentions_text(it, name))
+        };
+        // Another column may count by it too, and lets go of it when its own table changes.
+        let tables = from.tables.iter().chain(&to.tables);
+        if !tables.flat_map(|(of, it)| it.columns.iter().map(move |it| (of, it))).any(uses) {
             out.run(format!("DROP SEQUENCE IF EXISTS {}", quote_name(name)));
         }
     }

@@ -1,6 +1,6 @@
 //! Extensions, composite types and domains of PostgreSQL.
 
-use super::{Mend, gone, routines};
+use super::{Mend, enums, gone, routines};
 use crate::source::Dialect;
 use crate::structure::names::{mentions, quote_name};
 use crate::structure::{Domain, Structure};
@@ -57,10 +57,52 @@ fn add_check(quoted: &str, check: &str, definition: &str, out: &mut Mend) {
 /// Drops those that are gone, each before those that it names.
 pub(super) fn drop_the_rest(from: &Structure, to: &Structure, out: &mut Mend) {
     for name in new_in_order(to, from).into_iter().rev() {
-        let kind = if from.domains.contains_key(name) { "DOMAIN" } else { "TYPE" };
         out.breaking = true;
-        out.run(format!("DROP {kind} {}", quote_name(name)));
+        out.run(format!("DROP {} {}", kind(name, from), called_last(name, from, to)));
     }
+}
+
+fn kind(name: &str, structure: &Structure) -> &'static str {
+    if structure.domains.contains_key(name) { "DOMAIN" } else { "TYPE" }
+}
+
+/// The types that go, and whose name another type, a table or a view has afterwards.
+pub(super) fn leave_their_names<'a>(from: &'a Structure, to: &Structure) -> Vec<&'a String> {
+    let goes = [
+        from.enums.keys().filter(|it| !to.enums.contains_key(*it)).collect::<Vec<_>>(),
+        from.composites.keys().filter(|it| !to.composites.contains_key(*it)).collect(),
+        from.domains.keys().filter(|it| !to.domains.contains_key(*it)).collect(),
+    ];
+    let is_wanted = |it: &String| {
+        let types =
+            to.enums.contains_key(it) || to.composites.contains_key(it) || to.domains.contains_key(it);
+        types || to.tables.contains_key(it) || to.views.contains_key(it)
+    };
+    goes.concat().into_iter().filter(|it| is_wanted(it)).collect()
+}
+
+/// Gives those another name until nothing is of them any more.
+pub(super) fn move_aside(from: &Structure, to: &Structure, out: &mut Mend) {
+    for name in leave_their_names(from, to) {
+        let (kind, aside) = (kind(name, from), enums::aside(name));
+        out.run(format!("ALTER {kind} {} RENAME TO {}", quote_name(name), quote_name(&aside)));
+    }
+}
+
+/// How a type that goes is called when it is dropped.
+pub(super) fn called_last(name: &str, from: &Structure, to: &Structure) -> String {
+    let is_aside = leave_their_names(from, to).into_iter().any(|it| it == name);
+    if is_aside { quote_name(&enums::aside(name)) } else { quote_name(name) }
+}
+
+/// The composite type or the domain that stays and is made of a type.
+pub(super) fn made_of<'a>(name: &str, from: &Structure, to: &'a Structure) -> Option<&'a String> {
+    let is_named = |it: &str| mentions(it, name, Dialect::Postgres);
+    // Each attribute begins with its own name.
+    let of_one = |it: &str| it.split(", ").filter_map(|it| it.split_once(' ')).any(|(_, it)| is_named(it));
+    let composites = to.composites.keys().filter(|it| from.composites.get(*it).is_some_and(|it| of_one(it)));
+    let domains = to.domains.keys().filter(|it| from.domains.get(*it).is_some_and(|it| is_named(&it.base)));
+    composites.chain(domains).next()
 }
 
 /// The new types, each after those that it names.

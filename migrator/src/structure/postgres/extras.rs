@@ -216,10 +216,12 @@ pub(super) async fn read(
     Ok(())
 }
 
-/// How the statements begin that drop a column which is named in a text.
+/// How the statements begin that drop a column which CREATE STATISTICS names.
 fn columns_of(table: &str, text: &str) -> Vec<String> {
     let words = tokens(text, Dialect::Postgres);
-    let names = words.iter().filter(|it| it.kind == Kind::Word || it.kind == Kind::Name);
+    // Its own name and its kinds stand before.
+    let columns = words.iter().skip_while(|it| it.text != "ON").skip(1);
+    let names = columns.filter(|it| it.kind == Kind::Word || it.kind == Kind::Name);
     names.map(|it| format!("ALTER TABLE {table} DROP COLUMN {}", quote_name(&it.name()))).collect()
 }
 
@@ -252,7 +254,7 @@ fn goes_with(kind: &str, name: &str, of: Option<(String, String)>) -> Vec<String
         "SEQUENCE" => {
             vec![format!("DROP SEQUENCE IF EXISTS {name}"), format!("ALTER SEQUENCE {name} RENAME")]
         }
-        "TYPE" => vec![format!("DROP TYPE {name}"), format!("ALTER TYPE {name} RENAME TO")],
+        "TYPE" | "DOMAIN" => vec![format!("DROP {kind} {name}"), format!("ALTER {kind} {name} RENAME TO")],
         _ => vec![format!("DROP {kind} {name}")],
     });
     statements
