@@ -136,8 +136,8 @@ import pathlib, sys, yaml
 resources = list(yaml.safe_load_all(pathlib.Path(sys.argv[1]).read_text()))
 one = lambda kind, name: next(it for it in resources if it["kind"] == kind and it["metadata"]["name"].startswith(name))
 settings = one("ConfigMap", "bedplate-service-")["data"]
-# Four for look-ups, one for the probe, one that listens.
-each = int(settings["DATABASE_POOL_SIZE"]) + int(settings["DATABASE_MAX_OVERFLOW"]) + 6
+# Four for look-ups, one for the probe, one that listens, one on which duties are held.
+each = int(settings["DATABASE_POOL_SIZE"]) + int(settings["DATABASE_MAX_OVERFLOW"]) + 7
 surge = one("Deployment", "bedplate")["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
 pods = one("HorizontalPodAutoscaler", "bedplate")["spec"]["maxReplicas"] + 2 * surge
 print(f"manifests: {pods} pods of production with {each} connections each open {pods * each}", file=sys.stderr)

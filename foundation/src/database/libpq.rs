@@ -43,7 +43,7 @@ fn environment(url: &PostgresUrl, database: String) -> Vec<(&'static str, OsStri
         ("PGUSER", config.get_user().unwrap_or_default().into()),
         ("PGSSLMODE", ssl_mode(url).show().into()),
     ];
-    // An address without names, or without numbers, leaves one of the two empty.
+    // An address may have names alone.
     variables.retain(|(_, value)| !value.is_empty());
     if let Some(password) = config.get_password() {
         variables.push(("PGPASSWORD", OsString::from_vec(password.to_owned())));
@@ -128,8 +128,12 @@ mod tests {
         );
         let numbers = variables("postgresql://me@/app?hostaddr=10.0.0.1,10.0.0.2");
         assert_eq!(
-            numbers[..2],
-            [("PGHOSTADDR", "10.0.0.1,10.0.0.2".to_owned()), ("PGPORT", "5432,5432".to_owned())]
+            numbers[..3],
+            [
+                ("PGHOST", "10.0.0.1,10.0.0.2".to_owned()),
+                ("PGHOSTADDR", "10.0.0.1,10.0.0.2".to_owned()),
+                ("PGPORT", "5432,5432".to_owned()),
+            ]
         );
         assert!(variables("sqlite:///./x.db").is_empty());
     }

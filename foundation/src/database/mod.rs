@@ -15,7 +15,7 @@
 //! | lanes and a session cache (stale until told): the bound, not the plan | 21,000 |
 //!
 //! On PostgreSQL a [`Statement::lookup`] runs on a lane, a [`Statement::reserved`] on a connection that is kept for
-//! such; everything else has a connection of the pool, a [`Statement::read`] one of the standby's where there is one
+//! such, or one of the pool where the server admits no more; everything else has a connection of the pool, a [`Statement::read`] one of the standby's where there is one
 //! that is fresh enough.
 //!
 //! What differs between the two databases, tried: SQLite numbers `$n` by first appearance, so parameters

@@ -324,8 +324,15 @@ fn parse_postgres(rest: &str) -> Result<DatabaseUrl, String> {
 /// Says what the address leaves open, as libpq does: the driver and the programs that are started on the same address
 /// would each fill it in differently.
 fn fill_in(config: &mut tokio_postgres::Config) -> Result<(), String> {
-    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-        config.host("localhost");
+    if config.get_hosts().is_empty() {
+        // Without the name of a host the driver begins no TLS. Of an address that has numbers alone they are the names.
+        let addresses: Vec<String> = config.get_hostaddrs().iter().map(ToString::to_string).collect();
+        for address in &addresses {
+            config.host(address);
+        }
+        if addresses.is_empty() {
+            config.host("localhost");
+        }
     }
     let user = match config.get_user().filter(|it| !it.is_empty()) {
         Some(user) => user.to_owned(),

@@ -146,6 +146,25 @@ async fn those_who_wait_for_a_former_primary_are_told() {
 
 const LOOKUP: Statement = Statement::lookup("nothing", "SELECT 1 AS one");
 
+const RESERVED: Statement = Statement::reserved("nothing", "SELECT 1 AS one");
+
+/// The one that is kept apart may be the one too many.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_admits_no_more_lends_one_of_the_pool() {
+    let cluster = Cluster::start();
+    cluster.batch(&["CREATE ROLE few LOGIN PASSWORD 'few' CONNECTION LIMIT 1"]).await;
+    let address = cluster.address.replace("postgres:postgres@", "few:few@");
+    let database = open(&address, &[]);
+    fill(&database, 1).await;
+    assert_eq!(database.query(&RESERVED, &[]).await.unwrap().len(), 1);
+    assert_eq!(database.pool_status().available, 1, "it is given back");
+    // With none of them idle there is nothing to lend, and who waits is told why.
+    let held = database.begin().await.unwrap();
+    let error = database.query(&RESERVED, &[]).await.unwrap_err();
+    assert!(error.to_string().contains("no connection left for the role few"), "{error}");
+    held.commit().await.unwrap();
+}
+
 /// Whatever a role or the database has.
 #[tokio::test]
 async fn sessions_have_one_form_of_times() {

@@ -70,6 +70,14 @@ async fn each_mode_of_tls_does_what_libpq_does() {
     for (mode, expected) in [("", true), ("?sslmode=disable", false), ("?sslmode=prefer", true)] {
         assert_eq!(tls(&format!("{by_number}{mode}")).await.unwrap(), expected, "{mode}");
     }
+    // Its number stands for its name where it has none.
+    let number_alone =
+        format!("postgresql://postgres:postgres@/postgres?hostaddr=127.0.0.1&port={}", cluster.port());
+    for (mode, expected) in [("", true), ("&sslmode=disable", false), ("&sslmode=require", true)] {
+        assert_eq!(tls(&format!("{number_alone}{mode}")).await.unwrap(), expected, "{mode}");
+    }
+    let said = refused(&format!("{number_alone}&sslmode=verify-full&sslrootcert={right}")).await;
+    assert!(said.contains("not valid for") && said.contains("127.0.0.1"), "{said}");
     // Whatever certificate it is, unless authorities are named.
     assert!(tls(&format!("{by_number}?sslmode=require")).await.unwrap());
     assert!(tls(&format!("{by_number}?sslmode=require&sslrootcert={right}")).await.unwrap());

@@ -231,11 +231,15 @@ pub async fn of_detached(database: &Database, name: &str) -> Result<Vec<ArchiveF
 
 const BEFORE: Statement = Statement::read(
     "archive_file",
-    "SELECT id, location FROM archive_file WHERE id < $1 AND state <> 'writing' ORDER BY id DESC LIMIT $2",
+    "SELECT id, location FROM (SELECT id, location FROM archive_file \
+       WHERE id < $1 AND state <> 'writing' ORDER BY id DESC LIMIT $2) AS newest \
+     UNION SELECT id, location FROM (SELECT id, location FROM archive_file \
+       WHERE id < $1 AND state <> 'writing' ORDER BY id LIMIT $2) AS oldest \
+     ORDER BY id DESC",
 );
 
-/// The ids and locations of files that were verified and begun before the one with this id, the newest first, at
-/// most `limit`.
+/// The ids and locations of files that were verified and begun before the one with this id: the newest and the oldest
+/// of them, at most `limit` of either, the newest first.
 ///
 /// # Errors
 /// What the database says.

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use foundation::database::Backend;
+use foundation::database::{Backend, Statement};
 use foundation::entropy::Entropy;
 use foundation::on_both_databases;
 use foundation::testing::TestDatabase;
 use service::archive::Restore;
 use service::domain::archive_runs::RunState;
 use service::domain::partitions::Range;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use super::detached::{detach, detached};
 use super::restores::restored_event;
@@ -68,6 +68,22 @@ async fn elsewhere(world: &World) {
     world.execute("DELETE FROM archive_file WHERE metric_type = 'later'", &[]).await;
     std::fs::remove_dir_all(&folder).unwrap();
     std::fs::rename(&aside, &folder).unwrap();
+}
+
+/// A thousand files that were written at that time and are lost.
+async fn gone(world: &World, at: OffsetDateTime) {
+    let sql = "INSERT INTO archive_file (id, run_id, metric_type, lower_bound, upper_bound, location, state, rows, \
+                 bytes, sha256, created_at, updated_at) \
+               SELECT $1, run_id, 'gone', lower_bound, upper_bound, $2, 'archived', rows, bytes, sha256, \
+                 created_at, updated_at FROM archive_file WHERE metric_type = 'cpu'";
+    let (entropy, statement) = (Entropy::system(), Statement::write("test", sql));
+    let mut transaction = world.database.begin().await.unwrap();
+    for number in 0..1_000 {
+        let id = entropy.uuid_v7(at + Duration::milliseconds(number));
+        let location = format!("gone/{id}");
+        assert_eq!(transaction.execute(&statement, &[id.into(), location.into()]).await.unwrap(), 1);
+    }
+    transaction.commit().await.unwrap();
 }
 
 /// The partition is dropped only with its file: until then it has every row of it.
@@ -147,27 +163,29 @@ on_both_databases! {
         }
     }
 
-    /// More of them than anybody would try.
+    /// With the newest before it the oldest of all shows that the place is the right one. In a wrong one not every file
+    /// is asked for, be there one that would show it.
     async fn the_files_before_one_that_is_lost_may_be_lost_too(test: TestDatabase) {
         let world = World::start(test).await;
         archived_before(&world).await;
         world.fill("cpu", [20], 50).await;
         world.policy("cpu", 5, "archive", true).await;
         assert_eq!(world.run(false).await.state, RunState::Succeeded);
-        let sql = "INSERT INTO archive_file (id, run_id, metric_type, lower_bound, upper_bound, location, state, rows, \
-                     bytes, sha256, created_at, updated_at) \
-                   SELECT $1, run_id, 'gone', lower_bound, upper_bound, $2, 'archived', rows, bytes, sha256, \
-                     created_at, updated_at FROM archive_file WHERE metric_type = 'cpu'";
-        for number in 0..12 {
-            let id = Entropy::system().uuid_v7(NOW - Duration::minutes(30) + Duration::seconds(number));
-            let location = format!("gone/{number}");
-            assert_eq!(world.execute(sql, &[id.into(), location.into()]).await, 1);
-        }
         let range = Range { lower: days_ago(20), upper: days_ago(19) };
         let asked = Restore { metric_type: "cpu".to_owned(), range, until: NOW + Duration::days(2) };
         world.archiving.restore(&asked, &restored_event()).await.unwrap().unwrap();
+        let all = world.table().await;
         std::fs::remove_file(file(&world).await.1).unwrap();
         let after = world.at(NOW + Duration::days(3));
+        gone(&world, NOW - Duration::minutes(30)).await;
+        gone(&world, NOW - Duration::days(1)).await;
+        let done = run(&after, false).await;
+        assert!(done.error.as_deref().is_some_and(|it| it.contains("see whether ARCHIVE_URL")), "{done:?}");
+        assert_eq!(world.table().await, all);
+
+        // With one fewer, the one that is there is among the oldest thousand.
+        let sql = "DELETE FROM archive_file WHERE id = (SELECT id FROM archive_file ORDER BY id LIMIT 1)";
+        assert_eq!(world.execute(sql, &[]).await, 1);
         let done = run(&after, false).await;
         assert!(done.error.as_deref().is_some_and(|it| it.contains("not there")), "{done:?}");
         assert_eq!(run(&after, false).await.state, RunState::Succeeded, "it is told once");

@@ -7,6 +7,7 @@ use deadpool::Runtime;
 use deadpool::managed::{Hook, HookError, Pool, PoolError, TimeoutType};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::listen::ListenTo;
@@ -80,9 +81,16 @@ impl PostgresPool {
         self.get_of(&self.pool).await
     }
 
-    /// The connection that is kept for what does not wait behind requests.
+    /// The connection that is kept for what does not wait behind requests. Where the server admits no more of them, one
+    /// that requests take too does as well, and may be idle. A server that is silent is not waited for twice.
     pub(in crate::database) async fn get_reserved(&self) -> Result<PostgresConnection, DatabaseError> {
-        self.get_of(&self.reserved).await
+        match self.get_of(&self.reserved).await {
+            Err(error) if error.sqlstate() == Some(SqlState::TOO_MANY_CONNECTIONS.code()) => {
+                tracing::debug!(error = %error, "no connection is kept apart, one of the pool is taken");
+                self.get().await
+            }
+            given => given,
+        }
     }
 
     async fn get_of(&self, pool: &Pool<Opener>) -> Result<PostgresConnection, DatabaseError> {

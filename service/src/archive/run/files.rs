@@ -18,9 +18,9 @@ use crate::domain::partitions::Range;
 use crate::leases::LeaseError;
 use crate::store::{archive_files, archive_rows, detached_rows};
 
-/// Files that are asked of the database together, and of the place at the same time, until one shows that it is the
-/// right one.
-const PAGE: u32 = 1_000;
+/// How many of the newest files, and of the oldest, are asked of the place, and how many at the same time, until one
+/// shows that it is the right one.
+const ASKED: u32 = 1_000;
 const AT_ONCE: usize = 8;
 
 /// What became of rows that were to be archived.
@@ -195,26 +195,24 @@ impl Work<'_> {
     }
 
     /// Whether the place has a file that was written before this one. Those that were written after it say
-    /// nothing: they may lie where a wrong ARCHIVE_URL leads, or in a folder whose volume is not mounted.
+    /// nothing: they may lie where a wrong ARCHIVE_URL leads, or in a folder whose volume is not mounted. Such a
+    /// place has none of them, so no more than the newest and the oldest are looked for: the newest may be lost with
+    /// this one, and the oldest be deleted for their age, but hardly both.
     async fn is_place_of(&mut self, objects: &Objects, file: &ArchiveFile) -> Result<bool, ArchiveError> {
         if self.seen.is_some_and(|it| it < file.id) {
             return Ok(true);
         }
-        let mut before = file.id;
-        loop {
-            let files = archive_files::before(self.database(), before, PAGE).await?;
-            let Some((last, _)) = files.last() else { return Ok(false) };
-            before = *last;
-            for files in files.chunks(AT_ONCE) {
-                let asked = join_all(files.iter().map(|(_, location)| objects.has(location))).await;
-                for ((id, _), is_there) in files.iter().zip(asked) {
-                    if is_there? {
-                        self.seen = Some(*id);
-                        return Ok(true);
-                    }
+        let files = archive_files::before(self.database(), file.id, ASKED).await?;
+        for files in files.chunks(AT_ONCE) {
+            let asked = join_all(files.iter().map(|(_, location)| objects.has(location))).await;
+            for ((id, _), is_there) in files.iter().zip(asked) {
+                if is_there? {
+                    self.seen = Some(*id);
+                    return Ok(true);
                 }
             }
         }
+        Ok(false)
     }
 
     /// Deletes exactly the rows that are in the file from the table, and says how many were there. The file is
