@@ -193,10 +193,17 @@ impl Drop for Unanswered<'_> {
             self.observe.metrics.record(method, route, status, elapsed);
             let duration_ms = milliseconds(elapsed);
             let _entered = self.span.enter();
-            if is_cut {
-                tracing::warn!(target: "service::access", duration_ms, "{method} {path} cut by the server");
-            } else {
-                tracing::info!(target: "service::access", duration_ms, "{method} {path} given up by the client");
+            match (is_cut, is_awaited) {
+                (false, _) => {
+                    tracing::info!(target: "service::access", duration_ms, "{method} {path} given up by the client");
+                }
+                // How often that happens is up to the clients.
+                (true, true) => {
+                    tracing::info!(target: "service::access", duration_ms, "{method} {path} cut by the server");
+                }
+                (true, false) => {
+                    tracing::warn!(target: "service::access", duration_ms, "{method} {path} cut by the server");
+                }
             }
         }
     }
