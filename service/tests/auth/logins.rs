@@ -164,6 +164,7 @@ foundation::on_both_databases! {
         }
         let busy = busy.expect("as many begin as there are");
         assert_eq!((busy.status(), header(&busy, "retry-after")), (StatusCode::SERVICE_UNAVAILABLE, "1"));
+        assert_eq!(json(busy).await["code"], "busy");
         other.commit().await.unwrap();
         eventually(StdDuration::from_secs(20), "their places are free again", || async {
             login_from(&house, "203.0.113.9", "ada", PASSWORD).await == StatusCode::OK
