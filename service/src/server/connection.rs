@@ -66,7 +66,7 @@ impl Cut {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn by_server(&self) {
+    pub(crate) fn by_server(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
