@@ -171,37 +171,46 @@ async fn a_running_request_is_finished_and_one_that_never_ends_is_cut() {
         ("HTTP_REQUEST_TIMEOUT", "60s"),
     ]);
     let address = program.address();
-    // Its body never comes, so its answer never does.
+    let mut all = Vec::new();
+    for _ in 0..5 {
+        all.push(never_answered(address).await);
+    }
+    let started = Instant::now();
+    program.signal("TERM");
+    for mut slow in all {
+        let mut answer = Vec::new();
+        slow.read_to_end(&mut answer).await.expect("it ends");
+        assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+    }
+    assert_eq!(program.ended().code(), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    // They are told as any other request is, but by their end. It is their clients who kept them waiting.
+    let log = program.everything();
+    let lines: Vec<serde_json::Value> = log.lines().filter_map(|it| serde_json::from_str(it).ok()).collect();
+    let cut = lines.iter().filter(|it| it["message"] == "POST /api/v1/auth/login cut by the server");
+    let levels: Vec<_> = cut.map(|it| it["level"].clone()).collect();
+    assert_eq!(levels, ["INFO"; 5], "{log}");
+    let summary = "stopping: HTTP_DRAIN_TIMEOUT is over, connections are cut";
+    let counts: Vec<_> =
+        lines.iter().filter(|it| it["message"] == summary).map(|it| &it["connections"]).collect();
+    assert_eq!(counts, [5], "{log}");
+}
+
+/// A request whose body never comes, so that its answer never does.
+async fn never_answered(address: SocketAddr) -> TcpStream {
     let mut slow = TcpStream::connect(address).await.expect("a connection");
     let head = "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
                 Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n";
     slow.write_all(head.as_bytes()).await.expect("sent");
     slow.read_exact(&mut [0; 25]).await.expect("its body is waited for");
-    let mut answer = Vec::new();
-    let started = Instant::now();
-    program.signal("TERM");
-    slow.read_to_end(&mut answer).await.expect("it ends");
-    assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
-    assert_eq!(program.ended().code(), Some(0));
-    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
-    // It is told as any other request is, but by its end.
-    let log = program.everything();
-    let lines = log.lines().filter_map(|it| serde_json::from_str::<serde_json::Value>(it).ok());
-    let cut = lines.filter(|it| it["message"] == "POST /api/v1/auth/login cut by the server");
-    let levels: Vec<_> = cut.map(|it| it["level"].clone()).collect();
-    assert_eq!(levels, ["WARN"], "{log}");
-    assert!(log.contains("connections are cut"), "{log}");
+    slow
 }
 
 /// A second signal cuts what runs, and says so too.
 #[tokio::test]
 async fn what_is_cut_at_once_is_told_too() {
     let mut program = Program::serve(&[("HTTP_DRAIN_DELAY", "30s")]);
-    let mut slow = TcpStream::connect(program.address()).await.expect("a connection");
-    let head = "POST /api/v1/auth/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
-                Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n";
-    slow.write_all(head.as_bytes()).await.expect("sent");
-    slow.read_exact(&mut [0; 25]).await.expect("its body is waited for");
+    let _slow = never_answered(program.address()).await;
     program.signal("TERM");
     program.logged("stopping: not ready");
     program.signal("TERM");

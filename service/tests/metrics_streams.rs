@@ -188,6 +188,7 @@ on_both_databases! {
         let count = stream.read(&mut answer).await.unwrap();
         let answer = String::from_utf8_lossy(&answer[..count]).into_owned();
         assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("body_timeout"), "{answer}");
+        assert!(answer.contains("nothing more of the body came for 1s"), "{answer}");
         // A place for the next stream is free again.
         let answers = (0..4).map(|_| world.send("", "identity", line(1).into_bytes()));
         for answer in futures_util::future::join_all(answers).await {

@@ -81,7 +81,7 @@ pub async fn login(
     credentials: Credentials,
     origin: &Origin,
 ) -> Result<Login, ActionError> {
-    let attempt = actions.passwords.attempt()?;
+    let attempt = actions.passwords.attempt().await?;
     let (actions, origin) = (actions.clone(), origin.clone());
     to_its_end(attempt, async move {
         for _ in 0..ROUNDS {

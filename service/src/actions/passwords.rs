@@ -33,6 +33,7 @@ pub struct PasswordChange {
 ///
 /// # Errors
 /// [`ActionError::Invalid`]: the present password is not right, or the new one is not taken.
+/// [`ActionError::TooManyAttempts`]; [`ActionError::Busy`].
 pub async fn change(
     actions: &Actions,
     caller: &Caller,
@@ -42,7 +43,7 @@ pub async fn change(
     let session = current(caller)?;
     let user = &caller.user;
     check(wanted.new.expose(), &user.username).map_err(|rule| invalid("/body/new_password", rule))?;
-    let attempt = actions.passwords.attempt()?;
+    let attempt = actions.passwords.attempt().await?;
     let (actions, caller, origin) = (actions.clone(), caller.clone(), origin.clone());
     to_its_end(attempt, async move {
         let mut limits = Limits::new(Some(Account::Known(caller.user.id)), &origin);

@@ -152,7 +152,7 @@ pub enum TokensResponse {
 
 statuses! {
     /// Of making a token.
-    OfCreate = 400, 401, 403, 404, 408, 409, 413, 415, 422, 500, 503;
+    OfCreate = 400, 401, 403, 408, 409, 413, 415, 422, 500, 503;
 }
 
 /// The routes of tokens.

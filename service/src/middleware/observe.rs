@@ -193,10 +193,17 @@ impl Drop for Unanswered<'_> {
             self.observe.metrics.record(method, route, status, elapsed);
             let duration_ms = milliseconds(elapsed);
             let _entered = self.span.enter();
-            if is_cut {
-                tracing::warn!(target: "service::access", duration_ms, "{method} {path} cut by the server");
-            } else {
-                tracing::info!(target: "service::access", duration_ms, "{method} {path} given up by the client");
+            match (is_cut, is_awaited) {
+                (false, _) => {
+                    tracing::info!(target: "service::access", duration_ms, "{method} {path} given up by the client");
+                }
+                // How often that happens is up to the clients.
+                (true, true) => {
+                    tracing::info!(target: "service::access", duration_ms, "{method} {path} cut by the server");
+                }
+                (true, false) => {
+                    tracing::warn!(target: "service::access", duration_ms, "{method} {path} cut by the server");
+                }
             }
         }
     }
@@ -219,5 +226,46 @@ fn method_name(method: &Method) -> &'static str {
         Method::CONNECT => "CONNECT",
         Method::TRACE => "TRACE",
         _ => "_OTHER",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::registry::Registry;
+
+    use super::*;
+    use crate::prometheus::Registered as _;
+    use crate::settings::Networks;
+
+    /// The figures of a request that is dropped while the service works on it.
+    fn figures_of_one_dropped(cut: Arc<Cut>) -> String {
+        let metrics = HttpMetrics::default();
+        let proxies = TrustedProxies::new(Networks::default());
+        let observe =
+            Observe::new(metrics.clone(), Clock::system(), Entropy::system(), RouteTable::default(), proxies);
+        let endpoint = observe.transform(poem::endpoint::make(|_| std::future::pending::<Response>()));
+        let mut request = Request::default();
+        request.set_data(cut);
+        assert!(endpoint.call(request).now_or_never().is_none(), "it has no answer");
+        let (mut registry, mut text) = (Registry::default(), String::new());
+        metrics.register(&mut registry);
+        encode(&mut text, &registry).unwrap();
+        text
+    }
+
+    #[test]
+    fn who_drops_a_request_is_told_by_its_status() {
+        let counted = |text: &str, status: u16| {
+            let is_of = |line: &&str| line.contains("_count{") && line.contains(&format!("=\"{status}\""));
+            text.lines().filter(is_of).count()
+        };
+        let by_client = figures_of_one_dropped(Arc::default());
+        assert_eq!((counted(&by_client, 499), counted(&by_client, 503)), (1, 0), "{by_client}");
+        let cut = Arc::<Cut>::default();
+        cut.by_server();
+        let by_server = figures_of_one_dropped(cut);
+        assert_eq!((counted(&by_server, 499), counted(&by_server, 503)), (0, 1), "{by_server}");
     }
 }

@@ -13,6 +13,7 @@ use std::time::Duration;
 use foundation::entropy::Entropy;
 use foundation::settings::Secret;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::timeout;
 
 use self::budget::Budget;
 pub(crate) use self::scheme::{MAX_LANES, MAX_MEMORY, MAX_PASSES, MIN_MEMORY_OF_LANE};
@@ -26,6 +27,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How many attempts there may be at the same time beside those whose hashes wait: the database is asked before and
 /// after.
 const ATTEMPTS: usize = 64;
+
+/// How long an attempt waits for its place. Those that are refused before anything is hashed hold theirs for a
+/// moment only, so that many of them keep nobody out.
+const ATTEMPT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The longest password that is looked at, in bytes. No new one is longer than 128 characters; one that was
 /// brought along from elsewhere may be.
@@ -103,13 +108,16 @@ impl Passwords {
         Ok(Self(Arc::new(Shared { jobs, attempts, work: Arc::new(work) })))
     }
 
-    /// A place for an attempt to prove a password: as many as `AUTH_HASHING_QUEUE` and some more.
+    /// A place for an attempt to prove a password: as many as `AUTH_HASHING_QUEUE` and some more, in the order in
+    /// which they come. Who stops waiting has none.
     ///
     /// # Errors
-    /// [`ActionError::Busy`]: there is none, as the database has no answer for those before.
-    pub fn attempt(&self) -> Result<Attempt, ActionError> {
-        let permit = self.0.attempts.clone().try_acquire_owned();
-        permit.map(|it| Attempt { _permit: it }).map_err(|_| ActionError::Busy { retry_after: RETRY_AFTER })
+    /// [`ActionError::Busy`]: there was none for a second, mostly because the database has no answer for those before.
+    pub async fn attempt(&self) -> Result<Attempt, ActionError> {
+        match timeout(ATTEMPT_PATIENCE, self.0.attempts.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => Ok(Attempt { _permit: permit }),
+            Ok(Err(_)) | Err(_) => Err(ActionError::Busy { retry_after: RETRY_AFTER }),
+        }
     }
 
     /// The argon2id hash of a password.

@@ -1,4 +1,5 @@
 use foundation::settings::{Environment, Section as _};
+use futures_util::FutureExt as _;
 
 use super::*;
 
@@ -105,4 +106,32 @@ fn parameters_that_argon2_refuses_are_told() {
     let settings = AuthSettings::read(&mut environment);
     let error = Passwords::new(&settings, Entropy::system()).err().unwrap();
     assert!(error.to_string().contains("AUTH_ARGON2_MEMORY"), "{error}");
+}
+
+/// All places there are.
+async fn attempts(passwords: &Passwords) -> Vec<Attempt> {
+    let count = passwords.0.attempts.available_permits();
+    let all = futures_util::future::join_all((0..count).map(|_| passwords.attempt())).await;
+    all.into_iter().map(Result::unwrap).collect()
+}
+
+/// Those before may be attempts that are refused at once.
+#[tokio::test]
+async fn an_attempt_waits_for_its_place() {
+    let passwords = passwords(&CHEAP);
+    let mut taken = attempts(&passwords).await;
+    let mut next = Box::pin(passwords.attempt());
+    assert!((&mut next).now_or_never().is_none(), "there is no place yet");
+    drop(taken.pop());
+    taken.push(next.await.unwrap());
+    // One whose client hangs up leaves no place behind that nobody has.
+    assert!(timeout(RETRY_AFTER / 2, passwords.attempt()).await.is_err());
+    drop(taken.pop());
+    taken.push(passwords.attempt().await.unwrap());
+    // There is an end to it where the database has no answer.
+    let before = tokio::time::Instant::now();
+    assert!(matches!(passwords.attempt().await, Err(ActionError::Busy { retry_after: RETRY_AFTER })));
+    assert!(before.elapsed() >= ATTEMPT_PATIENCE);
+    drop(taken);
+    assert_eq!(attempts(&passwords).await.len(), 16 + ATTEMPTS);
 }

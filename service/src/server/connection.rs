@@ -66,7 +66,7 @@ impl Cut {
         self.0.load(Ordering::Relaxed)
     }
 
-    fn by_server(&self) {
+    pub(crate) fn by_server(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
@@ -117,7 +117,10 @@ pub(super) async fn serve<E: Endpoint<Output = Response> + 'static>(
             tokio::select! {
                 biased;
                 ended = &mut connection => ended,
-                () = lifecycle.reached(Stage::Aborting) => return cut.by_server(),
+                () = lifecycle.reached(Stage::Aborting) => {
+                    cut.by_server();
+                    return taken.count_as_cut();
+                }
                 () = seat.outstayed() => {
                     cut.by_server();
                     tracing::debug!("a connection whose client kept it waiting made room");

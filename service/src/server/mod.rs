@@ -66,13 +66,12 @@ impl<E: Endpoint<Output = Response> + 'static> Server<E> {
             seats.all_free(every_seat).await;
         };
         tokio::select! {
-            () = finish => 0,
+            () = finish => {}
             () = lifecycle.reached(Stage::Aborting) => {
-                let cut = every_seat as usize - seats.free();
                 let _in_time = tokio::time::timeout(LAST_WORDS, seats.all_free(every_seat)).await;
-                cut
             }
         }
+        seats.cut()
     }
 
     async fn accept_forever(&mut self) {

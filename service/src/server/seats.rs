@@ -30,6 +30,7 @@ pub(super) struct Seats {
     slots: Arc<Semaphore>,
     taken: Mutex<BTreeMap<u64, Arc<Seat>>>,
     next: AtomicU64,
+    cut: AtomicUsize,
     begin: Instant,
     became_idle: Notify,
 }
@@ -87,6 +88,7 @@ impl Seats {
             slots: Arc::new(Semaphore::new(count as usize)),
             taken: Mutex::default(),
             next: AtomicU64::new(0),
+            cut: AtomicUsize::new(0),
             begin: Instant::now(),
             became_idle: Notify::new(),
         })
@@ -120,8 +122,9 @@ impl Seats {
         let _every_slot = self.slots.acquire_many(count).await;
     }
 
-    pub(super) fn free(&self) -> usize {
-        self.slots.available_permits()
+    /// How many connections were cut.
+    pub(super) fn cut(&self) -> usize {
+        self.cut.load(Ordering::Relaxed)
     }
 
     fn seat(self: &Arc<Self>, slot: OwnedSemaphorePermit) -> Taken {
@@ -233,6 +236,11 @@ fn micros(duration: Duration) -> u64 {
 impl Taken {
     pub(super) fn seat(&self) -> &Seat {
         &self.seat
+    }
+
+    /// Notes that the connection is cut, and did not end by itself at that moment.
+    pub(super) fn count_as_cut(&self) {
+        self.seats.cut.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Notes that there is a request. A connection has one at a time.

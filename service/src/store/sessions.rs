@@ -26,7 +26,7 @@ const LIST: Statement = Statement::current(
 );
 
 const GOES_ON: Statement =
-    Statement::current("session", "SELECT 1 AS one FROM session WHERE id = $1 AND user_id = $2");
+    Statement::write("session", "SELECT 1 AS one FROM session WHERE id = $1 AND user_id = $2");
 
 const DELETE: Statement = Statement::write(
     "session",

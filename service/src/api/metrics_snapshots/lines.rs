@@ -35,7 +35,7 @@ pub(super) fn failure(incomplete: Incomplete) -> Failure {
     let failure = match error {
         StreamError::TooLarge(limit) => Failure::BodyTooLarge(limit),
         StreamError::TooLargeToKeep => Failure::BodyTooLarge(MAX_ATOMIC),
-        StreamError::Silent(_) => Failure::BodyTimedOut,
+        StreamError::Silent(time) => Failure::BodySilent(time),
         StreamError::Undecodable(error) => {
             let said = bounded(&error.to_string());
             unreadable(format!("it is not compressed as Content-Encoding says: {said}"))

@@ -62,6 +62,11 @@ pub(super) fn describe_failure(failure: &Failure) -> Description {
             let detail = "the body of the request did not come in time";
             Description::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail)
         }
+        // The time says which of the limits it was.
+        Failure::BodySilent(time) => {
+            let detail = format!("nothing more of the body came for {time:?}");
+            Description::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", detail)
+        }
         Failure::Panicked(_) | Failure::NoGate => Description::internal(),
         Failure::Unauthenticated => describe_status(StatusCode::UNAUTHORIZED),
         Failure::Forbidden(refusal) => describe_refusal(*refusal),

@@ -4,6 +4,8 @@
 mod description;
 mod json;
 
+use std::time::Duration;
+
 use foundation::database::DatabaseError;
 use poem::http::StatusCode;
 use poem::http::header::{ALLOW, CONNECTION, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -27,6 +29,9 @@ pub enum Failure {
     /// The body of the request did not come in that time.
     #[error("the body of the request did not come in time")]
     BodyTimedOut,
+    /// Nothing more of a stream came for so long.
+    #[error("nothing more of the body came for {0:?}")]
+    BodySilent(Duration),
     /// A handler panicked, with this message.
     #[error("the handler panicked: {0}")]
     Panicked(String),
