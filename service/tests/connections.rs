@@ -129,27 +129,24 @@ async fn requests_that_wait_for_their_clients_keep_no_probe_from_its_answer() {
     let address = service.address;
     let page = service.get("/docs").await.text().await.expect("text");
     let bundle = page.split('"').find(|it| it.ends_with(".js") && it.contains("bundle")).expect("a bundle");
-    let probed = [None, Some(bundle)].map(|large| async move {
-        let large = large.map(str::to_owned);
-        let slow: Vec<_> = (0..24)
-            .map(|_| {
-                let large = large.clone();
-                tokio::spawn(async move {
-                    loop {
-                        let _thrown_out = dawdle(address, large.as_deref()).await;
-                    }
-                })
+    for large in [None, Some(bundle)] {
+        let slow = (0..24).map(|_| {
+            let large = large.map(str::to_owned);
+            tokio::spawn(async move {
+                loop {
+                    let _thrown_out = dawdle(address, large.as_deref()).await;
+                }
             })
-            .collect();
+        });
+        let slow: Vec<_> = slow.collect();
         tokio::time::sleep(Duration::from_millis(500)).await;
         let started = Instant::now();
         let mut probe = TcpStream::connect(address).await.expect("a connection");
         probe.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.expect("sent");
         assert!(rest(&mut probe).await.starts_with("HTTP/1.1 200 "));
         assert!(started.elapsed() < Duration::from_secs(15), "{large:?}: {:?}", started.elapsed());
-        slow
-    });
-    futures_util::future::join_all(probed).await.into_iter().flatten().for_each(|it| it.abort());
+        slow.into_iter().for_each(|it| it.abort());
+    }
 }
 
 /// What the kernel keeps of the answers of a server, in bytes: of each of its connections.

@@ -5,7 +5,7 @@ use foundation::clock::Clock;
 use foundation::database::{Database, Statement, Value};
 use foundation::entropy::Entropy;
 use foundation::settings::{Environment, Secret};
-use foundation::testing::{TestDatabase, evidence};
+use foundation::testing::{TestDatabase, eventually, evidence};
 use migrator::Migrator;
 use migrator::settings::Settings;
 use migrator::stop::Stop;
@@ -73,7 +73,7 @@ const RUN: Statement = Statement::write(
     "archive_run",
     "INSERT INTO archive_run (id, reason, is_dry_run, state, fencing, started_at) VALUES ($1, 'request', $3, 'succeeded', 1, $2)",
 );
-const NO_LEASE: Statement = Statement::write("lease", "DELETE FROM lease WHERE name = 'archive'");
+const LEASE: Statement = Statement::current("lease", "SELECT expires_at FROM lease WHERE name = 'archive'");
 
 impl Accounts {
     pub fn new(database: Database) -> Self {
@@ -147,7 +147,14 @@ impl Accounts {
         if is_run {
             let values: [Value; 3] = [id.into(), now.into(), false.into()];
             self.insert(&RUN, &values).await;
-            self.insert(&NO_LEASE, &[]).await;
+            // Whoever began a run before has to be through with it.
+            eventually(std::time::Duration::from_secs(20), "no run is under way", async || {
+                let rows = self.database.query(&LEASE, &[]).await.expect("it is asked");
+                rows.iter().all(|row| {
+                    row.get::<OffsetDateTime>("expires_at").expect("a time") <= Clock::system().now()
+                })
+            })
+            .await;
         } else {
             self.insert(&POLICY, &[id.into(), id.to_string().into()]).await;
         }
