@@ -1,6 +1,6 @@
 //! What the files of a folder do to the session that all of them run in ends with each of them.
 
-use foundation::database::Backend;
+use foundation::database::{Backend, Connection};
 use foundation::on_both_databases;
 use foundation::testing::{TestDatabase, maintenance, unique_name};
 
@@ -137,15 +137,21 @@ async fn a_file_does_not_hand_the_session_over() {
     maintenance(&format!("DROP ROLE {role}")).await;
 }
 
-/// Foreign keys that were broken before keep no migration back, and those that it breaks do.
-#[tokio::test]
-async fn old_broken_foreign_keys_are_not_the_migrations() {
+/// A SQLite file in which a row of `c` points at no row of `p`.
+async fn with_an_orphan() -> (TestDatabase, Connection) {
     let database = TestDatabase::new(Backend::Sqlite).await;
     let mut connection = database.connect().await;
     connection
         .batch("PRAGMA foreign_keys = OFF; CREATE TABLE p (id integer PRIMARY KEY, name text); CREATE TABLE c (id integer REFERENCES p (id)); INSERT INTO c VALUES (7)")
         .await
         .unwrap();
+    (database, connection)
+}
+
+/// Foreign keys that were broken before keep no migration back, and those that it breaks do.
+#[tokio::test]
+async fn old_broken_foreign_keys_are_not_the_migrations() {
+    let (database, mut connection) = with_an_orphan().await;
     let more = ("1_more.up.sql", "CREATE TABLE more (id integer);\n");
     let broken = ("2_broken.up.sql", "INSERT INTO c VALUES (8);\n");
     let folder_of = |name: &str, contents: Contents<'_>| folder(&database, name, contents);
@@ -164,12 +170,7 @@ async fn old_broken_foreign_keys_are_not_the_migrations() {
 /// from its end no more than any other.
 #[tokio::test]
 async fn old_broken_foreign_keys_are_not_those_of_an_interrupted_migration() {
-    let database = TestDatabase::new(Backend::Sqlite).await;
-    let mut connection = database.connect().await;
-    connection
-        .batch("PRAGMA foreign_keys = OFF; CREATE TABLE p (id integer PRIMARY KEY, name text); CREATE TABLE c (id integer REFERENCES p (id)); INSERT INTO c VALUES (7)")
-        .await
-        .unwrap();
+    let (database, mut connection) = with_an_orphan().await;
     let text = "CREATE TABLE more (id integer);\nVACUUM;\nINSERT INTO late VALUES (1);\n";
     let files = folder(&database, "interrupted", &[("1_more.up.sql", text)]);
     with(&database, &files, &["up"]).await.ends(70).says(&["at line 3"]);

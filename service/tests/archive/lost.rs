@@ -44,6 +44,17 @@ async fn archived_of_cpu(world: &World) -> Rows {
     world.archived(&["archived"]).await.into_iter().filter(|(_, row)| row.2 == "cpu").collect()
 }
 
+/// Has a day of rows archived and brought back for two days; these are the rows.
+async fn archived_and_brought_back(world: &World) -> Rows {
+    world.fill("cpu", [20], 50).await;
+    world.policy("cpu", 5, "archive", true).await;
+    assert_eq!(world.run(false).await.state, RunState::Succeeded);
+    let range = Range { lower: days_ago(20), upper: days_ago(19) };
+    let asked = Restore { metric_type: "cpu".to_owned(), range, until: NOW + Duration::days(2) };
+    world.archiving.restore(&asked, &restored_event()).await.unwrap().unwrap();
+    world.table().await
+}
+
 /// Runs while the volume of the archive is not mounted, and files were written in its folder since.
 async fn elsewhere(world: &World) {
     let folder = world.test.folder.path().join("archive");
@@ -168,13 +179,7 @@ on_both_databases! {
     async fn the_files_before_one_that_is_lost_may_be_lost_too(test: TestDatabase) {
         let world = World::start(test).await;
         archived_before(&world).await;
-        world.fill("cpu", [20], 50).await;
-        world.policy("cpu", 5, "archive", true).await;
-        assert_eq!(world.run(false).await.state, RunState::Succeeded);
-        let range = Range { lower: days_ago(20), upper: days_ago(19) };
-        let asked = Restore { metric_type: "cpu".to_owned(), range, until: NOW + Duration::days(2) };
-        world.archiving.restore(&asked, &restored_event()).await.unwrap().unwrap();
-        let all = world.table().await;
+        let all = archived_and_brought_back(&world).await;
         std::fs::remove_file(file(&world).await.1).unwrap();
         let after = world.at(NOW + Duration::days(3));
         gone(&world, NOW - Duration::minutes(30)).await;
@@ -195,13 +200,7 @@ on_both_databases! {
     /// Of the first one nobody but a person can know, and the runbook says what to do then.
     async fn the_first_file_of_all_is_given_up_as_the_runbook_says(test: TestDatabase) {
         let world = World::start(test).await;
-        world.fill("cpu", [20], 50).await;
-        world.policy("cpu", 5, "archive", true).await;
-        assert_eq!(world.run(false).await.state, RunState::Succeeded);
-        let range = Range { lower: days_ago(20), upper: days_ago(19) };
-        let asked = Restore { metric_type: "cpu".to_owned(), range, until: NOW + Duration::days(2) };
-        world.archiving.restore(&asked, &restored_event()).await.unwrap().unwrap();
-        let all = world.table().await;
+        let all = archived_and_brought_back(&world).await;
         let (location, path) = file(&world).await;
         std::fs::remove_file(&path).unwrap();
         let after = world.at(NOW + Duration::days(3));
